@@ -1,0 +1,1 @@
+"""What may be asked: commands, queries, projections and processes, and the ports they speak through. No technology."""

@@ -1,0 +1,280 @@
+"""The roles that something outside this process, or something that cannot be foretold, plays for the application.
+
+Every promise below is proved by a contract test that runs on each adapter, the in-memory one included.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Protocol, TypeVar
+from uuid import UUID
+
+import msgspec
+from eventsourcing.domain import Aggregate, AggregateEvent
+
+from domain.outcomes import Outcome
+from domain.template import Content, NotificationType, Template, TemplatePin
+from domain.vocabulary import Channel
+
+A = TypeVar("A", bound=Aggregate)
+K = TypeVar("K")
+R = TypeVar("R", bound=msgspec.Struct)
+
+
+class Clock(Protocol):
+    def now(self) -> datetime:
+        """The present moment, in UTC, with its zone."""
+
+
+class Dice(Protocol):
+    """Everything that must not repeat."""
+
+    def id(self) -> UUID:
+        """A new UUIDv7: later ids sort after earlier ones of the same process."""
+
+    def luck(self) -> float:
+        """A number in [0, 1)."""
+
+
+# The log
+
+
+class ConflictError(Exception):
+    """Somebody else appended to one of these streams first; nothing of this save was stored."""
+
+
+class StoreUnavailableError(Exception):
+    """The store does not answer. What was being saved may or may not be stored; nothing was acknowledged."""
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """An event and its position in the log: positions grow without ever revealing a smaller one later."""
+
+    position: int
+    event: AggregateEvent
+
+
+class EventStore(Protocol):
+    """The only place where something becomes true."""
+
+    async def save(self, *aggregates: Aggregate) -> int:
+        """Append the pending events of all `aggregates`, all or none, together with the work that follows from them.
+
+        Answers the position of the last event once it is durable. Raises ConflictError when a stream has grown
+        meanwhile and StoreUnavailableError when the store is away. Concurrent saves share one transaction; a conflict
+        fails its own caller only. With nothing pending it answers the last position known.
+        """
+
+    async def get(self, kind: type[A], id: UUID) -> A | None:
+        """The aggregate as its events made it, or None."""
+
+    async def get_many(self, kind: type[A], ids: Collection[UUID]) -> dict[UUID, A]:
+        """Those that exist, in one round trip."""
+
+    async def history(self, id: UUID) -> list[Recorded]:
+        """The events of one stream in order; empty when there is none."""
+
+
+class EventLog(Protocol):
+    """The log as one sequence, for those who follow it."""
+
+    async def read(self, after: int, limit: int, topics: Sequence[str] = ()) -> list[Recorded]:
+        """At most `limit` events with a position greater than `after`, in order, of these topics (none: all).
+
+        No event ever appears at a position that was already read past.
+        """
+
+    async def head(self) -> int:
+        """The position of the last event, 0 for an empty log."""
+
+
+class Wakeup(Protocol):
+    async def wait(self, timeout: float) -> None:
+        """Return as soon as the log may have grown since the last return, or after `timeout` seconds."""
+
+
+class Persons(Protocol):
+    """Whose data is whose: each person's data is sealed with keys of their own."""
+
+    def person(self, tenant: str, address: str) -> UUID:
+        """The id of a key of this person; it becomes durable together with the first event that uses it."""
+
+    async def forget(self, tenant: str, address: str) -> int:
+        """Destroy every key of this person and answer how many: their data then reads as `Erased` everywhere."""
+
+
+# Work that is due
+
+
+class Lease(msgspec.Struct, frozen=True, array_like=True):
+    """The right to work on one notification until `expires_at` of the store's clock."""
+
+    notification: UUID
+    token: UUID
+    channel: Channel
+
+
+class Backlog(msgspec.Struct, frozen=True):
+    """How much waits on one channel: `due` now, `later`, `held` under a lease; `oldest` is how long the oldest due waits."""
+
+    channel: str
+    due: int
+    later: int
+    held: int
+    oldest: timedelta
+
+
+class DueWork(Protocol):
+    """What follows from the log to be done, and who does it. Times are of the store's own clock."""
+
+    async def lease(self, channel: Channel, limit: int, window: int, duration: timedelta) -> list[Lease]:
+        """Take up to `limit` notifications that are due, so that no more than `window` are held on this channel.
+
+        Urgent ones first, aged so that none starves, tenants in turn. Nobody else gets them until `duration` is over.
+        """
+
+    async def renew(self, leases: Sequence[Lease], duration: timedelta) -> list[Lease]:
+        """Extend to `duration` from now; answers those that are still held by these tokens."""
+
+    async def release(self, leases: Sequence[Lease]) -> None:
+        """Give back those still held: they are due again at once."""
+
+    async def next_due(self, channel: Channel) -> timedelta | None:
+        """How long until something is due that is not held; zero or less: now; None: nothing waits."""
+
+    async def backlog(self) -> list[Backlog]:
+        """Per channel, for people and metrics."""
+
+
+class DeliveryQueue(Protocol):
+    """A hint to the workers. It may lose everything: a lease that lapses is taken again."""
+
+    async def put(self, channel: Channel, leases: Sequence[Lease]) -> None: ...
+
+
+class ProviderBudget(Protocol):
+    """What a provider may be asked to take, per second and per day (UTC), over all processes together."""
+
+    async def take(self, provider: str, wanted: int) -> int:
+        """How many of `wanted` messages may be sent now; those count as spent. 0 while paused."""
+
+    async def give_back(self, provider: str, unused: int) -> None:
+        """Return what was taken and not sent."""
+
+    async def pause(self, provider: str, duration: timedelta, reason: str) -> None:
+        """Let nobody send by this provider for `duration`; a shorter pause never shortens a longer one."""
+
+    async def paused(self) -> Mapping[str, str]:
+        """The providers paused now, with the reason."""
+
+
+# What is said, and by whom it is carried
+
+
+class Templates(Protocol):
+    """The notification types and the texts that are current."""
+
+    def types(self) -> list[NotificationType]: ...
+
+    def current(self, tenant: str, type: str, channel: Channel, locale: str) -> Template:
+        """The text to be used for what is accepted now, in the nearest language there is to `locale`.
+
+        Raises UnknownTemplateError. What it answers can be rendered by `TemplateRenderer` for ever.
+        """
+
+
+class RenderError(Exception):
+    """The pinned template cannot be rendered with these variables."""
+
+
+class TemplateRenderer(Protocol):
+    async def render(
+        self,
+        type: str,
+        channel: Channel,
+        pin: TemplatePin,
+        variables: Mapping[str, Any],
+        *,
+        at: datetime,
+        time_zone: str | None,
+    ) -> Content:
+        """The same bytes for the same arguments, whatever was deployed since. `at` is what the text takes for now.
+
+        Raises RenderError.
+        """
+
+
+class Mailbox(msgspec.Struct, frozen=True):
+    """An address with the name shown beside it."""
+
+    address: str
+    name: str | None = None
+
+
+class Email(msgspec.Struct, frozen=True, kw_only=True):
+    """One message to one recipient. `tags` come back in the provider's callbacks; they hold ids, never personal data."""
+
+    sender: Mailbox
+    to: Mailbox
+    reply_to: Mailbox | None = None
+    subject: str
+    html: str | None
+    text: str
+    headers: dict[str, str] = {}
+    tags: dict[str, str] = {}
+
+
+class EmailSender(Protocol):
+    """One provider of email.
+
+    A failure is a value, never an exception; only cancellation passes through. `Retryable` promises that nothing
+    went out; where that is not certain the answer is `Unknown`.
+    """
+
+    @property
+    def provider(self) -> str:
+        """Its name in events, metrics and settings."""
+
+    @property
+    def key_lifetime(self) -> timedelta | None:
+        """How long it remembers a key and will not send twice under it; None: it knows no keys."""
+
+    async def send(self, email: Email, key: str | None) -> Outcome: ...
+
+    async def close(self) -> None: ...
+
+
+# What readers see
+
+
+class View(Protocol[K, R]):
+    """The rows of one projection. Rows and position are written together or not at all."""
+
+    async def position(self) -> int: ...
+
+    async def rows(self, keys: Collection[K]) -> dict[K, R]: ...
+
+    async def write(self, rows: Mapping[K, R], position: int) -> None: ...
+
+
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a key; the key itself is shown once and never stored."""
+
+    id: str
+    tenant: str
+    name: str
+    scopes: frozenset[str]
+    created_at: datetime
+    revoked_at: datetime | None = None
+
+
+class ApiKeys(Protocol):
+    async def create(self, tenant: str, name: str, scopes: Collection[str]) -> tuple[ApiKey, str]:
+        """A new key and, this once, its text `ck_<id>_<secret>`."""
+
+    async def find(self, text: str) -> ApiKey | None:
+        """The live key with exactly this text. Takes as long for a wrong id as for a wrong secret."""
+
+    async def all(self) -> list[ApiKey]: ...
+
+    async def revoke(self, id: str) -> bool:
+        """True if it was live until now."""

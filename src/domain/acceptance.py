@@ -1,0 +1,51 @@
+"""A request that was accepted under an idempotency key, kept for ever as a stream of one event."""
+
+from datetime import datetime
+from uuid import UUID
+
+from eventsourcing.domain import Aggregate
+
+from domain.ids import acceptance_id
+
+
+class Acceptance(Aggregate):
+    """The log's primary key on its stream is what makes a second acceptance under the same key impossible."""
+
+    class Accepted(Aggregate.Created):
+        TOPIC = "request.accepted"
+
+        tenant: str
+        by: str
+        body_digest: str
+        request: UUID
+        notifications: list[UUID]
+
+    def __init__(self, tenant: str, body_digest: str, request: UUID, notifications: list[UUID]) -> None:
+        self.tenant = tenant
+        self.body_digest = body_digest
+        self.request = request
+        self.notifications = notifications
+
+    @classmethod
+    def record(
+        cls,
+        tenant: str,
+        key: str,
+        body_digest: str,
+        request: UUID,
+        notifications: list[UUID],
+        *,
+        by: str,
+        now: datetime,
+    ) -> "Acceptance":
+        """Remember that `request` was made under `key`; `body_digest` is a keyed digest of its body, not the body."""
+        return cls._create(
+            cls.Accepted,
+            id=acceptance_id(tenant, key),
+            timestamp=now,
+            tenant=tenant,
+            by=by,
+            body_digest=body_digest,
+            request=request,
+            notifications=notifications,
+        )

@@ -1,0 +1,16 @@
+"""Ids that follow from what they name. Random and time-ordered ids are drawn by a port and passed in."""
+
+from uuid import UUID, uuid5
+
+_ACCEPTANCES = UUID("6f2b8f0e-0d3c-5a47-9d5e-3a0f5a0b7c11")
+_RECEIPTS = UUID("0f6c2b52-7f64-5b0a-8f9b-2e6a4d1c9e27")
+
+
+def acceptance_id(tenant: str, idempotency_key: str) -> UUID:
+    """The stream of one idempotency key of one tenant."""
+    return uuid5(_ACCEPTANCES, f"{tenant}\x00{idempotency_key}")
+
+
+def receipt_id(provider: str, event_id: str) -> UUID:
+    """The stream of one callback event of one provider."""
+    return uuid5(_RECEIPTS, f"{provider}\x00{event_id}")

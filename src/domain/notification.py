@@ -1,0 +1,627 @@
+"""One message to one recipient by one channel, from the wish to send it to what became of it."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from eventsourcing.domain import Aggregate
+
+from domain.outcomes import Accepted, Misconfigured, Outcome, Refused, Retryable, Throttled, Unknown
+from domain.personal import Envelope, Erased, Letter, Remark
+from domain.receipts import ReceiptKind
+from domain.retry import RetryPolicy
+from domain.standing import reached_the_reader, reason_of, status_of
+from domain.template import TemplatePin
+from domain.vocabulary import Channel, Priority, Purpose, Reason, Status
+
+
+class NotAttemptableError(Exception):
+    """Nothing may be sent for this notification now: it has ended, or a call is already on its way."""
+
+
+class NotRetryableError(Exception):
+    """Only a notification that failed, bounced or expired can be sent once more by hand."""
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """One call to a provider: its number in the notification's life, whether it has counted, and what made it safe."""
+
+    call: int
+    number: int
+    provider: str
+    started_at: datetime
+    key: str | None
+    key_until: datetime | None
+
+
+class Due(msgspec.Struct, frozen=True):
+    """The work still to do for a notification: the row of the schedule that follows from its events.
+
+    `held` means that a call is on its way since `at`: whoever holds the lease goes on holding it.
+    """
+
+    at: datetime
+    attempt: int
+    held: bool
+
+
+class Notification(Aggregate):
+    """Its methods decide and may refuse; an event's `apply` only assigns, for it runs again at every replay."""
+
+    class Event(Aggregate.Event):
+        """Every event says whose it is, what it is about and who caused it, so that a reader of the log needs no other."""
+
+        tenant: str
+        channel: Channel
+        type: str
+        by: str
+
+    class Queued(Event, Aggregate.Created):
+        TOPIC = "notification.queued"
+
+        category: str
+        purpose: Purpose
+        priority: Priority
+        request: UUID
+        recipient_user_id: str | None
+        locale: str
+        time_zone: str | None
+        template: TemplatePin
+        due_at: datetime
+        expires_at: datetime | None
+        source: str | None
+        correlation_id: str | None
+        personal: Letter | Erased
+
+    class Deferred(Event):
+        TOPIC = "notification.deferred"
+
+        reason: Reason
+        until: datetime
+        provider: str | None
+        call: int
+        personal: Remark | Erased | None
+
+        def apply(self, notification: "Notification") -> None:
+            notification.in_flight = None
+            notification.deferred_for = self.reason
+            notification.due_at = self.until
+
+    class Rendered(Event):
+        """The intent: recorded before the provider is called, so that a crash leaves a trace of the call."""
+
+        TOPIC = "notification.rendered"
+
+        call: int
+        attempt: int
+        generation: int
+        provider: str
+        key: str | None
+        key_until: datetime | None
+        digest: str
+        personal: Envelope | Erased
+
+        def apply(self, notification: "Notification") -> None:
+            notification.in_flight = Attempt(
+                self.call, self.attempt, self.provider, self.timestamp, self.key, self.key_until
+            )
+            notification.calls = self.call
+            notification.provider = self.provider
+            notification.key_until = self.key_until
+            notification.deferred_for = None
+
+    class Sent(Event):
+        TOPIC = "notification.sent"
+
+        call: int
+        provider: str
+        provider_id: str | None
+        cost: Decimal | None
+        queued_at: datetime
+
+        def apply(self, notification: "Notification") -> None:
+            notification.in_flight = None
+            notification.provider = self.provider
+            notification.provider_id = self.provider_id
+            notification.sent_at = self.timestamp
+
+    class Failed(Event):
+        TOPIC = "notification.failed"
+
+        call: int
+        attempt: int
+        provider: str | None
+        reason: Reason
+        personal: Remark | Erased | None
+
+        def apply(self, notification: "Notification") -> None:
+            notification.in_flight = None
+            notification.attempts = self.attempt
+
+    class Retried(Event):
+        TOPIC = "notification.retried"
+
+        generation: int
+        due_at: datetime
+        reason: Reason
+
+        def apply(self, notification: "Notification") -> None:
+            if self.generation > notification.generation:
+                notification._start_over()
+            notification.generation = self.generation
+            notification.due_at = self.due_at
+
+    class DeadLettered(Event):
+        TOPIC = "notification.dead_lettered"
+
+        reason: Reason
+
+        def apply(self, notification: "Notification") -> None:
+            notification.ended, notification.reason = Status.FAILED, self.reason
+
+    class Suppressed(Event):
+        TOPIC = "notification.suppressed"
+
+        reason: Reason
+
+        def apply(self, notification: "Notification") -> None:
+            notification.ended, notification.reason = Status.SUPPRESSED, self.reason
+
+    class Cancelled(Event):
+        TOPIC = "notification.cancelled"
+
+        reason: Reason
+
+        def apply(self, notification: "Notification") -> None:
+            notification.ended, notification.reason = Status.CANCELLED, self.reason
+
+    class Expired(Event):
+        TOPIC = "notification.expired"
+
+        reason: Reason
+
+        def apply(self, notification: "Notification") -> None:
+            notification.ended, notification.reason = Status.EXPIRED, self.reason
+
+    class Delivered(Event):
+        TOPIC = "notification.delivered"
+
+        provider: str
+        occurred_at: datetime
+        queued_at: datetime
+
+        def apply(self, notification: "Notification") -> None:
+            notification.delivered_at = self.occurred_at
+
+    class Bounced(Event):
+        TOPIC = "notification.bounced"
+
+        provider: str
+        occurred_at: datetime
+        reason: Reason
+        personal: Remark | Erased | None
+
+        def apply(self, notification: "Notification") -> None:
+            notification.bounced_at = min(notification.bounced_at or self.occurred_at, self.occurred_at)
+            if notification.bounce_reason is not Reason.HARD_BOUNCE:
+                notification.bounce_reason = self.reason
+
+    class Rejected(Event):
+        """The provider took it and later gave up without trying."""
+
+        TOPIC = "notification.rejected"
+
+        provider: str
+        occurred_at: datetime
+        personal: Remark | Erased | None
+
+        def apply(self, notification: "Notification") -> None:
+            notification.rejected_at = self.occurred_at
+
+    class Opened(Event):
+        TOPIC = "notification.opened"
+
+        provider: str
+        occurred_at: datetime
+
+        def apply(self, notification: "Notification") -> None:
+            notification.opened_at = self.occurred_at
+
+    class Clicked(Event):
+        TOPIC = "notification.clicked"
+
+        provider: str
+        occurred_at: datetime
+
+        def apply(self, notification: "Notification") -> None:
+            notification.clicked_at = self.occurred_at
+
+    class Complained(Event):
+        TOPIC = "notification.complained"
+
+        provider: str
+        occurred_at: datetime
+
+        def apply(self, notification: "Notification") -> None:
+            notification.complained_at = self.occurred_at
+
+    def __init__(
+        self,
+        tenant: str,
+        channel: Channel,
+        type: str,
+        category: str,
+        purpose: Purpose,
+        priority: Priority,
+        recipient_user_id: str | None,
+        locale: str,
+        time_zone: str | None,
+        template: TemplatePin,
+        due_at: datetime,
+        expires_at: datetime | None,
+        personal: Letter | Erased,
+    ) -> None:
+        self.tenant = tenant
+        self.channel = channel
+        self.type = type
+        self.category = category
+        self.purpose = purpose
+        self.priority = priority
+        self.recipient_user_id = recipient_user_id
+        self.locale = locale
+        self.time_zone = time_zone
+        self.template = template
+        self.due_at: datetime = due_at
+        self.expires_at = expires_at
+        self.letter = personal
+        self.generation = 1
+        self.calls = 0
+        self.attempts = 0
+        self.in_flight: Attempt | None = None
+        self.provider: str | None = None
+        self.key_until: datetime | None = None
+        self.provider_id: str | None = None
+        self.earlier_provider_ids: frozenset[str] = frozenset()
+        self.deferred_for = Reason.SCHEDULED if due_at > self.created_on else None
+        self.ended: Status | None = None
+        self.reason: Reason | None = None
+        self.sent_at: datetime | None = None
+        self.delivered_at: datetime | None = None
+        self.bounced_at: datetime | None = None
+        self.bounce_reason: Reason | None = None
+        self.rejected_at: datetime | None = None
+        self.opened_at: datetime | None = None
+        self.clicked_at: datetime | None = None
+        self.complained_at: datetime | None = None
+
+    @classmethod
+    def queue(
+        cls,
+        id: UUID,
+        *,
+        tenant: str,
+        channel: Channel,
+        type: str,
+        category: str,
+        purpose: Purpose,
+        priority: Priority,
+        request: UUID,
+        letter: Letter,
+        template: TemplatePin,
+        now: datetime,
+        by: str,
+        locale: str,
+        recipient_user_id: str | None = None,
+        time_zone: str | None = None,
+        scheduled_at: datetime | None = None,
+        expires_at: datetime | None = None,
+        source: str | None = None,
+        correlation_id: str | None = None,
+    ) -> "Notification":
+        """Accept a message for delivery at `scheduled_at` or at once; after `expires_at` it is no longer sent."""
+        return cls._create(
+            cls.Queued,
+            id=id,
+            timestamp=now,
+            tenant=tenant,
+            channel=channel,
+            type=type,
+            by=by,
+            category=category,
+            purpose=purpose,
+            priority=priority,
+            request=request,
+            recipient_user_id=recipient_user_id,
+            locale=locale,
+            time_zone=time_zone,
+            template=template,
+            due_at=max(scheduled_at or now, now),
+            expires_at=expires_at,
+            source=source,
+            correlation_id=correlation_id,
+            personal=letter,
+        )
+
+    # What it is now
+
+    @property
+    def status(self) -> Status:
+        return status_of(self)
+
+    @property
+    def reason_code(self) -> Reason | None:
+        return reason_of(self)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is still ours to send."""
+        return self.ended is None and self.sent_at is None and not self._was_heard_of
+
+    @property
+    def due(self) -> Due | None:
+        """The work still to do, or None when there is none."""
+        if self.in_flight:
+            return Due(self.in_flight.started_at, self.attempts, held=True)
+        return Due(self.due_at, self.attempts, held=False) if self.is_open else None
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for all automatic attempts of one generation; a retry by hand starts the next generation."""
+        return f"{self.id}/{self.generation}"
+
+    @property
+    def person(self) -> UUID:
+        return self.letter.person
+
+    # Towards the reader
+
+    def expire_if_late(self, now: datetime, by: str) -> bool:
+        """End it when its time to be useful is over; True if that was now."""
+        if self.is_open and self.in_flight is None and self.expires_at and now >= self.expires_at:
+            self.trigger_event(self.Expired, **self._about(by, now), reason=Reason.EXPIRED)
+            return True
+        return False
+
+    def attempt(
+        self, provider: str, key_until: datetime | None, digest: str, envelope: Envelope, *, now: datetime, by: str
+    ) -> Attempt:
+        """Record the intent to call `provider`, which knows this notification's key until `key_until` (None: no keys).
+
+        Raises NotAttemptableError when it has ended or another call may still be on its way.
+        """
+        if not self.is_open or self.in_flight:
+            raise NotAttemptableError(f"notification {self.id} is {self.status}")
+        known_until = self.key_until if self.provider == provider and self.key_until else key_until
+        self.trigger_event(
+            self.Rendered,
+            **self._about(by, now),
+            call=self.calls + 1,
+            attempt=self.attempts + 1,
+            generation=self.generation,
+            provider=provider,
+            key=self.idempotency_key if key_until else None,
+            key_until=known_until,
+            digest=digest,
+            personal=envelope,
+        )
+        assert self.in_flight is not None
+        return self.in_flight
+
+    def record(self, outcome: Outcome, policy: RetryPolicy, *, luck: float, now: datetime, by: str) -> None:
+        """Decide what the outcome of the call on its way means. `luck` in [0, 1) spreads retries out."""
+        attempt = self.in_flight
+        if attempt is None:
+            raise NotAttemptableError(f"notification {self.id} has no call on its way")
+        match outcome:
+            case Accepted(provider_id, cost):
+                self._send(attempt.call, attempt.provider, provider_id, cost, now, by)
+            case Throttled(wait, detail):
+                self._postpone(Reason.PROVIDER_THROTTLED, attempt, wait, detail, now, by)
+            case Misconfigured(wait, detail):
+                self._postpone(Reason.PROVIDER_MISCONFIGURED, attempt, wait, detail, now, by)
+            case Retryable(reason, wait, detail):
+                self._fail(attempt, reason, detail, now, by)
+                self._retry_or_end(reason, policy.next_attempt(attempt.number, now, wait, luck), now, by)
+            case Refused(reason, detail):
+                self._fail(attempt, reason, detail, now, by)
+                self.trigger_event(self.DeadLettered, **self._about(by, now), reason=reason)
+            case Unknown(reason, detail):
+                self._fail(attempt, reason, detail, now, by)
+                at = policy.next_attempt(attempt.number, now, None, luck)
+                self._retry_or_end(reason, at if self._may_repeat(attempt, at) else None, now, by)
+
+    def interrupted(self, policy: RetryPolicy, *, luck: float, now: datetime, by: str) -> None:
+        """The holder of the call on its way is gone: decide what follows from an outcome nobody recorded.
+
+        A provider that knows our key can be asked again at once; it will not send twice.
+        """
+        attempt = self.in_flight
+        if attempt is None:
+            return
+        self._fail(attempt, Reason.OUTCOME_UNKNOWN, "", now, by)
+        at = policy.next_attempt(attempt.number, now, None, luck)
+        if not self._may_repeat(attempt, at):
+            at = None
+        elif attempt.key_until and now < attempt.key_until:
+            at = now
+        self._retry_or_end(Reason.OUTCOME_UNKNOWN, at, now, by)
+
+    def fail(self, reason: Reason, detail: str, *, now: datetime, by: str) -> None:
+        """Give up before any call: what was to be sent cannot be made."""
+        if not self.is_open or self.in_flight:
+            raise NotAttemptableError(f"notification {self.id} is {self.status}")
+        self.trigger_event(
+            self.Failed,
+            **self._about(by, now),
+            call=0,
+            attempt=0,
+            provider=None,
+            reason=reason,
+            personal=self._remark(detail),
+        )
+        self.trigger_event(self.DeadLettered, **self._about(by, now), reason=reason)
+
+    def suppress(self, reason: Reason, *, now: datetime, by: str) -> None:
+        """Do not send it, because the reader or the law does not want it."""
+        if not self.is_open or self.in_flight:
+            raise NotAttemptableError(f"notification {self.id} is {self.status}")
+        self.trigger_event(self.Suppressed, **self._about(by, now), reason=reason)
+
+    # What people ask
+
+    def cancel(self, *, now: datetime, by: str) -> bool:
+        """Stop it if no call was ever on its way without a known outcome; False when it is too late."""
+        if self.ended is Status.CANCELLED:
+            return True
+        if not self.is_open or self.in_flight:
+            return False
+        self.trigger_event(self.Cancelled, **self._about(by, now), reason=Reason.CANCELLED_BY_CALLER)
+        return True
+
+    def retry(self, *, now: datetime, by: str) -> None:
+        """Send it once more, as a new generation: a provider will not take it for a repetition.
+
+        Raises NotRetryableError unless it failed, bounced or expired.
+        """
+        if self.status not in (Status.FAILED, Status.BOUNCED, Status.EXPIRED):
+            raise NotRetryableError(f"notification {self.id} is {self.status}")
+        self.trigger_event(
+            self.Retried,
+            **self._about(by, now),
+            generation=self.generation + 1,
+            due_at=now,
+            reason=Reason.RETRIED_BY_CALLER,
+        )
+
+    # What providers report
+
+    def receive(
+        self,
+        kind: ReceiptKind,
+        *,
+        provider: str,
+        provider_id: str | None,
+        occurred_at: datetime,
+        detail: str,
+        now: datetime,
+        by: str,
+    ) -> None:
+        """Take in a callback. Repeated and late ones end in the same state in whatever order they come:
+        of each kind the earliest counts, and one that adds nothing leaves no event.
+        """
+        about = self._about(by, now)
+        match kind:
+            case _ if provider_id in self.earlier_provider_ids:
+                return
+            case ReceiptKind.SENT if self.sent_at is None and self.calls and not self.in_flight:
+                self._send(self.calls, provider, provider_id, None, now, by)
+            case ReceiptKind.DELIVERED if _is_news(occurred_at, self.delivered_at):
+                self.trigger_event(
+                    self.Delivered, **about, provider=provider, occurred_at=occurred_at, queued_at=self.created_on
+                )
+            case ReceiptKind.BOUNCED if self.bounce_reason is not Reason.HARD_BOUNCE or _is_news(
+                occurred_at, self.bounced_at
+            ):
+                self._bounce(Reason.HARD_BOUNCE, occurred_at, provider, detail, about)
+            case ReceiptKind.SOFT_BOUNCED if _is_news(occurred_at, self.bounced_at):
+                self._bounce(Reason.SOFT_BOUNCE, occurred_at, provider, detail, about)
+            case ReceiptKind.REJECTED if _is_news(occurred_at, self.rejected_at):
+                self.trigger_event(
+                    self.Rejected, **about, provider=provider, occurred_at=occurred_at, personal=self._remark(detail)
+                )
+            case ReceiptKind.OPENED if _is_news(occurred_at, self.opened_at):
+                self.trigger_event(self.Opened, **about, provider=provider, occurred_at=occurred_at)
+            case ReceiptKind.CLICKED if _is_news(occurred_at, self.clicked_at):
+                self.trigger_event(self.Clicked, **about, provider=provider, occurred_at=occurred_at)
+            case ReceiptKind.COMPLAINED if _is_news(occurred_at, self.complained_at):
+                self.trigger_event(self.Complained, **about, provider=provider, occurred_at=occurred_at)
+
+    # Decisions shared by the above
+
+    @property
+    def _was_heard_of(self) -> bool:
+        return bool(self.bounced_at or self.rejected_at or reached_the_reader(self))
+
+    def _about(self, by: str, now: datetime) -> dict[str, Any]:
+        return {"tenant": self.tenant, "channel": self.channel, "type": self.type, "by": by, "timestamp": now}
+
+    def _remark(self, text: str) -> Remark | None:
+        return Remark(person=self.person, text=text[:500]) if text else None
+
+    def _may_repeat(self, attempt: Attempt, at: datetime | None) -> bool:
+        """After an unknown outcome: safe while the provider knows the key; else only what is worse lost than doubled."""
+        if at and attempt.key_until and at < attempt.key_until:
+            return True
+        return self.purpose is not Purpose.MARKETING
+
+    def _send(
+        self, call: int, provider: str, provider_id: str | None, cost: Decimal | None, now: datetime, by: str
+    ) -> None:
+        about = self._about(by, now)
+        self.trigger_event(
+            self.Sent,
+            **about,
+            call=call,
+            provider=provider,
+            provider_id=provider_id,
+            cost=cost,
+            queued_at=self.created_on,
+        )
+
+    def _postpone(self, reason: Reason, attempt: Attempt, wait: Any, detail: str, now: datetime, by: str) -> None:
+        self.trigger_event(
+            self.Deferred,
+            **self._about(by, now),
+            reason=reason,
+            until=now + wait,
+            provider=attempt.provider,
+            call=attempt.call,
+            personal=self._remark(detail),
+        )
+
+    def _fail(self, attempt: Attempt, reason: Reason, detail: str, now: datetime, by: str) -> None:
+        self.trigger_event(
+            self.Failed,
+            **self._about(by, now),
+            call=attempt.call,
+            attempt=attempt.number,
+            provider=attempt.provider,
+            reason=reason,
+            personal=self._remark(detail),
+        )
+
+    def _retry_or_end(self, reason: Reason, at: datetime | None, now: datetime, by: str) -> None:
+        if self._was_heard_of:
+            return
+        if at is None:
+            self.trigger_event(self.DeadLettered, **self._about(by, now), reason=reason)
+        elif self.expires_at and at >= self.expires_at:
+            self.trigger_event(self.Expired, **self._about(by, now), reason=Reason.EXPIRED)
+        else:
+            self.trigger_event(
+                self.Retried, **self._about(by, now), generation=self.generation, due_at=at, reason=reason
+            )
+
+    def _bounce(self, reason: Reason, occurred_at: datetime, provider: str, detail: str, about: dict[str, Any]) -> None:
+        self.trigger_event(
+            self.Bounced,
+            **about,
+            provider=provider,
+            occurred_at=occurred_at,
+            reason=reason,
+            personal=self._remark(detail),
+        )
+
+    def _start_over(self) -> None:
+        self.earlier_provider_ids |= {self.provider_id} if self.provider_id else set()
+        self.attempts = 0
+        self.provider = self.key_until = self.provider_id = self.deferred_for = None
+        self.ended = self.reason = self.sent_at = self.delivered_at = self.bounced_at = self.bounce_reason = None
+        self.rejected_at = self.opened_at = self.clicked_at = self.complained_at = None
+        self.expires_at = None
+
+
+def _is_news(occurred_at: datetime, known: datetime | None) -> bool:
+    return known is None or occurred_at < known

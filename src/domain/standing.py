@@ -1,0 +1,53 @@
+"""What a notification's facts add up to: one rule, for the aggregate and for the rows that readers see."""
+
+from datetime import datetime
+from typing import Protocol
+
+from domain.vocabulary import Reason, Status
+
+
+class Facts(Protocol):
+    """What happened outside (the times) and what was decided here (`ended`, `deferred_for`), each if at all."""
+
+    ended: Status | None
+    reason: Reason | None
+    deferred_for: Reason | None
+    sent_at: datetime | None
+    delivered_at: datetime | None
+    bounced_at: datetime | None
+    bounce_reason: Reason | None
+    rejected_at: datetime | None
+    opened_at: datetime | None
+    clicked_at: datetime | None
+    complained_at: datetime | None
+
+
+def reached_the_reader(facts: Facts) -> bool:
+    return bool(facts.delivered_at or facts.opened_at or facts.clicked_at or facts.complained_at)
+
+
+def status_of(facts: Facts) -> Status:
+    """What happened outside weighs more than what was decided here, whichever was heard of first."""
+    if facts.bounced_at:
+        return Status.BOUNCED
+    if reached_the_reader(facts):
+        return Status.DELIVERED
+    if facts.rejected_at:
+        return Status.FAILED
+    if facts.sent_at:
+        return Status.SENT
+    return facts.ended or (Status.DEFERRED if facts.deferred_for else Status.PENDING)
+
+
+def reason_of(facts: Facts) -> Reason | None:
+    """Why it has that status, where a status needs a reason."""
+    match status_of(facts):
+        case Status.BOUNCED:
+            return facts.bounce_reason
+        case Status.DEFERRED:
+            return facts.deferred_for
+        case Status.FAILED if facts.rejected_at:
+            return Reason.PROVIDER_REJECTED_LATER
+        case Status.SENT | Status.DELIVERED | Status.PENDING:
+            return None
+    return facts.reason

@@ -1,0 +1,78 @@
+"""The closed lists of words that callers, events and read models share."""
+
+from datetime import timedelta
+from enum import StrEnum
+
+
+class Channel(StrEnum):
+    EMAIL = "email"
+    SMS = "sms"
+    PUSH = "push"
+    IN_APP = "in_app"
+    WEBHOOK = "webhook"
+
+
+class Priority(StrEnum):
+    CRITICAL = "critical"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+    @property
+    def head_start(self) -> timedelta:
+        """How much longer a message of this priority may be kept waiting than a critical one due at the same moment.
+
+        Work is ordered by due time plus this, so every priority ages: a low one due twenty minutes ago goes
+        before a critical one due now, and nothing is starved.
+        """
+        return _HEAD_STARTS[self]
+
+
+_HEAD_STARTS = {
+    Priority.CRITICAL: timedelta(0),
+    Priority.HIGH: timedelta(minutes=1),
+    Priority.MEDIUM: timedelta(minutes=5),
+    Priority.LOW: timedelta(minutes=20),
+}
+
+
+class Purpose(StrEnum):
+    """What the law asks by: marketing needs consent, a way out and a postal address; transactional does not."""
+
+    TRANSACTIONAL = "transactional"
+    MARKETING = "marketing"
+
+
+class Status(StrEnum):
+    PENDING = "pending"
+    DEFERRED = "deferred"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    BOUNCED = "bounced"
+    SUPPRESSED = "suppressed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+class Reason(StrEnum):
+    """Why something did not simply go out. Every one of them can be seen by the caller, so none is ever renamed."""
+
+    SCHEDULED = "scheduled"
+    PROVIDER_THROTTLED = "provider_throttled"
+    PROVIDER_MISCONFIGURED = "provider_misconfigured"
+    PROVIDER_UNAVAILABLE = "provider_unavailable"
+    PROVIDER_ERROR = "provider_error"
+    PROVIDER_REFUSED = "provider_refused"
+    PROVIDER_REJECTED_LATER = "provider_rejected_later"
+    INVALID_RECIPIENT = "invalid_recipient"
+    TIMEOUT = "timeout"
+    CONNECTION_FAILED = "connection_failed"
+    OUTCOME_UNKNOWN = "outcome_unknown"
+    RENDER_FAILED = "render_failed"
+    PERSON_ERASED = "person_erased"
+    HARD_BOUNCE = "hard_bounce"
+    SOFT_BOUNCE = "soft_bounce"
+    EXPIRED = "expired"
+    CANCELLED_BY_CALLER = "cancelled_by_caller"
+    RETRIED_BY_CALLER = "retried_by_caller"
