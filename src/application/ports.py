@@ -138,6 +138,9 @@ class DueWork(Protocol):
     async def release(self, leases: Sequence[Lease]) -> None:
         """Give back those still held: they are due again at once."""
 
+    async def drop(self, leases: Sequence[Lease]) -> None:
+        """Forget what turned out to need no work."""
+
     async def next_due(self, channel: Channel) -> timedelta | None:
         """How long until something is due that is not held; zero or less: now; None: nothing waits."""
 
@@ -253,7 +256,11 @@ class View(Protocol[K, R]):
 
     async def rows(self, keys: Collection[K]) -> dict[K, R]: ...
 
-    async def write(self, rows: Mapping[K, R], position: int) -> None: ...
+    async def write(self, rows: Mapping[K, R], position: int, *, after: int) -> None:
+        """Put these rows and stand at `position`. Raises ConflictError when the view does not stand at `after`:
+
+        somebody else has moved or replaced it, and nothing was written.
+        """
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):

@@ -483,9 +483,9 @@ class Notification(Aggregate):
     def retry(self, *, now: datetime, by: str) -> None:
         """Send it once more, as a new generation: a provider will not take it for a repetition.
 
-        Raises NotRetryableError unless it failed, bounced or expired.
+        Raises NotRetryableError unless it failed, bounced or expired, and while a call is still on its way.
         """
-        if self.status not in (Status.FAILED, Status.BOUNCED, Status.EXPIRED):
+        if self.in_flight or self.status not in (Status.FAILED, Status.BOUNCED, Status.EXPIRED):
             raise NotRetryableError(f"notification {self.id} is {self.status}")
         self.trigger_event(
             self.Retried,
@@ -548,7 +548,7 @@ class Notification(Aggregate):
         return {"tenant": self.tenant, "channel": self.channel, "type": self.type, "by": by, "timestamp": now}
 
     def _remark(self, text: str) -> Remark | None:
-        return Remark(person=self.person, text=text[:500]) if text else None
+        return Remark(person=self.person, text=text[:500]) if text and isinstance(self.letter, Letter) else None
 
     def _may_repeat(self, attempt: Attempt, at: datetime | None) -> bool:
         """After an unknown outcome: safe while the provider knows the key; else only what is worse lost than doubled."""

@@ -42,4 +42,4 @@ class Erased(msgspec.Struct, frozen=True):
 
 
 class PersonErasedError(Exception):
-    """The person asked for is no longer known here."""
+    """What is to be kept of a person cannot be sealed any more: the key was destroyed."""

@@ -1,7 +1,8 @@
 """What a notification type says of itself, and whether given variables fit it."""
 
-from collections.abc import Mapping
-from datetime import datetime
+import re
+from collections.abc import Iterator, Mapping
+from datetime import MAXYEAR, MINYEAR, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -24,13 +25,17 @@ class VariableType(StrEnum):
 
 
 class Variable(msgspec.Struct, frozen=True, kw_only=True):
-    """One declared variable; `secret` ones (reset links, codes) are never shown by the API."""
+    """One declared variable; `secret` ones (reset links, codes) are never shown by the API.
+
+    `fields` are those of an object, or of each object in a list; an object may have others beside them.
+    """
 
     type: VariableType
     required: bool = True
     secret: bool = False
     description: str = ""
     example: Any = None
+    fields: dict[str, "Variable"] = {}
 
 
 class NotificationType(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,21 +117,35 @@ def check_variables(type_: NotificationType, given: Mapping[str, Any]) -> dict[s
         else:
             values[name] = value
     for name, variable in type_.variables.items():
-        value = values.get(name)
-        if value is None:
-            if variable.required:
-                problems.append(VariableProblem(name, "is missing"))
-            values.pop(name, None)
-        elif message := _mismatch(variable.type, value):
-            problems.append(VariableProblem(name, message))
+        problems += _problems(name, variable, values.get(name))
     if problems:
         raise InvalidVariablesError(type_.name, problems)
-    return values
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _camel(name: str) -> str:
     head, *tail = name.split("_")
     return head + "".join(part.capitalize() for part in tail)
+
+
+def _problems(path: str, variable: Variable, value: Any) -> Iterator[VariableProblem]:
+    if value is None:
+        if variable.required:
+            yield VariableProblem(path, "is missing")
+    elif message := _mismatch(variable.type, value):
+        yield VariableProblem(path, message)
+    elif variable.fields:
+        items = [(path, value)] if isinstance(value, dict) else [(f"{path}[{i}]", item) for i, item in enumerate(value)]
+        for item_path, item in items:
+            yield from _problems_of_fields(item_path, variable.fields, item)
+
+
+def _problems_of_fields(path: str, fields: Mapping[str, Variable], value: Any) -> Iterator[VariableProblem]:
+    if not isinstance(value, dict):
+        yield VariableProblem(path, _EXPECTED[VariableType.OBJECT])
+        return
+    for name, field in fields.items():
+        yield from _problems(f"{path}.{name}", field, value.get(name))
 
 
 def _mismatch(type_: VariableType, value: Any) -> str | None:
@@ -145,11 +164,11 @@ def _mismatch(type_: VariableType, value: Any) -> str | None:
             return None
         case VariableType.DATETIME if isinstance(value, str) and _is_datetime(value):
             return None
-        case VariableType.URL if isinstance(value, str) and _is_web_address(value):
+        case VariableType.URL if isinstance(value, str) and is_web_address(value):
             return None
         case VariableType.EMAIL if isinstance(value, str) and _is_mail_address(value):
             return None
-        case VariableType.COLOR if isinstance(value, str) and _is_color(value):
+        case VariableType.COLOR if isinstance(value, str) and is_color(value):
             return None
     return _EXPECTED[type_]
 
@@ -167,24 +186,32 @@ _EXPECTED = {
     VariableType.COLOR: "must be a colour such as #0a7cff",
 }
 
+# RFC 3986 leaves these out of every address, and names before the host only make links look like others.
+_NEVER_IN_ADDRESSES = r"\s\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff<>\"\\\\^`{|}"
+_WEB_ADDRESS = re.compile(rf"https?://[^/?#@{_NEVER_IN_ADDRESSES}]+([/?#][^{_NEVER_IN_ADDRESSES}]*)?", re.IGNORECASE)
+_COLOR = re.compile("#(?:[0-9a-fA-F]{3}){1,2}")
+
 
 def _is_datetime(value: str) -> bool:
+    """With an offset, and far enough from both ends of time to be told in any zone."""
     try:
-        return datetime.fromisoformat(value).tzinfo is not None
+        moment = datetime.fromisoformat(value)
     except ValueError:
         return False
+    return moment.tzinfo is not None and MINYEAR < moment.year < MAXYEAR
 
 
-def _is_web_address(value: str) -> bool:
-    scheme, _, rest = value.partition("://")
-    return scheme.lower() in ("http", "https") and bool(rest) and not any(c.isspace() or c in '<>"' for c in value)
+def is_web_address(value: str) -> bool:
+    """Whether this is an http or https address with a host, without a user's name before it."""
+    return _WEB_ADDRESS.fullmatch(value) is not None
 
 
 def _is_mail_address(value: str) -> bool:
     local, at, host = value.rpartition("@")
-    return bool(at and local and "." in host) and not any(c.isspace() or c in '<>"(),;:' for c in value)
+    plain = value.isprintable() and not any(c.isspace() or c in '<>"(),;:' for c in value)
+    return plain and bool(at and local and "." in host)
 
 
-def _is_color(value: str) -> bool:
-    digits = value.removeprefix("#")
-    return value.startswith("#") and len(digits) in (3, 6) and all(c in "0123456789abcdefABCDEF" for c in digits)
+def is_color(value: str) -> bool:
+    """Whether this is a colour in three or six hexadecimal digits."""
+    return _COLOR.fullmatch(value) is not None

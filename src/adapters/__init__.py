@@ -1,0 +1,1 @@
+"""How it is done here: one technology per file or folder; `memory` holds the twin of every port."""

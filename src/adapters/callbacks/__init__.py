@@ -1,0 +1,1 @@
+"""What providers tell us later, verified and put into our words."""

@@ -1,0 +1,167 @@
+"""Between typed events and the bytes the log keeps, with personal data sealed on the way."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from types import NoneType, UnionType
+from typing import Any, get_args, get_type_hints
+from uuid import UUID
+
+import msgspec
+from eventsourcing.domain import Aggregate, AggregateCreated, AggregateEvent, CanMutateAggregate
+from eventsourcing.persistence import StoredEvent
+from eventsourcing.utils import get_topic
+
+from adapters.person_keys import PersonKeys
+from domain.acceptance import Acceptance
+from domain.notification import Notification
+from domain.personal import Erased
+from domain.receipts import Receipt
+
+AGGREGATES: tuple[type[Aggregate], ...] = (Notification, Acceptance, Receipt)
+
+
+class UnknownTopicError(Exception):
+    """The log holds an event that this version does not know."""
+
+
+class Sealed(msgspec.Struct, frozen=True):
+    """A personal value as it is stored: `box` is nonce and ciphertext under the key named `person`."""
+
+    person: UUID
+    box: bytes
+
+
+class _EventCodec:
+    """Reads and writes the state of one event class."""
+
+    def __init__(self, event_class: type[AggregateEvent], aggregate: type[Aggregate]) -> None:
+        hints = get_type_hints(event_class)
+        fields = [f.name for f in dataclasses.fields(event_class) if not f.name.startswith("originator_")]
+        self.event_class = event_class
+        self.topic = get_topic(event_class)
+        self.personal = _personal_type(hints.get("personal"))
+        hints["personal"] = Sealed | None
+        self.fields = tuple(fields)
+        self.originator_topic = get_topic(aggregate) if issubclass(event_class, AggregateCreated) else None
+        self.version = getattr(event_class, "class_version", 1)
+        state = msgspec.defstruct(event_class.__name__, [_field(name, hints[name]) for name in fields], kw_only=True)
+        self.decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(state)
+        self.state = state
+
+    def decode(self, raw: bytes) -> Any:
+        if self.version == 1:
+            return self.decoder.decode(raw)
+        state = msgspec.json.decode(raw)
+        for old in range(state.pop("class_version", 1), self.version):
+            getattr(self.event_class, f"upcast_v{old}_v{old + 1}")(state)
+        return msgspec.convert(state, self.state)
+
+
+class EventMapper:
+    """Stores typed events as JSON and reads them back typed; `personal` is sealed with its person's key.
+
+    The event's stream and its place there are bound into the seal, so that a sealed value cannot be moved.
+    Reading takes keys that are already in `keys`: load `persons_in(stored)` first; what is absent reads as `Erased`.
+    """
+
+    def __init__(self, keys: PersonKeys, aggregates: Iterable[type[Aggregate]] = AGGREGATES) -> None:
+        self._keys = keys
+        self._codecs = {codec.topic: codec for codec in _codecs(aggregates)}
+        self._encode = msgspec.json.Encoder().encode
+
+    @property
+    def topics(self) -> list[str]:
+        return list(self._codecs)
+
+    def to_stored(self, event: CanMutateAggregate[UUID]) -> StoredEvent:
+        state = dict(vars(event))
+        id, version = state.pop("originator_id"), state.pop("originator_version")
+        state.pop("originator_topic", None)
+        if personal := state.get("personal"):
+            state["personal"] = self._seal(personal, id, version)
+        if (class_version := getattr(event, "class_version", 1)) > 1:
+            state["class_version"] = class_version
+        return StoredEvent(id, version, get_topic(type(event)), self._encode(state))
+
+    def to_event(self, stored: StoredEvent) -> AggregateEvent:
+        return self._to_event(stored, self._codec(stored.topic))
+
+    def to_events(self, stored: Iterable[StoredEvent]) -> list[AggregateEvent]:
+        return [self._to_event(each, self._codec(each.topic)) for each in stored]
+
+    def persons_in(self, stored: Iterable[StoredEvent]) -> set[UUID]:
+        """Whose keys are needed to read these events."""
+        found = (_PERSON_OF.decode(each.state).personal for each in stored if self._codec(each.topic).personal)
+        return {sealed.person for sealed in found if sealed is not None}
+
+    def _codec(self, topic: str) -> _EventCodec:
+        try:
+            return self._codecs[topic]
+        except KeyError:
+            raise UnknownTopicError(topic) from None
+
+    def _to_event(self, stored: StoredEvent, codec: _EventCodec) -> AggregateEvent:
+        state = codec.decode(stored.state)
+        values: dict[str, Any] = {name: getattr(state, name) for name in codec.fields}
+        if sealed := values.get("personal"):
+            values["personal"] = self._unseal(sealed, stored, codec.personal)
+        values["originator_id"] = stored.originator_id
+        values["originator_version"] = stored.originator_version
+        if codec.originator_topic:
+            values["originator_topic"] = codec.originator_topic
+        event = object.__new__(codec.event_class)
+        event.__dict__.update(values)
+        return event
+
+    def _seal(self, personal: Any, id: UUID, version: int) -> Sealed:
+        if isinstance(personal, Erased):
+            raise ValueError("what is erased cannot be stored again")
+        return Sealed(personal.person, self._keys.seal(personal.person, self._encode(personal), _place(id, version)))
+
+    def _unseal(self, sealed: Sealed, stored: StoredEvent, personal: Any) -> Any:
+        place = _place(stored.originator_id, stored.originator_version)  # type: ignore[arg-type]
+        plain = self._keys.unseal(sealed.person, sealed.box, place)
+        return Erased(sealed.person) if plain is None else msgspec.json.decode(plain, type=personal)
+
+
+class _PersonOnly(msgspec.Struct, frozen=True):
+    person: UUID
+
+
+class _PersonalOnly(msgspec.Struct, frozen=True):
+    personal: _PersonOnly | None = None
+
+
+_PERSON_OF = msgspec.json.Decoder(_PersonalOnly)
+
+
+def _place(id: UUID, version: int) -> bytes:
+    return id.bytes + version.to_bytes(8, "big")
+
+
+def _field(name: str, hint: Any) -> tuple[str, Any] | tuple[str, Any, Any]:
+    """A field that may be None may also be absent: it was added after the event was first stored."""
+    return (name, hint, None) if NoneType in get_args(hint) else (name, hint)
+
+
+def _personal_type(hint: Any) -> Any:
+    if not isinstance(hint, UnionType):
+        return hint
+    return next(each for each in get_args(hint) if each not in (Erased, NoneType))
+
+
+def _codecs(aggregates: Iterable[type[Aggregate]]) -> Iterable[_EventCodec]:
+    for aggregate in aggregates:
+        for event_class in vars(aggregate).values():
+            if isinstance(event_class, type) and issubclass(event_class, AggregateEvent) and _topic(event_class):
+                yield _EventCodec(event_class, aggregate)
+
+
+def _topic(event_class: type[AggregateEvent]) -> str | None:
+    topic: str | None = getattr(event_class, "TOPIC", None)
+    return topic
+
+
+def event_classes(aggregates: Iterable[type[Aggregate]] = AGGREGATES) -> Mapping[str, type[AggregateEvent]]:
+    """Every event class the log may hold, by topic."""
+    return {codec.topic: codec.event_class for codec in _codecs(aggregates)}

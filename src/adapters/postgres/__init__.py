@@ -1,0 +1,1 @@
+"""PostgreSQL: the log, the work that follows from it, and the read models."""

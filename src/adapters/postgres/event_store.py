@@ -1,0 +1,97 @@
+"""The event store and the log on PostgreSQL: appends by the library's recorder, reads by an asynchronous pool."""
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, TypeVar
+from uuid import UUID
+
+from eventsourcing.domain import Aggregate
+from eventsourcing.persistence import StoredEvent
+
+from adapters.event_mapper import EventMapper
+from adapters.group_commit import GroupCommit, Writer
+from adapters.person_keys import PersonKeys
+from adapters.postgres.database import Database
+from adapters.stored import append_of, persons_of, replayed
+from application.ports import Recorded
+
+A = TypeVar("A", bound=Aggregate)
+
+
+class PostgresEventStore:
+    """Implements the ports EventStore, EventLog and Persons over one log."""
+
+    def __init__(self, database: Database, write: Writer, mapper: EventMapper, keys: PersonKeys) -> None:
+        self._database = database
+        self._commit = GroupCommit(write)
+        self._mapper = mapper
+        self._keys = keys
+        self._last = 0
+
+    async def save(self, *aggregates: Aggregate) -> int:
+        events = [event for aggregate in aggregates for event in aggregate.collect_events()]
+        if not events:
+            return self._last
+        await self._load_keys(persons_of(events))
+        append = append_of(events, aggregates, self._mapper, self._keys)
+        self._last = await self._commit.put(append)
+        self._keys.stored(append.keys)
+        return self._last
+
+    async def get(self, kind: type[A], id: UUID) -> A | None:
+        return (await self.get_many(kind, [id])).get(id)
+
+    async def get_many(self, kind: type[A], ids: Collection[UUID]) -> dict[UUID, A]:
+        rows = await self._database.rows(
+            "SELECT originator_id, originator_version, topic, state, 0 FROM stored_events"
+            " WHERE originator_id = ANY(%b::uuid[]) ORDER BY originator_id, originator_version",
+            (list(ids),),
+        )
+        return replayed(kind, [recorded.event for recorded in await self._recorded(rows)])
+
+    async def history(self, id: UUID) -> list[Recorded]:
+        rows = await self._database.rows(
+            "SELECT originator_id, originator_version, topic, state, notification_id FROM stored_events"
+            " WHERE originator_id = %s ORDER BY originator_version",
+            (id,),
+        )
+        return await self._recorded(rows)
+
+    async def read(self, after: int, limit: int, topics: Sequence[str] = ()) -> list[Recorded]:
+        only = " AND topic = ANY(%s)" if topics else ""
+        rows = await self._database.rows(
+            "SELECT originator_id, originator_version, topic, state, notification_id FROM stored_events"
+            f" WHERE notification_id > %s{only} ORDER BY notification_id LIMIT %s",
+            (after, list(topics), limit) if topics else (after, limit),
+        )
+        return await self._recorded(rows)
+
+    async def head(self) -> int:
+        ((head,),) = await self._database.rows("SELECT coalesce(max(notification_id), 0) FROM stored_events", ())
+        return int(head)
+
+    def person(self, tenant: str, address: str) -> UUID:
+        return self._keys.person(tenant, address)
+
+    async def forget(self, tenant: str, address: str) -> int:
+        subject = self._keys.subject(tenant, address)
+        gone = await self._database.rows("DELETE FROM person_keys WHERE subject = %s RETURNING person", (subject,))
+        self._keys.forget(subject)
+        self._keys.load([person for (person,) in gone], [])
+        return len(gone)
+
+    async def close(self) -> None:
+        """Write what waits; further saves are refused."""
+        await self._commit.close()
+
+    async def _recorded(self, rows: Sequence[tuple[Any, ...]]) -> list[Recorded]:
+        stored = [StoredEvent(*row[:4]) for row in rows]
+        await self._load_keys(self._mapper.persons_in(stored))
+        return [Recorded(row[4], event) for row, event in zip(rows, self._mapper.to_events(stored), strict=True)]
+
+    async def _load_keys(self, persons: Iterable[UUID]) -> None:
+        unknown = self._keys.unknown(persons)
+        if unknown:
+            rows = await self._database.rows(
+                "SELECT person, wrapped FROM person_keys WHERE person = ANY(%b::uuid[])", (unknown,)
+            )
+            self._keys.load(unknown, rows)

@@ -1,0 +1,52 @@
+"""Being the only one: an advisory lock held by a connection of its own."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import psycopg
+
+_ASK_EVERY = 1.0
+_NAMESPACE = 0x0CA7
+
+
+class LeadershipLostError(Exception):
+    """The connection that held the lock is gone: somebody else may lead now."""
+
+
+@asynccontextmanager
+async def leading(conninfo: str, role: str) -> AsyncIterator[None]:
+    """Wait until no other process leads in this role, then lead for the length of the block.
+
+    When the connection breaks, the block is cancelled and LeadershipLostError is raised.
+    """
+    async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection:
+        while not await _try(connection, role):
+            await asyncio.sleep(_ASK_EVERY)
+        task = asyncio.current_task()
+        assert task is not None
+        watch = asyncio.create_task(_watch(connection, task), name=f"leadership of {role}")
+        try:
+            yield
+        except asyncio.CancelledError:
+            if watch.done() and not watch.cancelled():
+                task.uncancel()
+                raise LeadershipLostError(role) from None
+            raise
+        finally:
+            watch.cancel()
+
+
+async def _try(connection: psycopg.AsyncConnection, role: str) -> bool:
+    cursor = await connection.execute("SELECT pg_try_advisory_lock(%s, hashtext(%s))", (_NAMESPACE, role))
+    row = await cursor.fetchone()
+    return bool(row and row[0])
+
+
+async def _watch(connection: psycopg.AsyncConnection, leader: "asyncio.Task[None]") -> None:
+    try:
+        while True:
+            await asyncio.sleep(_ASK_EVERY)
+            await asyncio.wait_for(connection.execute("SELECT 1"), 5)
+    except (psycopg.Error, TimeoutError):
+        leader.cancel()

@@ -1,0 +1,85 @@
+"""The tables, in numbered steps that run once each. The read models are made by their views, not here."""
+
+from collections.abc import Sequence
+
+import psycopg
+
+from adapters.postgres.captured_mails import CREATE_CAPTURED_MAILS
+from adapters.postgres.recorder import LogRecorder, open_datastore
+from adapters.postgres.schedule import CREATE_SCHEDULE
+from adapters.postgres.template_archive import CREATE_TEMPLATE_BUNDLES
+
+_MIGRATION_LOCK = 0x0CA7_1111
+
+_PERSON_KEYS = """
+    CREATE TABLE person_keys (person uuid PRIMARY KEY, subject bytea NOT NULL, wrapped bytea NOT NULL);
+    CREATE INDEX person_keys_subject ON person_keys (subject);
+"""
+
+_PROVIDER_BUDGETS = """
+    CREATE TABLE provider_budgets (
+        provider text PRIMARY KEY,
+        tokens double precision NOT NULL,
+        refilled_at timestamptz NOT NULL,
+        day date NOT NULL,
+        day_used bigint NOT NULL,
+        paused_until timestamptz,
+        pause_reason text
+    );
+"""
+
+_API_KEYS = """
+    CREATE TABLE api_keys (
+        id text PRIMARY KEY,
+        tenant text NOT NULL,
+        name text NOT NULL,
+        scopes text[] NOT NULL,
+        digest bytea NOT NULL,
+        created_at timestamptz NOT NULL,
+        revoked_at timestamptz
+    );
+"""
+
+_PROCESS_POSITIONS = "CREATE TABLE process_positions (process text PRIMARY KEY, position bigint NOT NULL)"
+
+MIGRATIONS: Sequence[tuple[str, str]] = (
+    ("schedule", CREATE_SCHEDULE),
+    ("person_keys", _PERSON_KEYS),
+    ("provider_budgets", _PROVIDER_BUDGETS),
+    ("api_keys", _API_KEYS),
+    ("process_positions", _PROCESS_POSITIONS),
+    ("template_bundles", CREATE_TEMPLATE_BUNDLES),
+    ("captured_mails", CREATE_CAPTURED_MAILS),
+)
+
+
+def migrate(conninfo: str) -> list[str]:
+    """Bring the database up to date and answer the names of the steps that ran. Safe from several processes at once."""
+    with psycopg.connect(conninfo) as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS migrations (name text PRIMARY KEY, ran_at timestamptz NOT NULL DEFAULT now())"
+        )
+        ran = {name for (name,) in connection.execute("SELECT name FROM migrations")}
+        steps = [(name, sql) for name, sql in MIGRATIONS if name not in ran]
+        for name, sql in steps:
+            connection.execute(sql)
+            connection.execute("INSERT INTO migrations (name) VALUES (%s)", (name,))
+        _create_log(conninfo)
+    return [name for name, _ in steps]
+
+
+def missing(conninfo: str) -> list[str]:
+    """The names of the steps that have not run yet."""
+    with psycopg.connect(conninfo) as connection:
+        found = connection.execute("SELECT to_regclass('migrations')").fetchone()
+        ran = {name for (name,) in connection.execute("SELECT name FROM migrations")} if found and found[0] else set()
+    return [name for name, _ in MIGRATIONS if name not in ran]
+
+
+def _create_log(conninfo: str) -> None:
+    datastore = open_datastore(conninfo)
+    try:
+        LogRecorder(datastore).create_table()
+    finally:
+        datastore.close()

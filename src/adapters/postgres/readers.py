@@ -1,0 +1,114 @@
+"""The questions that are asked of the read models."""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from adapters.postgres.database import Database
+from application.projections.attempts import AttemptRow
+from application.projections.notifications import NotificationRow
+from application.queries.notifications import ListNotifications, MetricTotal
+
+R = TypeVar("R", bound=msgspec.Struct)
+
+_NOTIFICATION = ", ".join(NotificationRow.__struct_fields__)
+_ATTEMPT = ", ".join(AttemptRow.__struct_fields__)
+
+_FILTERS = {
+    "status": "status = %(status)s",
+    "channel": "channel = %(channel)s",
+    "type": "type = %(type)s",
+    "recipient": "recipient = %(recipient)s",
+    "recipient_user_id": "recipient_user_id = %(recipient_user_id)s",
+    "since": "created_at >= %(since)s",
+    "until": "created_at < %(until)s",
+    "before": "id < %(before)s",
+}
+
+
+class PostgresNotificationReader:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, tenant: str, id: UUID) -> NotificationRow | None:
+        rows = await self._database.rows(
+            f"SELECT {_NOTIFICATION} FROM view_notifications.rows WHERE id = %s AND tenant = %s", (id, tenant)
+        )
+        return _row(NotificationRow, rows[0]) if rows else None
+
+    async def attempts(self, tenant: str, id: UUID) -> list[AttemptRow]:
+        rows = await self._database.rows(
+            f"SELECT {_ATTEMPT} FROM view_attempts.rows WHERE notification = %s AND tenant = %s ORDER BY call",
+            (id, tenant),
+        )
+        return [_row(AttemptRow, row) for row in rows]
+
+    async def page(self, tenant: str, query: ListNotifications) -> list[NotificationRow]:
+        given = {name: value for name, value in msgspec.structs.asdict(query).items() if value is not None}
+        wanted = "".join(f" AND {condition}" for name, condition in _FILTERS.items() if name in given)
+        rows = await self._database.rows(
+            f"SELECT {_NOTIFICATION} FROM view_notifications.rows WHERE tenant = %(tenant)s{wanted}"
+            " ORDER BY id DESC LIMIT %(limit)s",
+            {**given, "tenant": tenant},
+        )
+        return [_row(NotificationRow, row) for row in rows]
+
+    async def totals(self) -> list[MetricTotal]:
+        rows = await self._database.rows(
+            "SELECT channel, template, fact, sum(count)::bigint, sum(seconds), jsonb_agg(buckets)"
+            " FROM view_metrics.rows GROUP BY channel, template, fact ORDER BY channel, template, fact"
+        )
+        return [
+            MetricTotal(channel, template, fact, count, seconds, [sum(column) for column in zip(*buckets, strict=True)])
+            for channel, template, fact, count, seconds, buckets in rows
+        ]
+
+    async def positions(self) -> dict[str, int]:
+        views = ("notifications", "attempts", "metrics", "receipts")
+        union = " UNION ALL ".join(f"SELECT '{name}', position FROM view_{name}.position" for name in views)
+        return {name: position for name, position in await self._database.rows(union)}
+
+
+class PostgresReceiptsReader:
+    """Implements the port ReceiptsReader of the settlement."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def notifications_of(self, provider_ids: Sequence[str]) -> dict[str, UUID]:
+        rows = await self._database.rows(
+            "SELECT provider_id, id FROM view_notifications.rows WHERE provider_id = ANY(%s)", (list(provider_ids),)
+        )
+        return {provider_id: id for provider_id, id in rows}
+
+    async def receipts_of(self, provider_ids: Sequence[str]) -> list[UUID]:
+        rows = await self._database.rows(
+            "SELECT id FROM view_receipts.rows WHERE provider_id = ANY(%s) AND notification IS NULL ORDER BY position",
+            (list(provider_ids),),
+        )
+        return [id for (id,) in rows]
+
+
+class PostgresPlace:
+    """Where a process that is not a projection stands in the log."""
+
+    def __init__(self, database: Database, process: str) -> None:
+        self._database = database
+        self._process = process
+
+    async def position(self) -> int:
+        rows = await self._database.rows("SELECT position FROM process_positions WHERE process = %s", (self._process,))
+        return int(rows[0][0]) if rows else 0
+
+    async def move(self, position: int) -> None:
+        await self._database.rows(
+            "INSERT INTO process_positions (process, position) VALUES (%s, %s)"
+            " ON CONFLICT (process) DO UPDATE SET position = excluded.position",
+            (self._process, position),
+        )
+
+
+def _row(kind: type[R], values: Sequence[Any]) -> R:
+    return msgspec.convert(dict(zip(kind.__struct_fields__, values, strict=True)), kind, strict=False)

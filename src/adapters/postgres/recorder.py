@@ -1,0 +1,210 @@
+"""The library's recorder with one insert for many streams, and the schedule in the same transaction."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from eventsourcing.persistence import IntegrityError, InterfaceError, OperationalError, PersistenceError, StoredEvent
+from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
+from eventsourcing.utils import retry
+from psycopg import Cursor
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import DictRow
+from psycopg.sql import SQL, Identifier
+
+from adapters.group_commit import Append
+from application.ports import ConflictError, StoreUnavailableError
+
+APPEND_LOCK = 0x0CA7_1110
+"""The advisory lock under which positions are drawn and committed, so that the log never shows a gap that fills later."""
+
+_LOCK_TIMEOUT = 5
+_Version = tuple[UUID | str, int]
+
+
+def open_datastore(conninfo: str, *, connections: int = 1) -> PostgresDatastore:
+    """The library's own pool. Its database functions stay off: they drop the lock, and readers would lose events."""
+    given = conninfo_to_dict(conninfo)
+    dbname, host, port, user, password = (
+        str(given.pop(name, None) or "") for name in ("dbname", "host", "port", "user", "password")
+    )
+    datastore = PostgresDatastore(
+        dbname,
+        host,
+        port,
+        user,
+        password,
+        pool_size=connections,
+        lock_timeout=_LOCK_TIMEOUT,
+        idle_in_transaction_session_timeout=30,
+    )
+    kwargs = datastore.pool.kwargs
+    assert isinstance(kwargs, dict)
+    kwargs.update(given)
+    return datastore
+
+
+class LogRecorder(PostgresApplicationRecorder):
+    """Appends under an advisory lock: a statement of its own, so that what the insert sees was committed before it."""
+
+    def __init__(self, datastore: PostgresDatastore) -> None:
+        super().__init__(datastore)
+        if datastore.enable_db_functions:
+            raise ValueError("POSTGRES_ENABLE_DB_FUNCTIONS drops the lock that keeps the log gap-free")
+        self.lock_table_statements = [
+            SQL("SET LOCAL lock_timeout = '{0}s'").format(datastore.lock_timeout),
+            SQL("SELECT pg_advisory_xact_lock({0})").format(APPEND_LOCK),
+        ]
+        self.insert_events_statement = SQL(
+            "INSERT INTO {0}.{1} (originator_id, originator_version, topic, state)"
+            " SELECT id, version, topic, state"
+            " FROM unnest(%b::uuid[], %b::bigint[], %b::text[], %b::bytea[])"
+            " WITH ORDINALITY AS new (id, version, topic, state, place) ORDER BY place"
+            " RETURNING notification_id"
+        ).format(Identifier(datastore.schema), Identifier(self.events_table_name))
+
+    @retry((InterfaceError, OperationalError), max_attempts=2, wait=0.05)
+    def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
+        """Once more after a lost connection; the library's ten times would keep every caller waiting for a minute."""
+        inserted: Sequence[int] | None = super().insert_events.__wrapped__(self, stored_events, **kwargs)
+        return inserted
+
+    def append(self, appends: Sequence[Append]) -> list[int | Exception]:
+        """Write all that can be written in one transaction; a conflict fails its own append only.
+
+        Raises StoreUnavailableError when nobody can know what was stored.
+        """
+        try:
+            return self._append(appends)
+        except PersistenceError as error:
+            raise StoreUnavailableError(str(error)) from error
+
+    def _append(self, appends: Sequence[Append]) -> list[int | Exception]:
+        answers: list[int | Exception] = [ConflictError("the stream has grown meanwhile")] * len(appends)
+        pending = _without_clashes(appends)
+        while pending:
+            try:
+                positions = self.insert_events(_events(pending), appends=[appends[i] for i in pending])
+            except IntegrityError as error:
+                stored = self._stored([appends[i] for i in pending])
+                rest = self._sort_out(pending, stored, answers)
+                if len(rest) == len(pending):
+                    raise StoreUnavailableError(str(error)) from error
+                pending = rest
+            else:
+                _hand_out(pending, positions or [], answers)
+                break
+        return answers
+
+    def _sort_out(
+        self,
+        pending: Mapping[int, Append],
+        stored: Mapping[_Version, tuple[int, bytes]],
+        answers: list[int | Exception],
+    ) -> dict[int, Append]:
+        """After a refused insert: which appends are free to try again. One that was stored before a lost answer is done."""
+        rest = {}
+        for i, append in pending.items():
+            found = [stored.get((e.originator_id, e.originator_version)) for e in append.events]
+            if not any(found):
+                rest[i] = append
+            elif all(f and f[1] == e.state for f, e in zip(found, append.events, strict=True)):
+                answers[i] = found[-1][0]  # type: ignore[index]
+        return rest
+
+    def _stored(self, appends: Sequence[Append]) -> dict[_Version, tuple[int, bytes]]:
+        events = [event for append in appends for event in append.events]
+        with self.datastore.get_connection() as conn, conn.cursor() as curs:
+            curs.execute(
+                SQL(
+                    "SELECT e.originator_id, e.originator_version, e.notification_id, e.state FROM {0}.{1} e"
+                    " JOIN unnest(%b::uuid[], %b::bigint[]) AS new (id, version)"
+                    " ON e.originator_id = new.id AND e.originator_version = new.version"
+                ).format(Identifier(self.datastore.schema), Identifier(self.events_table_name)),
+                ([e.originator_id for e in events], [e.originator_version for e in events]),
+            )
+            return {
+                (r["originator_id"], r["originator_version"]): (r["notification_id"], bytes(r["state"]))
+                for r in curs.fetchall()
+            }
+
+    def _insert_events(
+        self, curs: Cursor[DictRow], stored_events: Sequence[StoredEvent], *, appends: Sequence[Append] = (), **_: Any
+    ) -> None:
+        self._lock_table(curs)
+        self._write_keys(curs, appends)
+        self._write_schedule(curs, appends)
+
+    def _insert_stored_events(
+        self, curs: Cursor[DictRow], stored_events: Sequence[StoredEvent], *, appends: Sequence[Append] = (), **_: Any
+    ) -> None:
+        if not appends:
+            self._lock_table(curs)
+        self._notify_channel(curs)
+        columns = zip(*((e.originator_id, e.originator_version, e.topic, e.state) for e in stored_events), strict=True)
+        curs.execute(self.insert_events_statement, [list(column) for column in columns], prepare=True)
+
+    def _write_keys(self, curs: Cursor[DictRow], appends: Sequence[Append]) -> None:
+        keys = [key for append in appends for key in append.keys]
+        if keys:
+            curs.execute(
+                "INSERT INTO person_keys (person, subject, wrapped)"
+                " SELECT * FROM unnest(%b::uuid[], %b::bytea[], %b::bytea[]) ON CONFLICT (person) DO NOTHING",
+                ([k.person for k in keys], [k.subject for k in keys], [k.wrapped for k in keys]),
+                prepare=True,
+            )
+
+    def _write_schedule(self, curs: Cursor[DictRow], appends: Sequence[Append]) -> None:
+        rows = {row.notification: row for append in appends for row in append.due}
+        done = [id for id, row in rows.items() if row.due is None]
+        if done:
+            curs.execute("DELETE FROM schedule WHERE notification_id = ANY(%b::uuid[])", (done,), prepare=True)
+        waiting = [(row, row.due) for row in rows.values() if row.due]
+        if waiting:
+            curs.execute(
+                _UPSERT_DUE,
+                (
+                    [row.notification for row, _ in waiting],
+                    [row.tenant for row, _ in waiting],
+                    [row.channel for row, _ in waiting],
+                    [row.lane for row, _ in waiting],
+                    [row.head_start for row, _ in waiting],
+                    [None if row.at_once else due.at for row, due in waiting],
+                    [due.attempt for _, due in waiting],
+                ),
+                prepare=True,
+            )
+
+
+_UPSERT_DUE = """
+    INSERT INTO schedule (notification_id, tenant_id, channel, lane, head_start, due_at, rank_at, attempt)
+    SELECT id, tenant, channel, lane, head_start, coalesce(at, now()), coalesce(at, now()) + head_start, attempt
+    FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::interval[], %b::timestamptz[], %b::int[])
+      AS new (id, tenant, channel, lane, head_start, at, attempt)
+    ON CONFLICT (notification_id) DO UPDATE
+    SET due_at = excluded.due_at, rank_at = excluded.rank_at, attempt = excluded.attempt,
+        lease_until = NULL, lease_token = NULL
+"""
+
+
+def _events(pending: Mapping[int, Append]) -> list[StoredEvent]:
+    return [event for append in pending.values() for event in append.events]
+
+
+def _without_clashes(appends: Sequence[Append]) -> dict[int, Append]:
+    """Those that do not claim a place in a stream that an earlier one of the same lot claims."""
+    claimed: set[_Version] = set()
+    free = {}
+    for i, append in enumerate(appends):
+        places = {(e.originator_id, e.originator_version) for e in append.events}
+        if claimed.isdisjoint(places):
+            claimed |= places
+            free[i] = append
+    return free
+
+
+def _hand_out(pending: Mapping[int, Append], positions: Sequence[int], answers: list[int | Exception]) -> None:
+    end = 0
+    for i, append in pending.items():
+        end += len(append.events)
+        answers[i] = positions[end - 1]

@@ -1,0 +1,223 @@
+"""Read models: one schema per projection, whose table follows from its row struct."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum
+from types import NoneType, UnionType
+from typing import Any, Generic, TypeVar, get_args, get_type_hints
+from uuid import UUID
+
+import msgspec
+import psycopg
+from psycopg.sql import SQL, Composed, Identifier
+
+from adapters.postgres.database import Database
+from application.ports import ConflictError
+from application.processes.rebuild import Difference
+from application.projections.projection import Projection
+
+R = TypeVar("R", bound=msgspec.Struct)
+
+_TYPES: dict[Any, str] = {
+    UUID: "uuid",
+    str: "text",
+    int: "bigint",
+    float: "double precision",
+    bool: "boolean",
+    datetime: "timestamptz",
+    Decimal: "numeric",
+    bytes: "bytea",
+}
+_SHADOW = "_next"
+_OLD = "_old"
+
+
+class PostgresView(Generic[R]):
+    """The rows of one projection and the position they stand at, written together.
+
+    `shadow` names the copy that a rebuild fills beside the live one.
+    """
+
+    def __init__(self, database: Database, projection: Projection[R], *, shadow: bool = False) -> None:
+        self._database = database
+        self._projection = projection
+        self._row = projection.row
+        self._columns = _columns(projection.row)
+        self._key = projection.key_columns
+        self.schema = f"view_{projection.name}{_SHADOW if shadow else ''}"
+        self._table = Identifier(self.schema, "rows")
+        self._position = Identifier(self.schema, "position")
+        self._upsert = self._upsert_statement()
+        self._select = self._select_statement()
+
+    async def create(self) -> None:
+        """Make the schema if it is not there yet. Safe from several processes at once."""
+        async with self._database.connection() as connection, connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (self.schema,))
+            for statement in self._create_statements():
+                await connection.execute(statement)
+
+    async def position(self) -> int:
+        rows = await self._database.rows(SQL("SELECT position FROM {}").format(self._position))
+        return int(rows[0][0])
+
+    async def rows(self, keys: Collection[tuple[Any, ...]]) -> dict[tuple[Any, ...], R]:
+        if not keys:
+            return {}
+        columns = [list(column) for column in zip(*keys, strict=True)]
+        found = await self._database.rows(self._select, columns)
+        rows = [self._from_columns(values) for values in found]
+        return {self._key_of(row): row for row in rows}
+
+    async def write(self, rows: Mapping[tuple[Any, ...], R], position: int, *, after: int) -> None:
+        async with self._database.connection() as connection, connection.transaction():
+            moved = await connection.execute(
+                SQL("UPDATE {} SET position = %s, moved_at = now() WHERE position = %s").format(self._position),
+                (position, after),
+                prepare=True,
+            )
+            if not moved.rowcount:
+                raise ConflictError(f"{self.schema} does not stand at {after}")
+            if rows:
+                await connection.execute(self._upsert, self._to_columns(rows.values()), prepare=True)
+
+    @asynccontextmanager
+    async def standing_still(self) -> AsyncIterator[int]:
+        """The position, which nobody moves for as long as the block lasts."""
+        async with self._database.connection() as connection, connection.transaction():
+            cursor = await connection.execute(SQL("SELECT position FROM {} FOR UPDATE").format(self._position))
+            row = await cursor.fetchone()
+            assert row
+            yield row[0]
+
+    async def differences(self, other: "PostgresView[R]", limit: int) -> list[Difference]:
+        """Rows that are not the same here and in `other`, at most `limit` of each."""
+        columns = SQL(", ").join(map(Identifier, self._columns))
+        key = SQL(", ").join(map(Identifier, self._key))
+        only = SQL(
+            "SELECT jsonb_build_array({key}), to_jsonb(d) FROM ("
+            " SELECT {columns} FROM {mine} EXCEPT SELECT {columns} FROM {theirs} LIMIT %s) d"
+        )
+        here = await self._database.rows(only.format(key=key, columns=columns, mine=self._table, theirs=other._table), (limit,))
+        there = await self._database.rows(only.format(key=key, columns=columns, mine=other._table, theirs=self._table), (limit,))
+        mine, theirs = ({msgspec.json.encode(k): row for k, row in rows} for rows in (here, there))
+        return [Difference(key.decode(), mine.get(key), theirs.get(key)) for key in sorted(mine.keys() | theirs.keys())]
+
+    async def drop(self) -> None:
+        await self._database.rows(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(self.schema)))
+
+    async def replace(self, live: "PostgresView[R]") -> None:
+        """Put this copy into the place of `live`, in one transaction that no reader waits for."""
+        old = Identifier(live.schema + _OLD)
+        rename = SQL("ALTER SCHEMA {} RENAME TO {}")
+        async with self._database.connection() as connection:
+            await connection.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(old))
+            async with connection.transaction():
+                await connection.execute(rename.format(Identifier(live.schema), old))
+                await connection.execute(rename.format(Identifier(self.schema), Identifier(live.schema)))
+        await self._drop_patiently(old)
+
+    async def _drop_patiently(self, schema: Identifier) -> None:
+        """Readers that began before the swap may still hold the old tables: ask again rather than make others queue."""
+        for _ in range(50):
+            try:
+                async with self._database.connection() as connection, connection.transaction():
+                    await connection.execute("SET LOCAL lock_timeout = '200ms'")
+                    await connection.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(schema))
+                return
+            except psycopg.errors.LockNotAvailable:
+                await asyncio.sleep(0.2)
+
+    def _create_statements(self) -> Sequence[Composed | SQL]:
+        schema = Identifier(self.schema)
+        columns = [
+            SQL("{} {}{}").format(Identifier(name), SQL(kind), SQL(" NOT NULL" if name in self._key else ""))
+            for name, kind in self._columns.items()
+        ]
+        key = SQL(", ").join(map(Identifier, self._key))
+        indexes = [
+            SQL("CREATE INDEX IF NOT EXISTS {} ON {} {}").format(Identifier(name), self._table, SQL(definition))
+            for name, definition in self._projection.indexes.items()
+        ]
+        return [
+            SQL("CREATE SCHEMA IF NOT EXISTS {}").format(schema),
+            SQL("CREATE TABLE IF NOT EXISTS {} ({}, PRIMARY KEY ({}))").format(
+                self._table, SQL(", ").join(columns), key
+            ),
+            SQL(
+                "CREATE TABLE IF NOT EXISTS {} (position bigint NOT NULL, moved_at timestamptz NOT NULL DEFAULT now(),"
+                " one boolean PRIMARY KEY DEFAULT true CHECK (one))"
+            ).format(self._position),
+            SQL("INSERT INTO {} (position) VALUES (0) ON CONFLICT DO NOTHING").format(self._position),
+            *indexes,
+        ]
+
+    def _upsert_statement(self) -> Composed:
+        names = list(self._columns)
+        given = [SQL("%b::{}[]").format(SQL(_array_of(kind))) for kind in self._columns.values()]
+        values = [
+            SQL("{}::jsonb").format(Identifier(name)) if kind == "jsonb" else Identifier(name)
+            for name, kind in self._columns.items()
+        ]
+        changed = [
+            SQL("{0} = excluded.{0}").format(Identifier(name)) for name in names if name not in self._key
+        ]
+        return SQL("INSERT INTO {} ({}) SELECT {} FROM unnest({}) AS new ({}) ON CONFLICT ({}) DO UPDATE SET {}").format(
+            self._table,
+            SQL(", ").join(map(Identifier, names)),
+            SQL(", ").join(values),
+            SQL(", ").join(given),
+            SQL(", ").join(map(Identifier, names)),
+            SQL(", ").join(map(Identifier, self._key)),
+            SQL(", ").join(changed),
+        )
+
+    def _select_statement(self) -> Composed:
+        given = [SQL("%b::{}[]").format(SQL(self._columns[name])) for name in self._key]
+        same = [SQL("r.{0} = k.{0}").format(Identifier(name)) for name in self._key]
+        return SQL("SELECT {} FROM {} r JOIN unnest({}) AS k ({}) ON {}").format(
+            SQL(", ").join(SQL("r.{}").format(Identifier(name)) for name in self._columns),
+            self._table,
+            SQL(", ").join(given),
+            SQL(", ").join(map(Identifier, self._key)),
+            SQL(" AND ").join(same),
+        )
+
+    def _key_of(self, row: R) -> tuple[Any, ...]:
+        return tuple(getattr(row, name) for name in self._key)
+
+    def _to_columns(self, rows: Collection[R]) -> list[list[Any]]:
+        return [
+            [_stored(getattr(row, name)) for row in rows]
+            if kind != "jsonb"
+            else [None if (value := getattr(row, name)) is None else msgspec.json.encode(value).decode() for row in rows]
+            for name, kind in self._columns.items()
+        ]
+
+    def _from_columns(self, values: Sequence[Any]) -> R:
+        return msgspec.convert(dict(zip(self._columns, values, strict=True)), self._row, strict=False)
+
+
+def _stored(value: Any) -> Any:
+    return value.value if isinstance(value, Enum) else value
+
+
+def _array_of(kind: str) -> str:
+    return "text" if kind == "jsonb" else kind
+
+
+def _columns(row: type[msgspec.Struct]) -> dict[str, str]:
+    return {name: _column_type(hint) for name, hint in get_type_hints(row).items()}
+
+
+def _column_type(hint: Any) -> str:
+    if isinstance(hint, UnionType):
+        (hint,) = [each for each in get_args(hint) if each is not NoneType]
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return "text"
+    return _TYPES.get(hint, "jsonb")
+
+

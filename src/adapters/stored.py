@@ -1,0 +1,63 @@
+"""What a save comes to in bytes and work, and what stored events come to as aggregates: the same for every store."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+from uuid import UUID
+
+from eventsourcing.domain import Aggregate, CanMutateAggregate
+
+from adapters.event_mapper import EventMapper
+from adapters.group_commit import Append, DueRow
+from adapters.person_keys import PersonKeys
+from application.ports import ConflictError
+from domain.notification import Notification
+from domain.personal import PersonErasedError
+
+A = TypeVar("A", bound=Aggregate)
+
+
+def append_of(
+    events: Sequence[CanMutateAggregate[UUID]], aggregates: Iterable[Aggregate], mapper: EventMapper, keys: PersonKeys
+) -> Append:
+    """The bytes and the schedule rows that one save comes to.
+
+    Raises ConflictError when a person was forgotten meanwhile: who decided on what is now erased has to look again.
+    """
+    try:
+        stored = [mapper.to_stored(event) for event in events]
+    except PersonErasedError as error:
+        raise ConflictError(str(error)) from error
+    due = [row for each in aggregates if isinstance(each, Notification) and (row := _due_row(each))]
+    return Append(stored, due, keys.fresh(persons_of(events)))
+
+
+def replayed(kind: type[A], events: Iterable[CanMutateAggregate[UUID]]) -> dict[UUID, A]:
+    """The aggregates that these events make, each stream's events being in order."""
+    aggregates: dict[UUID, A] = {}
+    for event in events:
+        known = aggregates.get(event.originator_id)
+        aggregate: Any = event.mutate(known)
+        if not isinstance(aggregate, kind):
+            raise TypeError(f"stream {event.originator_id} is no {kind.__name__}")
+        aggregates[event.originator_id] = aggregate
+    return aggregates
+
+
+def persons_of(events: Iterable[CanMutateAggregate[UUID]]) -> set[UUID]:
+    return {personal.person for event in events if (personal := getattr(event, "personal", None))}
+
+
+def _due_row(notification: Notification) -> DueRow | None:
+    """The schedule row to write, or None while a call is on its way: whoever holds the lease keeps it."""
+    due = notification.due
+    if due and due.held:
+        return None
+    return DueRow(
+        notification.id,
+        notification.tenant,
+        notification.channel,
+        notification.tenant,
+        notification.priority.head_start,
+        due,
+        due is not None and due.at <= notification.modified_on,
+    )

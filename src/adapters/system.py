@@ -1,0 +1,28 @@
+"""The machine's clock and its source of chance."""
+
+import random
+import secrets
+from datetime import UTC, datetime
+from time import time_ns
+from uuid import UUID
+
+
+class SystemClock:
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+class SystemDice:
+    """UUIDv7 (RFC 9562, 5.7): 48 bits of milliseconds, 12 of the fraction, 62 random; rising within a process."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def id(self) -> UUID:
+        ticks = max(self._last + 1, (time_ns() << 12) // 1_000_000)
+        self._last = ticks
+        high = (ticks >> 12) << 16 | 0x7000 | (ticks & 0xFFF)
+        return UUID(int=high << 64 | 0b10 << 62 | secrets.randbits(62))
+
+    def luck(self) -> float:
+        return random.random()  # noqa: S311 - spreads retries, guards nothing

@@ -1,0 +1,140 @@
+"""Telling workers what to look at, through Taskiq: in this process, or over a Redis stream.
+
+Whatever Redis loses costs time, never a message: the leases in the database lapse and are taken again. So a task is
+acknowledged when it is received, and nothing is ever claimed from a worker that died.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from uuid import UUID
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from taskiq import AckableMessage, AsyncBroker, InMemoryBroker
+from taskiq.acks import AcknowledgeType
+from taskiq.api import run_receiver_task
+from taskiq.kicker import AsyncKicker
+from taskiq.result_backends.dummy import DummyResultBackend
+from taskiq_redis import RedisStreamBroker
+
+from application.ports import Lease
+from domain.vocabulary import Channel
+
+Deliver = Callable[[Channel, Sequence[Lease]], Awaitable[None]]
+
+_TASK = "deliver"
+_STREAM = "carillon:deliver"
+_STREAM_LENGTH = 10_000
+_LONGEST_BACKOFF = 2.0
+
+logging.getLogger("taskiq").setLevel(logging.ERROR)
+
+
+def memory_broker() -> AsyncBroker:
+    """Tasks run in this process, as many as are put: the dispatcher is what bounds them."""
+    return InMemoryBroker(cast_types=False).with_result_backend(DummyResultBackend())
+
+
+def redis_broker(url: str) -> AsyncBroker:
+    return _PatientStreamBroker(
+        url,
+        queue_name=_STREAM,
+        consumer_group_name="carillon",
+        consumer_id="0",
+        maxlen=_STREAM_LENGTH,
+        xread_block=1_000,
+        xread_count=4,
+    ).with_result_backend(DummyResultBackend())
+
+
+class TaskiqDeliveryQueue:
+    """Implements the port DeliveryQueue. A queue that does not answer is only waited for a second."""
+
+    def __init__(self, broker: AsyncBroker, on_loss: Callable[[Exception], None] = lambda _: None) -> None:
+        self._broker = broker
+        self._on_loss = on_loss
+
+    async def put(self, channel: Channel, leases: Sequence[Lease]) -> None:
+        ids = [[str(lease.notification), str(lease.token)] for lease in leases]
+        try:
+            async with asyncio.timeout(1):
+                await AsyncKicker(_TASK, self._broker, {}).kiq(channel.value, ids)  # type: ignore[call-overload]
+        except Exception as error:
+            self._on_loss(error)
+
+
+class TaskiqWorker:
+    """Receives tasks and hands each to `deliver`; on closing, waits for those that have begun."""
+
+    def __init__(self, broker: AsyncBroker, deliver: Deliver, *, at_once: int = 8) -> None:
+        self._broker = broker
+        self._deliver = deliver
+        self._at_once = at_once
+        self._running: set[asyncio.Task[None] | None] = set()
+        self._receiver: asyncio.Task[None] | None = None
+
+        async def deliver_these(channel: str, ids: list[list[str]]) -> None:
+            await self._work(channel, ids)
+
+        broker.register_task(deliver_these, task_name=_TASK)
+
+    async def start(self) -> None:
+        if isinstance(self._broker, InMemoryBroker):
+            return
+        self._receiver = asyncio.create_task(
+            run_receiver_task(
+                self._broker,
+                validate_params=False,
+                max_async_tasks=self._at_once,
+                ack_time=AcknowledgeType.WHEN_RECEIVED,
+            ),
+            name="receiver",
+        )
+
+    async def close(self, patience: float) -> None:
+        """Take no more, and give what has begun `patience` seconds to end."""
+        running = {task for task in self._running if task}
+        if running:
+            await asyncio.wait(running, timeout=patience)
+        if self._receiver:
+            self._receiver.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._receiver
+
+    async def _work(self, channel: str, ids: list[list[str]]) -> None:
+        task = asyncio.current_task()
+        self._running.add(task)
+        try:
+            of = Channel(channel)
+            await self._deliver(of, [Lease(UUID(id), UUID(token), of) for id, token in ids])
+        finally:
+            self._running.discard(task)
+
+
+class _PatientStreamBroker(RedisStreamBroker):
+    """A stream broker that makes its group again when Redis has lost it, and backs off while Redis is away."""
+
+    async def startup(self) -> None:
+        with suppress(RedisError, OSError):
+            await super().startup()
+
+    async def listen(self) -> AsyncGenerator[AckableMessage, None]:
+        backoff = 0.05
+        while True:
+            try:
+                async for message in super().listen():
+                    backoff = 0.05
+                    yield message
+            except ResponseError:
+                await self._try_to_declare()
+            except (RedisConnectionError, RedisTimeoutError, OSError):
+                await self._try_to_declare()
+                backoff = min(2 * backoff, _LONGEST_BACKOFF)
+            await asyncio.sleep(backoff)
+
+    async def _try_to_declare(self) -> None:
+        with suppress(RedisError, OSError):
+            await self._declare_consumer_group()

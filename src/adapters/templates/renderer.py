@@ -1,0 +1,133 @@
+"""Renders what a pin names: from memory while it is current, else from the archive."""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from datetime import datetime
+from types import TracebackType
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+from jinja2 import Environment, Template, TemplateError
+
+from adapters.templates.bundle import Bundle, BundleArchive, decode, version
+from adapters.templates.environment import Absent, Phrasebook, compiled
+from adapters.templates.reader import Reader, find_locale
+from adapters.templates.values import TemplateValueError, on_one_line
+from application.ports import RenderError
+from domain.headers import UnsafeHeaderError, check_header
+from domain.template import Content, TemplatePin
+from domain.vocabulary import Channel
+
+
+class JinjaRenderer:
+    """Keeps up to `cache_size` bundles compiled; those of `current` need no archive."""
+
+    def __init__(self, archive: BundleArchive, current: Mapping[str, bytes], *, cache_size: int = 512) -> None:
+        self._archive = archive
+        self._current = current
+        self._cache_size = cache_size
+        self._compiled: OrderedDict[str, CompiledBundle] = OrderedDict()
+
+    async def render(
+        self,
+        type: str,
+        channel: Channel,
+        pin: TemplatePin,
+        variables: Mapping[str, Any],
+        *,
+        at: datetime,
+        time_zone: str | None,
+    ) -> Content:
+        bundle = self._compiled.get(pin.version) or await self._load(pin)
+        self._compiled.move_to_end(pin.version)
+        return bundle.render(variables, _reader(pin, at, time_zone))
+
+    async def _load(self, pin: TemplatePin) -> "CompiledBundle":
+        document = self._current.get(pin.version) or await self._archive.get(pin.version)
+        if document is None:
+            raise RenderError(f"{pin.name}: no such version {pin.version}")
+        if version(document) != pin.version:
+            raise RenderError(f"{pin.name}: what is stored as version {pin.version} is something else")
+        bundle = self._compiled[pin.version] = CompiledBundle(_decoded(pin, document))
+        while len(self._compiled) > self._cache_size:
+            self._compiled.popitem(last=False)
+        return bundle
+
+
+class CompiledBundle:
+    def __init__(self, bundle: Bundle) -> None:
+        environment = compiled(tuple(sorted(bundle.sources.items())))
+        self._name = bundle.name
+        self._parts = {part: _compile(environment, file) for part, file in bundle.parts.items()}
+        self._given = {
+            **{name: Absent(name=name) for name in bundle.variables},
+            "phrasebook": Phrasebook(bundle.sentences),
+            "language": bundle.language,
+        }
+
+    def render(self, variables: Mapping[str, Any], reader: Reader) -> Content:
+        """Raises RenderError, which names the file and line and nothing of the variables."""
+        lines = {name: on_one_line(value) for name, value in variables.items() if value is not None}
+        context = {**self._given, **lines, "reader": reader, "now": reader.now}
+        texts = {part: _rendered(template, context) for part, template in self._parts.items()}
+        return Content(subject=self._subject(texts.get("subject")), html=texts.get("html"), text=texts["text"])
+
+    def _subject(self, text: str | None) -> str | None:
+        if text is None:
+            return None
+        subject = text.strip()
+        try:
+            check_header(subject)
+        except UnsafeHeaderError as error:
+            raise RenderError(f"{self._parts['subject'].name}: {error}") from None
+        if not subject:
+            raise RenderError(f"{self._parts['subject'].name}: is empty")
+        return subject
+
+
+def _decoded(pin: TemplatePin, document: bytes) -> Bundle:
+    try:
+        return decode(document)
+    except msgspec.DecodeError as error:
+        raise RenderError(f"{pin.name}: version {pin.version} cannot be read: {error}") from error
+
+
+def _compile(environment: Environment, file: str) -> Template:
+    try:
+        return environment.get_template(file)
+    except TemplateError as error:
+        raise RenderError(f"{file}: {error}") from error
+
+
+def _reader(pin: TemplatePin, at: datetime, time_zone: str | None) -> Reader:
+    locale = find_locale(pin.locale)
+    if locale is None:
+        raise RenderError(f"{pin.name}: there is no locale {pin.locale!r}")
+    try:
+        zone = ZoneInfo(time_zone or "UTC")
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise RenderError(f"{pin.name}: the recipient's time zone is unknown") from None
+    return Reader(locale, zone, at.astimezone(zone))
+
+
+def _rendered(template: Template, context: Mapping[str, Any]) -> str:
+    try:
+        return template.render(context)
+    except Exception as error:  # noqa: BLE001 - whatever a value does to a template is this message's own failure
+        raise RenderError(f"{_place(template, error.__traceback__)}: {_reason(error)}") from None
+
+
+def _place(template: Template, trace: TracebackType | None) -> str:
+    """The innermost line of a template that was being rendered."""
+    place = str(template.name)
+    while trace is not None:
+        if "__jinja_exception__" in trace.tb_frame.f_globals:  # how Jinja marks the frames of templates
+            place = f"{trace.tb_frame.f_code.co_filename} line {trace.tb_lineno}"
+        trace = trace.tb_next
+    return place
+
+
+def _reason(error: Exception) -> str:
+    """Only our own messages are sure to hold nothing of the variables."""
+    return str(error) if isinstance(error, TemplateValueError) else type(error).__name__

@@ -1,0 +1,274 @@
+"""Accept messages for delivery: one or many recipients, one or many channels, all or none."""
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import Meta
+
+from application.addresses import InvalidAddressError, email_address
+from application.caller import Caller
+from application.ports import Clock, ConflictError, Dice, EventStore, Persons, Templates
+from application.problems import InvalidCommandError, KeyReusedError, Problem
+from domain.acceptance import Acceptance
+from domain.headers import UnsafeHeaderError, check_header
+from domain.ids import acceptance_id
+from domain.notification import Notification
+from domain.personal import Letter
+from domain.template import InvalidVariablesError, Template, UnknownTemplateError, check_variables
+from domain.vocabulary import Channel, Priority, Status
+
+MOST_RECIPIENTS = 1_000
+
+_LOCALE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
+
+
+class Recipient(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whom to reach: a user of yours, an address of the channel, or both."""
+
+    user_id: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    email: Annotated[str, Meta(max_length=320, examples=["jane@example.com"])] | None = None
+    phone: Annotated[str, Meta(max_length=20, description="E.164, such as +4930123456")] | None = None
+    device_token: Annotated[str, Meta(max_length=4096)] | None = None
+    name: Annotated[str, Meta(max_length=200)] | None = None
+    locale: Annotated[str, Meta(max_length=35, examples=["de"])] | None = None
+    time_zone: Annotated[str, Meta(max_length=64, examples=["Europe/Berlin"])] | None = None
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the wish to send comes from; handed back with the notification."""
+
+    source: Annotated[str, Meta(max_length=200)] | None = None
+    correlation_id: Annotated[str, Meta(max_length=200)] | None = None
+    metadata: dict[str, Any] = {}
+
+
+class _Sending(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    type: Annotated[str, Meta(min_length=1, max_length=100, examples=["welcome"])]
+    variables: dict[str, Any] = {}
+    priority: Priority | None = None
+    category: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+    scheduled_at: Annotated[datetime, Meta(tz=True)] | None = None
+    expires_at: Annotated[datetime, Meta(tz=True)] | None = None
+    context: Context = Context()
+
+
+class SendNotification(
+    _Sending, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="command", tag="SendNotification"
+):
+    """Say one thing to up to 1,000 recipients by each of the channels."""
+
+    recipients: Annotated[list[Recipient], Meta(min_length=1, max_length=MOST_RECIPIENTS)]
+    channels: Annotated[list[Channel], Meta(min_length=1, max_length=len(Channel))] = msgspec.field(
+        default_factory=lambda: [Channel.EMAIL]
+    )
+
+
+class SendEmail(
+    _Sending, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="command", tag="SendEmail"
+):
+    """Say one thing to one recipient by email."""
+
+    recipient: Recipient
+
+    def as_send(self) -> SendNotification:
+        given = {name: getattr(self, name) for name in _Sending.__struct_fields__}
+        return SendNotification(**given, recipients=[self.recipient], channels=[Channel.EMAIL])
+
+
+class AcceptedNotification(msgspec.Struct, frozen=True):
+    id: UUID
+    channel: Channel
+    recipient: Recipient
+    status: Status
+
+
+class SendAnswer(msgspec.Struct, frozen=True):
+    """`position` is where the log stands now: reads that wait for it see these notifications."""
+
+    id: UUID
+    position: int
+    notifications: list[AcceptedNotification]
+
+
+class IdempotencyKey(msgspec.Struct, frozen=True):
+    """The caller's key with a keyed digest of the body it came with."""
+
+    key: str
+    body_digest: str
+
+
+class _Addressee(msgspec.Struct, frozen=True):
+    recipient: Recipient
+    channel: Channel
+    address: str
+    template: Template
+
+
+async def send(
+    command: SendNotification,
+    caller: Caller,
+    key: IdempotencyKey | None = None,
+    *,
+    events: EventStore,
+    templates: Templates,
+    persons: Persons,
+    clock: Clock,
+    dice: Dice,
+    default_language: str,
+) -> SendAnswer:
+    """Accept the command: every notification is stored before this returns, or none is.
+
+    Under a key the same command is accepted once, for ever; repeated, it gets its first answer. Raises
+    InvalidCommandError naming every problem, and KeyReusedError for a known key with another body.
+    """
+    try:
+        addressees, variables = _checked(command, caller, templates, default_language)
+    except InvalidCommandError:
+        if key and (answer := await _first_answer(command, caller, key, events)):
+            return answer
+        raise
+    now, request = clock.now(), dice.id()
+    notifications = [
+        Notification.queue(
+            dice.id(),
+            tenant=caller.tenant,
+            channel=to.channel,
+            type=command.type,
+            category=command.category or to.template.type.category,
+            purpose=to.template.type.purpose,
+            priority=command.priority or to.template.type.priority,
+            request=request,
+            letter=Letter(
+                person=persons.person(caller.tenant, to.address),
+                address=to.address,
+                name=to.recipient.name,
+                variables=variables,
+                metadata=command.context.metadata,
+            ),
+            template=to.template.pin,
+            now=now,
+            by=caller.by,
+            locale=to.template.pin.locale,
+            recipient_user_id=to.recipient.user_id,
+            time_zone=to.recipient.time_zone,
+            scheduled_at=command.scheduled_at,
+            expires_at=command.expires_at,
+            source=command.context.source,
+            correlation_id=command.context.correlation_id,
+        )
+        for to in addressees
+    ]
+    try:
+        position = await events.save(*notifications, *_acceptance(key, caller, request, notifications, now))
+    except ConflictError:
+        if key and (answer := await _first_answer(command, caller, key, events)):
+            return answer
+        raise
+    accepted = [
+        AcceptedNotification(n.id, n.channel, to.recipient, n.status)
+        for n, to in zip(notifications, addressees, strict=True)
+    ]
+    return SendAnswer(request, position, accepted)
+
+
+def _acceptance(
+    key: IdempotencyKey | None, caller: Caller, request: UUID, notifications: list[Notification], now: datetime
+) -> Iterator[Acceptance]:
+    if key:
+        ids = [notification.id for notification in notifications]
+        yield Acceptance.record(caller.tenant, key.key, key.body_digest, request, ids, by=caller.by, now=now)
+
+
+async def _first_answer(
+    command: SendNotification, caller: Caller, key: IdempotencyKey, events: EventStore
+) -> SendAnswer | None:
+    """The answer given when this key was first used, or None if it was not."""
+    history = await events.history(acceptance_id(caller.tenant, key.key))
+    if not history:
+        return None
+    accepted: Any = history[0].event
+    if accepted.body_digest != key.body_digest:
+        raise KeyReusedError(f"the idempotency key was used on {accepted.timestamp:%Y-%m-%d} with another body")
+    places = [(recipient, channel) for recipient in command.recipients for channel in command.channels]
+    later = command.scheduled_at is not None and command.scheduled_at > accepted.timestamp
+    status = Status.DEFERRED if later else Status.PENDING
+    given = [
+        AcceptedNotification(id, channel, recipient, status)
+        for id, (recipient, channel) in zip(accepted.notifications, places, strict=True)
+    ]
+    return SendAnswer(accepted.request, history[0].position, given)
+
+
+def _checked(
+    command: SendNotification, caller: Caller, templates: Templates, default_language: str
+) -> tuple[list[_Addressee], dict[str, Any]]:
+    """Everybody to write to, and the variables under their declared names."""
+    problems = list(_misfits(command))
+    chosen: dict[tuple[Channel, str], Template] = {}
+    addressees: list[_Addressee] = []
+    for i, recipient in enumerate(command.recipients):
+        problems += _odd_wishes(recipient, f"recipients[{i}]")
+        for channel in command.channels:
+            locale = recipient.locale or default_language
+            try:
+                if (channel, locale) not in chosen:
+                    chosen[channel, locale] = templates.current(caller.tenant, command.type, channel, locale)
+                address = _address(recipient, channel)
+            except UnknownTemplateError as error:
+                raise InvalidCommandError([*problems, Problem("type", str(error))]) from None
+            except InvalidAddressError as error:
+                problems.append(Problem(f"recipients[{i}].{_FIELDS.get(channel, 'email')}", str(error)))
+            else:
+                addressees.append(_Addressee(recipient, channel, address, chosen[channel, locale]))
+    variables = command.variables
+    try:
+        if chosen:
+            variables = check_variables(next(iter(chosen.values())).type, command.variables)
+    except InvalidVariablesError as error:
+        problems += [Problem(f"variables.{p.variable}", p.message) for p in error.problems]
+    if problems:
+        raise InvalidCommandError(problems)
+    return addressees, variables
+
+
+def _misfits(command: SendNotification) -> Iterator[Problem]:
+    if len(set(command.channels)) < len(command.channels):
+        yield Problem("channels", "names a channel twice")
+    if command.expires_at and command.scheduled_at and command.expires_at <= command.scheduled_at:
+        yield Problem("expires_at", "must be later than scheduled_at")
+
+
+_FIELDS = {Channel.EMAIL: "email", Channel.SMS: "phone", Channel.PUSH: "device_token"}
+
+
+def _address(recipient: Recipient, channel: Channel) -> str:
+    if channel is not Channel.EMAIL:
+        raise InvalidAddressError(f"the channel {channel} is not available yet")
+    if recipient.email is None:
+        raise InvalidAddressError("is needed for the channel email")
+    return email_address(recipient.email)
+
+
+def _odd_wishes(recipient: Recipient, path: str) -> Iterator[Problem]:
+    if recipient.locale and not _LOCALE.fullmatch(recipient.locale):
+        yield Problem(f"{path}.locale", "must be a language tag such as de or pt-BR")
+    if recipient.time_zone and not _is_time_zone(recipient.time_zone):
+        yield Problem(f"{path}.time_zone", "must be an IANA time zone such as Europe/Berlin")
+    if recipient.name:
+        try:
+            check_header(recipient.name)
+        except UnsafeHeaderError as error:
+            yield Problem(f"{path}.name", str(error))
+
+
+def _is_time_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        return False
+    return True

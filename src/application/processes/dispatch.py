@@ -1,0 +1,60 @@
+"""Leasing what is due and telling the workers."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+
+import msgspec
+
+from application.ports import DeliveryQueue, DueWork, ProviderBudget, Wakeup
+from domain.vocabulary import Channel
+
+_LISTENING = 0.5
+_FULL = 0.1
+
+
+class DispatchRules(msgspec.Struct, frozen=True):
+    """How one channel is dispatched: never more than `window` held at once, `batch` ids to a task."""
+
+    provider: str
+    lease: timedelta
+    window: int = 40
+    batch: int = 20
+
+
+class Dispatcher:
+    """One loop per channel. It leases no more than the workers can take now and the provider may be asked now."""
+
+    def __init__(
+        self,
+        due: DueWork,
+        queue: DeliveryQueue,
+        budget: ProviderBudget,
+        rules: Mapping[Channel, DispatchRules],
+    ) -> None:
+        self._due = due
+        self._queue = queue
+        self._budget = budget
+        self._rules = rules
+
+    async def run(self, channel: Channel, wakeup: Wakeup) -> None:
+        """Until cancelled."""
+        while True:
+            await wakeup.wait(await self.turn(channel))
+
+    async def turn(self, channel: Channel) -> float:
+        """Dispatch what can be dispatched now; answers the seconds to wait unless woken."""
+        rules = self._rules[channel]
+        wait = await self._due.next_due(channel)
+        if wait is None or wait > timedelta(0):
+            return _LISTENING if wait is None else min(_LISTENING, wait.total_seconds())
+        granted = await self._budget.take(rules.provider, rules.window)
+        if not granted:
+            await asyncio.sleep(_FULL)
+            return _FULL
+        leases = await self._due.lease(channel, granted, rules.window, rules.lease)
+        if len(leases) < granted:
+            await self._budget.give_back(rules.provider, granted - len(leases))
+        for start in range(0, len(leases), rules.batch):
+            await self._queue.put(channel, leases[start : start + rules.batch])
+        return 0.0 if leases else _FULL

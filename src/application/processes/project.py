@@ -1,0 +1,119 @@
+"""Following the log: every projection as far as the log goes, each by itself when one of them is in trouble."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from application.ports import EventLog, Recorded, StoreUnavailableError, View, Wakeup
+from application.projections.projection import Projection, folded, keys_of
+
+BATCH = 2_000
+
+_LONGEST_BACKOFF = 5.0
+_POLL = 1.0
+
+
+class ProjectionLog(Protocol):
+    """Where each projected batch leaves its one line."""
+
+    def projected(self, projection: str, events: int, rows: int, position: int, milliseconds: float) -> None: ...
+
+    def stuck(self, projection: str, position: int, error: Exception) -> None: ...
+
+
+class Followed:
+    """One projection with its view, and how it is getting on."""
+
+    def __init__(self, projection: Projection[Any], view: View[Any, Any]) -> None:
+        self.projection = projection
+        self.view = view
+        self.position: int | None = None
+        self.rest_until = 0.0
+        self.backoff = 0.1
+
+
+class Projector:
+    """Reads the log once for all projections that stand at the same place, and writes each one's rows with its position.
+
+    A projection that fails is tried again with growing pauses and does not hold up the others.
+    """
+
+    def __init__(self, log: EventLog, followed: Sequence[Followed], lines: ProjectionLog, batch: int = BATCH) -> None:
+        self._log = log
+        self._followed = followed
+        self._lines = lines
+        self._batch = batch
+
+    async def run(self, wakeup: Wakeup, after_each: Callable[[int], Any] | None = None) -> None:
+        """Until cancelled. `after_each` is called with the position that all projections have reached."""
+        while True:
+            moved = await self.turn()
+            if after_each:
+                await after_each(self.reached)
+            if not moved:
+                await wakeup.wait(_POLL)
+
+    @property
+    def reached(self) -> int:
+        return min((each.position or 0 for each in self._followed), default=0)
+
+    async def turn(self) -> bool:
+        """One batch for those who are furthest behind; False when nobody moved."""
+        now = asyncio.get_running_loop().time()
+        ready = [each for each in self._followed if each.rest_until <= now]
+        for each in ready:
+            if each.position is None:
+                await self._guarded(each, self._find_place(each))
+        placed = [each for each in ready if each.position is not None]
+        if not placed:
+            await asyncio.sleep(0.1)
+            return False
+        behind = min(each.position or 0 for each in placed)
+        batch = await self._read(behind)
+        if not batch:
+            return False
+        for each in placed:
+            if (each.position or 0) == behind:
+                await self._guarded(each, self._advance(each, batch))
+        return True
+
+    async def _read(self, after: int) -> list[Recorded]:
+        try:
+            return await self._log.read(after, self._batch)
+        except StoreUnavailableError:
+            return []
+
+    async def _find_place(self, each: Followed) -> None:
+        each.position = await each.view.position()
+
+    async def _advance(self, each: Followed, batch: Sequence[Recorded]) -> None:
+        started = asyncio.get_running_loop().time()
+        rows = await project(each.projection, each.view, batch, after=each.position or 0)
+        each.position = batch[-1].position
+        milliseconds = (asyncio.get_running_loop().time() - started) * 1000
+        self._lines.projected(each.projection.name, len(batch), rows, batch[-1].position, milliseconds)
+
+    async def _guarded(self, each: Followed, step: Any) -> None:
+        try:
+            await step
+            each.backoff = 0.1
+        except Exception as error:
+            self._lines.stuck(each.projection.name, each.position or 0, error)
+            each.position = None
+            each.rest_until = asyncio.get_running_loop().time() + each.backoff
+            each.backoff = min(2 * each.backoff, _LONGEST_BACKOFF)
+
+
+async def project(
+    projection: Projection[Any], view: View[Any, Any], batch: Sequence[Recorded], *, after: int
+) -> int:
+    """Fold one batch into a view and answer how many rows it changed."""
+    mine = [r for r in batch if not projection.topics or _topic(r) in projection.topics]
+    changed = folded(projection, await view.rows(keys_of(projection, mine)), mine) if mine else {}
+    await view.write(changed, batch[-1].position, after=after)
+    return len(changed)
+
+
+def _topic(recorded: Recorded) -> str:
+    topic: str = type(recorded.event).TOPIC  # type: ignore[attr-defined]
+    return topic

@@ -1,0 +1,88 @@
+"""Making a read model again from the log, beside the live one; and checking that the live one says what the log says."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol, Self, TypeVar
+
+import msgspec
+
+from application.ports import EventLog, View
+from application.processes.project import project
+from application.projections.projection import Projection
+
+BATCH = 10_000
+
+Progress = Callable[[int, int], None]
+"""Told how far the log was read and how far it goes."""
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """One row that is not what the log says; None where one side has no such row."""
+
+    key: str
+    live: Mapping[str, Any] | None
+    expected: Mapping[str, Any] | None
+
+
+class ReplaceableView(View[Any, Any], Protocol):
+    """A view that has a copy beside it."""
+
+    async def create(self) -> None: ...
+
+    async def drop(self) -> None: ...
+
+    async def replace(self, live: Self) -> None:
+        """Put this copy into the place of `live`, in one step for every reader."""
+
+    def standing_still(self) -> AbstractAsyncContextManager[int]:
+        """The position, which nobody moves for as long as the block lasts."""
+
+    async def differences(self, other: Self, limit: int) -> list[Difference]: ...
+
+
+V = TypeVar("V", bound=ReplaceableView)
+
+
+async def rebuild(projection: Projection[Any], log: EventLog, live: V, shadow: V, progress: Progress) -> int:
+    """Fold the whole log into `shadow` and put it into the place of `live`; answers the position it stands at.
+
+    The live view goes on meanwhile. Whoever follows it notices the swap, because the view no longer stands where the
+    follower left it.
+    """
+    await _fold(projection, log, shadow, progress)
+    position = await shadow.position()
+    await shadow.replace(live)
+    return position
+
+
+async def verify(
+    projection: Projection[Any], log: EventLog, live: V, shadow: V, progress: Progress, limit: int = 20
+) -> list[Difference]:
+    """Fold the log again as far as `live` has come and answer the rows that differ; none means that it is right."""
+    await _fold(projection, log, shadow, progress, until=await live.position())
+    async with live.standing_still() as position:
+        await _catch_up(projection, log, shadow, progress, until=position)
+        found = await live.differences(shadow, limit)
+    await shadow.drop()
+    return found
+
+
+async def _fold(
+    projection: Projection[Any], log: EventLog, shadow: ReplaceableView, progress: Progress, until: int | None = None
+) -> None:
+    await shadow.drop()
+    await shadow.create()
+    await _catch_up(projection, log, shadow, progress, await log.head() if until is None else until)
+
+
+async def _catch_up(
+    projection: Projection[Any], log: EventLog, view: View[Any, Any], progress: Progress, until: int
+) -> None:
+    position = await view.position()
+    while position < until:
+        batch = [r for r in await log.read(position, BATCH) if r.position <= until]
+        if not batch:
+            return
+        await project(projection, view, batch, after=position)
+        position = batch[-1].position
+        progress(position, until)

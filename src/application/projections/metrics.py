@@ -1,0 +1,60 @@
+"""Counts by the hour: what the metrics and, later, the analytics are read from."""
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+from eventsourcing.utils import get_topic
+
+from application.ports import Recorded
+from domain.notification import Notification
+
+BUCKETS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
+"""Upper bounds, in seconds, of the time from acceptance to the fact counted."""
+
+
+class MetricRow(msgspec.Struct, kw_only=True):
+    """How often `fact` happened; for sent and delivered also how long after acceptance (sum and histogram)."""
+
+    tenant: str
+    channel: str
+    template: str
+    provider: str
+    fact: str
+    hour: datetime
+    count: int = 0
+    seconds: float = 0.0
+    buckets: list[int] = []
+
+
+class Metrics:
+    """One row per tenant, channel, template, provider, fact and hour."""
+
+    name = "metrics"
+    topics: Sequence[str] = ()
+    row = MetricRow
+    key_columns = ("tenant", "channel", "template", "provider", "fact", "hour")
+    indexes: Mapping[str, str] = MappingProxyType({})
+
+    def keys(self, recorded: Recorded) -> Sequence[tuple[Any, ...]]:
+        event: Any = recorded.event
+        if not isinstance(event, Notification.Event):
+            return []
+        fact = get_topic(type(event)).removeprefix("notification.")
+        hour = event.timestamp.replace(minute=0, second=0, microsecond=0)
+        return [(event.tenant, event.channel.value, event.type, getattr(event, "provider", None) or "", fact, hour)]
+
+    def fold(self, key: tuple[Any, ...], row: MetricRow | None, recorded: Recorded) -> MetricRow:
+        event: Any = recorded.event
+        if row is None:
+            row = MetricRow(**dict(zip(self.key_columns, key, strict=True)), buckets=[0] * (len(BUCKETS) + 1))
+        row.count += 1
+        if isinstance(event, Notification.Sent | Notification.Delivered):
+            happened = getattr(event, "occurred_at", event.timestamp)
+            seconds = max(0.0, (happened - event.queued_at).total_seconds())
+            row.seconds += seconds
+            row.buckets[bisect_left(BUCKETS, seconds)] += 1
+        return row

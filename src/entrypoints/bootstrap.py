@@ -1,0 +1,230 @@
+"""Putting the adapters together: the one place that knows which port is played by what."""
+
+import hashlib
+import hmac
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from taskiq import AsyncBroker
+
+from adapters.callbacks.resend import ResendCallbacks
+from adapters.email.capture import CapturedMails, CaptureEmailSender
+from adapters.email.resend import ResendEmailSender
+from adapters.email.smtp import SmtpEmailSender
+from adapters.event_mapper import EventMapper
+from adapters.http_client import http_client
+from adapters.person_keys import PersonKeys
+from adapters.postgres.api_keys import PostgresApiKeys
+from adapters.postgres.budget import Allowance, PostgresProviderBudget
+from adapters.postgres.captured_mails import PostgresCapturedMails
+from adapters.postgres.database import Database, open_pool
+from adapters.postgres.due_work import PostgresDueWork
+from adapters.postgres.event_store import PostgresEventStore
+from adapters.postgres.readers import PostgresNotificationReader
+from adapters.postgres.recorder import LogRecorder, open_datastore
+from adapters.postgres.template_archive import PostgresTemplateArchive
+from adapters.postgres.views import PostgresView
+from adapters.postgres.wakeup import PostgresWakeups
+from adapters.system import SystemClock, SystemDice
+from adapters.taskiq_queue import TaskiqDeliveryQueue, memory_broker, redis_broker
+from adapters.templates.files import FileTemplates
+from adapters.templates.renderer import JinjaRenderer
+from application.caller import Caller
+from application.commands.manage import CancelAnswer, CancelNotification, RetryAnswer, RetryNotification, cancel, retry
+from application.commands.send import SendAnswer, send
+from application.commands.take_receipt import take_receipt
+from application.ports import EmailSender, Mailbox
+from application.processes.deliver import Delivery, SendingRules
+from application.processes.dispatch import Dispatcher, DispatchRules
+from application.projections.attempts import Attempts
+from application.projections.metrics import Metrics
+from application.projections.notifications import Notifications
+from application.projections.projection import Projection
+from application.projections.receipts import Receipts
+from domain.receipts import ProviderReceipt
+from domain.vocabulary import Channel
+from entrypoints.logs import Lines
+from entrypoints.settings import SettingError, Settings
+
+PROJECTIONS: tuple[Projection[Any], ...] = (Notifications(), Attempts(), Metrics(), Receipts())
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything a role may need, ready to use."""
+
+    settings: Settings
+    conninfo: str
+    database: Database
+    store: PostgresEventStore
+    templates: FileTemplates
+    renderer: JinjaRenderer
+    senders: Mapping[Channel, EmailSender]
+    due: PostgresDueWork
+    budget: PostgresProviderBudget
+    api_keys: PostgresApiKeys
+    reader: PostgresNotificationReader
+    mails: CapturedMails
+    callbacks: ResendCallbacks | None
+    wakeups: PostgresWakeups
+    broker: AsyncBroker
+    clock: SystemClock
+    dice: SystemDice
+    send: Callable[..., Coroutine[Any, Any, SendAnswer]]
+    cancel: Callable[[CancelNotification, Caller], Coroutine[Any, Any, CancelAnswer]]
+    retry: Callable[[RetryNotification, Caller], Coroutine[Any, Any, RetryAnswer]]
+    take_receipt: Callable[[ProviderReceipt], Coroutine[Any, Any, bool]]
+    fingerprint: Callable[[bytes], str]
+
+    @property
+    def secrets(self) -> dict[str, frozenset[str]]:
+        """The secret variables of each notification type."""
+        return {type.name: type.secrets for type in self.templates.types()}
+
+    def view(self, projection: Projection[Any], *, shadow: bool = False) -> PostgresView[Any]:
+        return PostgresView(self.database, projection, shadow=shadow)
+
+    def delivery(self, name: str) -> Delivery:
+        return Delivery(
+            events=self.store,
+            due=self.due,
+            templates=self.templates,
+            renderer=self.renderer,
+            senders=self.senders,
+            budget=self.budget,
+            rules={Channel.EMAIL: sending_rules(self.settings)},
+            clock=self.clock,
+            dice=self.dice,
+            log=Lines("worker"),
+            name=name,
+        )
+
+    def dispatcher(self, on_loss: Callable[[Exception], None]) -> Dispatcher:
+        rules = DispatchRules(
+            provider=self.senders[Channel.EMAIL].provider, lease=self.settings.lease, window=self.settings.window
+        )
+        queue = TaskiqDeliveryQueue(self.broker, on_loss)
+        return Dispatcher(self.due, queue, self.budget, {Channel.EMAIL: rules})
+
+
+@asynccontextmanager
+async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncIterator[Parts]:
+    """All parts on one database, closed in the order that loses nothing."""
+    async with AsyncExitStack() as stack:
+        database = Database(await stack.enter_async_context(open_pool(conninfo, most=10)))
+        keys = PersonKeys(master_key)
+        datastore = open_datastore(conninfo)
+        stack.callback(datastore.close)
+        store = PostgresEventStore(database, LogRecorder(datastore).append, EventMapper(keys), keys)
+        stack.push_async_callback(store.close)
+        templates = FileTemplates(templates_folder(settings), settings.default_language)
+        archive = PostgresTemplateArchive(database)
+        await archive.put(templates.bundles)
+        mails = PostgresCapturedMails(database.pool)
+        sender = email_sender(settings, mails)
+        stack.push_async_callback(sender.close)
+        wakeups = PostgresWakeups(conninfo)
+        stack.push_async_callback(wakeups.close)
+        wakeups.start()
+        clock, dice = SystemClock(), SystemDice()
+        yield Parts(
+            settings=settings,
+            conninfo=conninfo,
+            database=database,
+            store=store,
+            templates=templates,
+            renderer=JinjaRenderer(archive, templates.bundles),
+            senders={Channel.EMAIL: sender},
+            due=PostgresDueWork(database),
+            budget=PostgresProviderBudget(database, allowances(settings)),
+            api_keys=PostgresApiKeys(database),
+            reader=PostgresNotificationReader(database),
+            mails=mails,
+            callbacks=ResendCallbacks(settings.resend_webhook_secrets) if settings.resend_webhook_secrets else None,
+            wakeups=wakeups,
+            broker=redis_broker(settings.redis_url) if settings.redis_url else memory_broker(),
+            clock=clock,
+            dice=dice,
+            send=partial(
+                send,
+                events=store,
+                templates=templates,
+                persons=store,
+                clock=clock,
+                dice=dice,
+                default_language=settings.default_language,
+            ),
+            cancel=partial(cancel, events=store, clock=clock),
+            retry=partial(retry, events=store, clock=clock),
+            take_receipt=partial(take_receipt, events=store, persons=store, clock=clock),
+            fingerprint=partial(_fingerprint, hmac.digest(master_key, b"carillon request bodies", "sha256")),
+        )
+
+
+async def create_views(database: Database) -> None:
+    """The read models' tables, where they are not there yet."""
+    for projection in PROJECTIONS:
+        await PostgresView(database, projection).create()
+
+
+def email_sender(settings: Settings, mails: CapturedMails) -> EmailSender:
+    match settings.email_provider:
+        case "resend":
+            assert settings.resend_api_key
+            return ResendEmailSender(
+                settings.resend_api_key,
+                settings.resend_base_url,
+                client=http_client(connections=settings.email_concurrency),
+                deadline=settings.email_deadline,
+            )
+        case "smtp":
+            assert settings.smtp
+            smtp = settings.smtp
+            return SmtpEmailSender(
+                smtp.host,
+                smtp.port,
+                smtp.user,
+                smtp.password,
+                starttls=smtp.starttls,
+                connections=settings.email_concurrency,
+                deadline=settings.email_deadline,
+            )
+        case "capture":
+            return CaptureEmailSender(mails)
+    raise SettingError("EMAIL_PROVIDER", "must be set: resend or smtp (capture keeps all mail in a local mailbox)")
+
+
+def allowances(settings: Settings) -> dict[str, Allowance]:
+    return {
+        "resend": Allowance(settings.resend_per_second, settings.resend_per_day),
+        "smtp": Allowance(settings.smtp_per_second, settings.smtp_per_day),
+    }
+
+
+def sending_rules(settings: Settings) -> SendingRules:
+    return SendingRules(
+        sender=Mailbox(settings.email_from, settings.email_from_name),
+        reply_to=Mailbox(settings.email_reply_to) if settings.email_reply_to else None,
+        concurrency=settings.email_concurrency,
+        lease=settings.lease,
+        deadline=settings.email_deadline,
+    )
+
+
+def templates_folder(settings: Settings) -> Path:
+    """The folder that was set, else the one installed beside the packages, else the checkout's."""
+    if settings.templates:
+        return settings.templates
+    packages = Path(__file__).resolve().parent.parent
+    for folder in (packages / "carillon" / "_templates", packages.parent / "templates"):
+        if folder.is_dir():
+            return folder
+    raise SettingError("TEMPLATES_PATH", "must name the folder of templates: none was found beside the packages")
+
+
+def _fingerprint(key: bytes, body: bytes) -> str:
+    return hmac.digest(key, body, hashlib.sha256).hex()

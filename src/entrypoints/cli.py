@@ -1,0 +1,271 @@
+"""The command line."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+import uvloop
+
+from application.caller import Scope
+from application.ports import StoreUnavailableError
+from entrypoints import deployment, logs, maintenance, roles
+from entrypoints.bootstrap import Parts, opened
+from entrypoints.settings import SettingError, Settings, load
+
+Work = Callable[[Parts], Coroutine[Any, Any, Any]]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Carillon, a notification service: tell people and systems things once, on time, and prove it."""
+
+
+@main.command()
+def run() -> None:
+    """Everything in one process; on the embedded database unless DATABASE_URL is set."""
+    _start(_run, everything=True)
+
+
+@main.command()
+def api() -> None:
+    """The HTTP API alone."""
+    _start(_serve)
+
+
+@main.command()
+def dispatcher() -> None:
+    """The dispatcher alone: leases what is due and tells the workers."""
+    _start(_dispatch)
+
+
+@main.command()
+def worker() -> None:
+    """A worker alone: renders and sends. Run as many as you like."""
+    _start(_work)
+
+
+@main.command()
+def projector() -> None:
+    """The projector alone: keeps the read models up with the log."""
+    _start(_follow)
+
+
+async def _run(parts: Parts) -> None:
+    server = roles.HttpServer(parts)
+    key = await _dev_key(parts)
+    async with roles.working(parts), _tasks(roles.dispatch(parts), roles.follow(parts)), _serving(server):
+        _greet(server.address, key, parts)
+        await _stop_signal()
+
+
+async def _serve(parts: Parts) -> None:
+    server = roles.HttpServer(parts)
+    async with _serving(server):
+        click.echo(f"Carillon answers on {server.address}")
+        await _stop_signal()
+
+
+async def _dispatch(parts: Parts) -> None:
+    await parts.broker.startup()
+    async with _tasks(roles.dispatch(parts)):
+        await _stop_signal()
+
+
+async def _work(parts: Parts) -> None:
+    async with roles.working(parts):
+        await _stop_signal()
+
+
+async def _follow(parts: Parts) -> None:
+    async with _tasks(roles.follow(parts)):
+        await _stop_signal()
+
+
+@main.command()
+def migrate() -> None:
+    """Bring the database up to date."""
+    _once(_up_to_date, migrating=True)
+
+
+async def _up_to_date(parts: Parts) -> None:
+    click.echo("the database is up to date")
+
+
+@main.command()
+@click.argument("projection", required=False)
+def rebuild(projection: str | None) -> None:
+    """Make read models again from the log, beside the live ones: PROJECTION, or all of them and the schedule."""
+    _once(lambda parts: maintenance.rebuild_views(parts, projection))
+
+
+@main.command()
+def verify() -> None:
+    """Fold the log again and compare with the read models; exit 1 and the rows that differ if they are not equal."""
+    if _once(maintenance.verify_views):
+        sys.exit(1)
+
+
+@main.group()
+def keys() -> None:
+    """API keys."""
+
+
+@keys.command("create")
+@click.option("--tenant", required=True, help="Who owns the key and everything sent with it.")
+@click.option("--name", default="", help="What the key is for.")
+@click.option(
+    "--scope", "scopes", multiple=True, type=click.Choice([s.value for s in Scope]), help="Default: send and read."
+)
+def create_key(tenant: str, name: str, scopes: tuple[str, ...]) -> None:
+    """Make a key. It is shown this once."""
+
+    async def create(parts: Parts) -> None:
+        _, text = await parts.api_keys.create(tenant, name, scopes or (Scope.SEND, Scope.READ))
+        click.echo(text)
+
+    _once(create)
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """All keys, by id; the keys themselves are stored nowhere."""
+
+    async def show(parts: Parts) -> None:
+        for key in await parts.api_keys.all():
+            state = f"revoked {key.revoked_at:%Y-%m-%d}" if key.revoked_at else "live"
+            click.echo(f"{key.id}  {key.tenant}  {','.join(sorted(key.scopes))}  {state}  {key.name}")
+
+    _once(show)
+
+
+@keys.command("revoke")
+@click.argument("id")
+def revoke_key(id: str) -> None:
+    """Make the key with this id useless, within a second everywhere."""
+
+    async def revoke(parts: Parts) -> bool:
+        return await parts.api_keys.revoke(id)
+
+    if not _once(revoke):
+        raise click.ClickException(f"there is no live key {id}")
+
+
+@main.command()
+@click.option("--tenant", default="dev", show_default=True)
+@click.argument("body", type=click.File("rb"), default="-")
+def send(tenant: str, body: Any) -> None:
+    """Send what BODY (a file, or standard input) says, in the JSON of POST /api/v1/notifications."""
+    _once(lambda parts: maintenance.send_one(parts, tenant, body.read()))
+
+
+@main.command()
+@click.option("--after", type=int, default=None, help="Begin after this position; default: what comes from now on.")
+@click.option("--once", is_flag=True, help="Stop at the end of the log instead of waiting for more.")
+def tail(after: int | None, once: bool) -> None:
+    """The log as it grows, one JSON line per event, without personal data."""
+    _once(lambda parts: maintenance.tail(parts, after, follow=not once))
+
+
+def _start(work: Work, *, everything: bool = False) -> None:
+    """Run a role until a signal stops it."""
+    _once(work, role=True, everything=everything)
+
+
+def _once(work: Work, *, role: bool = False, everything: bool = False, migrating: bool = False) -> Any:
+    """Open the parts, do the work, close them. Whatever is wrong with the set-up is one line on standard error."""
+    try:
+        settings = load(os.environ)
+        if not settings.email_provider and (everything or not role):
+            settings = msgspec.structs.replace(settings, email_provider="capture")
+        logs.configure(settings.log_level)
+        with deployment.prepared(settings, migrating=everything or migrating) as (conninfo, master_key):
+            return uvloop.run(_with_parts(settings, conninfo, master_key, work))
+    except SettingError as error:
+        raise click.ClickException(str(error)) from None
+    except deployment.NOT_READY as error:
+        raise click.ClickException(str(error)) from None
+    except StoreUnavailableError as error:
+        raise click.ClickException(f"the database does not answer ({error})") from None
+
+
+async def _with_parts(settings: Settings, conninfo: str, master_key: bytes, work: Work) -> Any:
+    async with opened(settings, conninfo, master_key) as parts:
+        return await work(parts)
+
+
+@asynccontextmanager
+async def _tasks(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run these beside the block and stop them when it ends."""
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _serving(server: roles.HttpServer) -> AsyncIterator[None]:
+    """Serve for as long as the block lasts; requests that have begun are answered first."""
+    task = asyncio.create_task(server.serve())
+    while not server.started and not task.done():
+        await asyncio.sleep(0.01)
+    if task.done():
+        await task
+        raise SettingError("PORT", "is taken by another program")
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await task
+
+
+async def _stop_signal() -> None:
+    """Return at the first Ctrl-C or SIGTERM; a second one ends the process at once."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, lambda: os._exit(130) if stop.is_set() else stop.set())
+    await stop.wait()
+
+
+async def _dev_key(parts: Parts) -> str:
+    """The development key, kept in the data folder and made anew when the database does not know it."""
+    file = parts.settings.data / "dev-key"
+    if file.exists() and await parts.api_keys.find(text := file.read_text().strip()):
+        return text
+    _, text = await parts.api_keys.create("dev", "development key", [scope.value for scope in Scope])
+    file.unlink(missing_ok=True)
+    return deployment.kept_secret(file, lambda: text)
+
+
+def _greet(address: str, key: str, parts: Parts) -> None:
+    where = f"and read it at {address}/mailbox" if parts.settings.email_provider == "capture" else ""
+    click.echo(f"""
+Carillon answers on {address}
+
+  API key   {key}
+            (also in {parts.settings.data / "dev-key"})
+
+Send a first notification:
+
+  curl {address}/api/v1/notifications -H 'Authorization: Bearer {key}' \\
+    -H 'Content-Type: application/json' -d '{_first_notification(parts)}'
+
+{where}
+""")
+
+
+def _first_notification(parts: Parts) -> str:
+    welcome = next(type for type in parts.templates.types() if type.name == "welcome")
+    variables = {name: v.example for name, v in welcome.variables.items() if v.required}
+    recipient = {"email": "jane@example.com", "name": "Jane", "locale": "en"}
+    body = {"type": "welcome", "channels": ["email"], "recipients": [recipient], "variables": variables}
+    return msgspec.json.encode(body).decode()

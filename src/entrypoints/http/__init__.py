@@ -1,0 +1,1 @@
+"""The HTTP edge: REST, callbacks, health and the pages people look at."""

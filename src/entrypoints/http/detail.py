@@ -1,0 +1,103 @@
+"""What callers are shown of a notification."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from application.ports import Recorded
+from application.projections.notifications import NotificationRow
+from domain.personal import Letter
+from domain.vocabulary import Channel, Priority, Purpose, Reason, Status
+
+_MASK = "•••"
+_NOT_SHOWN = {"originator_id", "originator_version", "originator_topic", "timestamp", "by", "tenant", "personal"}
+
+
+class NotificationDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """A notification as its tenant sees it."""
+
+    id: UUID
+    request: UUID
+    type: str
+    channel: Channel
+    category: str
+    purpose: Purpose
+    priority: Priority
+    template: str
+    template_version: str
+    locale: str
+    recipient: str | None
+    recipient_name: str | None
+    recipient_user_id: str | None
+    subject: str | None
+    content_preview: str | None
+    status: Status
+    reason_code: Reason | None
+    provider: str | None
+    provider_id: str | None
+    provider_response: str | None
+    error_message: str | None
+    retry_count: int
+    created_at: datetime
+    scheduled_at: datetime | None
+    expires_at: datetime | None
+    next_attempt_at: datetime | None
+    sent_at: datetime | None
+    delivered_at: datetime | None
+    bounced_at: datetime | None
+    opened_at: datetime | None
+    clicked_at: datetime | None
+    complained_at: datetime | None
+    updated_at: datetime
+    cost: Decimal | None
+    context: dict[str, Any]
+    position: int
+
+
+class NotificationPage(msgspec.Struct, frozen=True):
+    notifications: list[NotificationDetail]
+    next_cursor: str | None
+
+
+class AuditEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One event of the log: where it stands, when it happened, who caused it, and what it says."""
+
+    position: int
+    version: int
+    event: str
+    at: datetime
+    by: str
+    data: dict[str, Any]
+    personal: dict[str, Any] | None
+
+
+def detail(row: NotificationRow) -> NotificationDetail:
+    return NotificationDetail(**{name: getattr(row, name) for name in NotificationDetail.__struct_fields__})
+
+
+def audit_event(recorded: Recorded, secrets: Mapping[str, frozenset[str]]) -> AuditEvent:
+    """`secrets` names the secret variables of each type: they are masked."""
+    event: Any = recorded.event
+    return AuditEvent(
+        position=recorded.position,
+        version=event.originator_version,
+        event=type(event).TOPIC,
+        at=event.timestamp,
+        by=event.by,
+        data={name: value for name, value in vars(event).items() if name not in _NOT_SHOWN},
+        personal=_shown(getattr(event, "personal", None), secrets.get(getattr(event, "type", ""), frozenset())),
+    )
+
+
+def _shown(personal: Any, secrets: frozenset[str]) -> dict[str, Any] | None:
+    if personal is None:
+        return None
+    shown: dict[str, Any] = msgspec.structs.asdict(personal)
+    shown.pop("person")
+    if isinstance(personal, Letter):
+        shown["variables"] = {n: _MASK if n in secrets else v for n, v in personal.variables.items()}
+    return shown or {"erased": True}

@@ -1,0 +1,119 @@
+"""For those who run the service: health and metrics."""
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+from litestar import Controller, Response, get
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from application.ports import Backlog, StoreUnavailableError
+from application.projections.metrics import BUCKETS
+from application.queries.notifications import MetricTotal
+from entrypoints.http.notifications import With
+
+_LAG_ALLOWED = 10_000
+_EMAIL_FACTS = ("queued", "sent", "delivered", "bounced", "failed", "dead_lettered", "suppressed", "cancelled", "expired")
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """Which part is ready; `position` of each read model against the head of the log."""
+
+    ready: bool
+    parts: dict[str, str]
+
+
+class OperationsController(Controller):
+    tags = ["Operations"]
+
+    @get("/health/live", operation_id="Live", summary="This process answers")
+    async def live(self) -> dict[str, str]:
+        return {"status": "alive"}
+
+    @get("/health/ready", operation_id="Ready", summary="Every part is ready, or which is not")
+    async def ready(self, parts: With) -> Response[Readiness]:
+        try:
+            head, positions = await parts.store.head(), await parts.reader.positions()
+            paused = await parts.budget.paused()
+        except StoreUnavailableError:
+            return Response(Readiness(False, {"database": "does not answer"}), status_code=503)
+        said = {"database": "ready"}
+        for name, position in positions.items():
+            behind = head - position
+            said[f"view {name}"] = "ready" if behind < _LAG_ALLOWED else f"{behind} events behind"
+        ready = all(each == "ready" for each in said.values())
+        said |= {f"provider {provider}": f"paused: {reason}" for provider, reason in paused.items()}
+        return Response(Readiness(ready, said), status_code=200 if ready else 503)
+
+    @get("/metrics", operation_id="Metrics", summary="For Prometheus", media_type="text/plain; version=0.0.4")
+    async def metrics(self, parts: With) -> bytes:
+        """Counted by the log, so exact, the same from every process, and not reset by a restart."""
+        totals, backlog = await parts.reader.totals(), await parts.due.backlog()
+        head, positions = await parts.store.head(), await parts.reader.positions()
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Collected([*_counted(totals), *_gauges(backlog, head, positions)]))
+        return generate_latest(registry)
+
+
+class _Collected:
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._metrics = list(metrics)
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._metrics
+
+
+def _counted(totals: list[MetricTotal]) -> Iterator[Metric]:
+    emails = [t for t in totals if t.channel == "email"]
+    sent = CounterMetricFamily(
+        "notification_emails_sent", "Emails by what happened to them", labels=["template", "status"]
+    )
+    for total in emails:
+        if total.fact in _EMAIL_FACTS:
+            sent.add_metric([total.template, total.fact], total.count)
+    yield sent
+    yield _durations([t for t in emails if t.fact == "sent"])
+    yield _open_rates(emails)
+    retries = CounterMetricFamily("notification_retry", "Attempts that were put off for another", labels=["type"])
+    for total in totals:
+        if total.fact == "retried":
+            retries.add_metric([total.template], total.count)
+    yield retries
+
+
+def _durations(totals: list[MetricTotal]) -> Metric:
+    durations = HistogramMetricFamily(
+        "notification_emails_delivery_duration_seconds", "From acceptance to the provider's acceptance"
+    )
+    counts = [sum(column) for column in zip(*(t.buckets for t in totals), strict=True)] or [0] * (len(BUCKETS) + 1)
+    running, buckets = 0, []
+    for bound, count in zip([*map(str, BUCKETS), "+Inf"], counts, strict=True):
+        running += count
+        buckets.append((bound, float(running)))
+    durations.add_metric([], buckets, sum_value=sum(t.seconds for t in totals))
+    return durations
+
+
+def _open_rates(emails: list[MetricTotal]) -> Metric:
+    rates = GaugeMetricFamily(
+        "notification_emails_open_rate", "Opened as a share of sent, of those that report it", labels=["template"]
+    )
+    counts = {(t.template, t.fact): t.count for t in emails}
+    for (template, fact), sent in counts.items():
+        if fact == "sent":
+            rates.add_metric([template], counts.get((template, "opened"), 0) / sent)
+    return rates
+
+
+def _gauges(backlog: list[Backlog], head: int, positions: dict[str, int]) -> Iterator[Metric]:
+    size = GaugeMetricFamily("notification_queue_size", "Due and not yet sent", labels=["queue"])
+    oldest = GaugeMetricFamily("notification_queue_oldest_seconds", "How long the oldest due waits", labels=["queue"])
+    for each in backlog:
+        size.add_metric([each.channel], each.due + each.held)
+        oldest.add_metric([each.channel], each.oldest.total_seconds())
+    yield size
+    yield oldest
+    lag = GaugeMetricFamily("carillon_view_lag_events", "Events a read model is behind the log", labels=["view"])
+    for name, position in positions.items():
+        lag.add_metric([name], max(0, head - position))
+    yield lag

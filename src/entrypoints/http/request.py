@@ -1,0 +1,94 @@
+"""The one place where a body becomes a value."""
+
+import asyncio
+import re
+from functools import lru_cache
+from types import UnionType
+from typing import Any, get_args
+
+import msgspec
+from litestar import Request
+from litestar.exceptions import HTTPException
+
+from application.commands.send import SendNotification
+from application.problems import InvalidCommandError, Problem
+
+MOST_BYTES = 1024 * 1024
+BODY_SECONDS = 10.0
+
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_AT = re.compile(r" - at `(?:key in )?\$\.?(.*)`$")
+
+
+class MalformedBodyError(HTTPException):
+    status_code = 400
+
+
+class UnsupportedMediaTypeError(HTTPException):
+    status_code = 415
+
+
+class SlowBodyError(HTTPException):
+    status_code = 408
+
+
+class JsonRequest(Request[Any, Any, Any]):
+    """Bodies are JSON in UTF-8, at most 1 MiB, all here within 10 s; they are decoded once, strictly, into the struct asked for.
+
+    NUL characters are refused, because PostgreSQL cannot keep them. Of a name given twice the last one counts.
+    """
+
+    async def body(self) -> bytes:
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                return await super().body()
+        except TimeoutError:
+            raise SlowBodyError(f"the body was not here within {BODY_SECONDS:.0f} s") from None
+
+    async def json(self) -> Any:
+        self._check_content_type()
+        body = await self.body()
+        field = self.route_handler.parsed_data_field
+        return decoded(body, field.annotation if field else Any)
+
+    def _check_content_type(self) -> None:
+        if self.content_type[0].lower() != "application/json":
+            raise UnsupportedMediaTypeError("the body must be application/json")
+        if self.headers.get("content-encoding", "identity").lower() != "identity":
+            raise UnsupportedMediaTypeError("the body must not be compressed")
+
+
+def decoded(body: bytes, kind: Any) -> Any:
+    """Raises MalformedBodyError for what is no JSON, InvalidCommandError for JSON that does not fit."""
+    if _NUL.search(body):
+        raise MalformedBodyError("the body holds a NUL character")
+    try:
+        return _decoder(_without_union(kind, body)).decode(body)
+    except msgspec.ValidationError as error:
+        raise InvalidCommandError([_problem(str(error))]) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedBodyError(f"the body is not JSON in UTF-8: {error}") from None
+    except RecursionError:
+        raise MalformedBodyError("the body is nested too deeply") from None
+
+
+@lru_cache(maxsize=64)
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
+
+
+class _Named(msgspec.Struct):
+    command: str | None = None
+
+
+def _without_union(kind: Any, body: bytes) -> Any:
+    """Where several commands are taken, a body without `command` is a send."""
+    if isinstance(kind, UnionType) and SendNotification in get_args(kind):
+        if _decoder(_Named).decode(body).command is None:
+            return SendNotification
+    return kind
+
+
+def _problem(message: str) -> Problem:
+    found = _AT.search(message)
+    return Problem(found[1] if found else "", message[: found.start()] if found else message)

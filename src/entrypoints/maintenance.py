@@ -1,0 +1,98 @@
+"""What an operator does by hand."""
+
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from adapters.postgres.schedule import PostgresSchedule
+from application.caller import Caller
+from application.commands.send import SendNotification
+from application.ports import Recorded
+from application.problems import InvalidCommandError
+from application.processes.rebuild import rebuild, verify
+from application.processes.reschedule import reschedule
+from entrypoints.bootstrap import PROJECTIONS, Parts
+from entrypoints.http.detail import AuditEvent, audit_event
+
+_BATCH = 500
+
+
+async def rebuild_views(parts: Parts, name: str | None) -> None:
+    """Rebuild one read model or the schedule by name, or all of them."""
+    known = {projection.name: projection for projection in PROJECTIONS}
+    if name not in (None, "schedule", *known):
+        raise click.BadParameter(f"must be one of {', '.join(known)}, schedule", param_hint="PROJECTION")
+    for projection in [known[name]] if name in known else PROJECTIONS if name is None else []:
+        with _progress(f"rebuild {projection.name}") as progress:
+            live, shadow = parts.view(projection), parts.view(projection, shadow=True)
+            position = await rebuild(projection, parts.store, live, shadow, progress)
+        click.echo(f"{projection.name} stands at {position}")
+    if name in (None, "schedule"):
+        with _progress("rebuild schedule") as progress:
+            schedule = PostgresSchedule(parts.database)
+            rows = await reschedule(parts.store, parts.store, schedule, parts.settings.lease, progress)
+        click.echo(f"schedule holds {rows} rows")
+
+
+async def verify_views(parts: Parts) -> bool:
+    """True if anything differs; each difference is printed."""
+    wrong = False
+    for projection in PROJECTIONS:
+        with _progress(f"verify {projection.name}") as progress:
+            live, shadow = parts.view(projection), parts.view(projection, shadow=True)
+            found = await verify(projection, parts.store, live, shadow, progress)
+        click.echo(f"{projection.name}: {'equal to the log' if not found else f'{len(found)} rows differ'}")
+        for difference in found:
+            click.echo(msgspec.json.encode(difference).decode())
+        wrong = wrong or bool(found)
+    return wrong
+
+
+async def send_one(parts: Parts, tenant: str, body: bytes) -> None:
+    try:
+        command = msgspec.json.decode(body, type=SendNotification)
+        answer = await parts.send(command, Caller(tenant, "cli"))
+    except (msgspec.MsgspecError, InvalidCommandError) as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(msgspec.json.encode(answer).decode())
+
+
+async def tail(parts: Parts, after: int | None, *, follow: bool) -> None:
+    position = await parts.store.head() if after is None else after
+    bell = parts.wakeups.bell()
+    while True:
+        batch = await parts.store.read(position, _BATCH)
+        for recorded in batch:
+            click.echo(msgspec.json.encode(_without_personal(recorded)).decode())
+        if batch:
+            position = batch[-1].position
+        elif not follow:
+            return
+        else:
+            await bell.wait(1.0)
+
+
+class _Line(msgspec.Struct, frozen=True):
+    stream: str
+    event: AuditEvent
+
+
+def _without_personal(recorded: Recorded) -> _Line:
+    shown = audit_event(recorded, {})
+    return _Line(str(recorded.event.originator_id), msgspec.structs.replace(shown, personal=None))
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal; nothing where nobody looks."""
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+

@@ -1,0 +1,101 @@
+"""What a process can be: each role alone, or all of them in one."""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import structlog
+import uvicorn
+
+from adapters.postgres.leadership import leading
+from adapters.postgres.readers import PostgresPlace, PostgresReceiptsReader
+from adapters.taskiq_queue import TaskiqWorker
+from application.processes.project import Followed, Projector
+from application.processes.settle import Settlement
+from domain.vocabulary import Channel
+from entrypoints.bootstrap import PROJECTIONS, Parts
+from entrypoints.http.app import create_app
+from entrypoints.logs import Lines
+
+_DRAIN_SECONDS = 20.0
+
+
+class HttpServer(uvicorn.Server):
+    """Leaves the signals to the process; `started` is set once it listens."""
+
+    def __init__(self, parts: Parts) -> None:
+        settings = parts.settings
+        config = uvicorn.Config(
+            create_app(parts),
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_graceful_shutdown=5,
+        )
+        super().__init__(config)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    @property
+    def address(self) -> str:
+        """Where it answers, once started."""
+        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        return f"http://{host}:{port}"
+
+
+async def dispatch(parts: Parts) -> None:
+    """Lease what is due and tell the workers, until cancelled."""
+    log = structlog.get_logger("dispatcher")
+
+    def on_loss(error: Exception) -> None:
+        log.warning("queue does not answer", error=type(error).__name__)
+
+    dispatcher = parts.dispatcher(on_loss)
+    bell = parts.wakeups.bell()
+    while True:
+        try:
+            await dispatcher.run(Channel.EMAIL, bell)
+        except Exception as error:
+            log.warning("dispatcher starts again", error=type(error).__name__)
+            await asyncio.sleep(0.5)
+
+
+@asynccontextmanager
+async def working(parts: Parts) -> AsyncIterator[None]:
+    """Deliver what the queue brings; on leaving, what has begun is finished first."""
+    delivery = parts.delivery(f"worker:{socket.gethostname()}:{os.getpid()}")
+    worker = TaskiqWorker(parts.broker, delivery.deliver)
+    await parts.broker.startup()
+    await worker.start()
+    try:
+        yield
+    finally:
+        await worker.close(_DRAIN_SECONDS)
+
+
+async def follow(parts: Parts) -> None:
+    """Keep the read models up with the log and settle receipts, until cancelled; one process at a time does it."""
+    log = structlog.get_logger("projector")
+    bell = parts.wakeups.bell()
+    while True:
+        try:
+            async with leading(parts.conninfo, "projector"):
+                settlement = Settlement(
+                    parts.store,
+                    parts.store,
+                    PostgresReceiptsReader(parts.database),
+                    PostgresPlace(parts.database, "settlement"),
+                    parts.clock,
+                )
+                followed = [Followed(projection, parts.view(projection)) for projection in PROJECTIONS]
+                await Projector(parts.store, followed, Lines("projector")).run(bell, settlement.catch_up)
+        except Exception as error:
+            log.warning("projector starts again", error=type(error).__name__)
+            await asyncio.sleep(0.5)

@@ -1,0 +1,252 @@
+"""The environment, read once at the start. A wrong value stops the start with one line that names the variable."""
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+T = TypeVar("T")
+
+EMAIL_PROVIDERS = ("capture", "resend", "smtp")
+
+
+class SettingError(Exception):
+    """A variable that is missing or wrong."""
+
+    def __init__(self, variable: str, problem: str) -> None:
+        super().__init__(f"{variable} {problem}")
+        self.variable = variable
+
+
+class Smtp(msgspec.Struct, frozen=True):
+    host: str
+    port: int
+    user: str | None
+    password: str | None
+    starttls: bool
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that can be set. What is None was not set; secrets are never printed."""
+
+    host: str
+    port: int
+    data: Path
+    database_url: str | None
+    redis_url: str | None
+    master_key: bytes | None
+    templates: Path | None
+    default_language: str
+    public_url: str | None
+    log_level: str
+    email_provider: str | None
+    email_from: str
+    email_from_name: str | None
+    email_reply_to: str | None
+    email_concurrency: int
+    email_deadline: timedelta
+    lease: timedelta
+    window: int
+    resend_api_key: str | None
+    resend_base_url: str
+    resend_webhook_secrets: list[str]
+    resend_per_second: float
+    resend_per_day: int | None
+    smtp: Smtp | None
+    smtp_per_second: float | None
+    smtp_per_day: int | None
+
+
+def load(environment: Mapping[str, str]) -> Settings:
+    """Read and check the environment. Raises SettingError for the first variable that is wrong."""
+    env = _Environment(environment)
+    concurrency = env.get("EMAIL_CONCURRENCY", _between(1, 10_000), 5)
+    settings = Settings(
+        host=env.get("HOST", str, "127.0.0.1"),
+        port=env.get("PORT", _between(0, 65_535), 3008),
+        data=env.get("CARILLON_DATA", Path, Path(".carillon")),
+        database_url=_database_url(env),
+        redis_url=_redis_url(env),
+        master_key=env.maybe("CARILLON_MASTER_KEY", _master_key),
+        templates=env.maybe("TEMPLATES_PATH", _folder),
+        default_language=env.get("DEFAULT_LANGUAGE", str, "en"),
+        public_url=env.maybe("PUBLIC_URL", _web_address),
+        log_level=env.get("LOG_LEVEL", _one_of("debug", "info", "warning", "error"), "info"),
+        email_provider=env.maybe("EMAIL_PROVIDER", _one_of(*EMAIL_PROVIDERS)),
+        email_from=env.maybe("EMAIL_FROM", _mail_address)
+        or env.get("EMAIL_FROM_EMAIL", _mail_address, "notifications@example.com"),
+        email_from_name=env.maybe("EMAIL_FROM_NAME", str),
+        email_reply_to=env.maybe("EMAIL_REPLY_TO", _mail_address),
+        email_concurrency=concurrency,
+        email_deadline=env.get("EMAIL_DEADLINE_MS", _milliseconds, timedelta(seconds=20)),
+        lease=env.get("LEASE_MS", _milliseconds, timedelta(seconds=60)),
+        window=env.get("DISPATCH_WINDOW", _between(1, 100_000), 8 * concurrency),
+        resend_api_key=env.maybe("RESEND_API_KEY", str),
+        resend_base_url=env.get("RESEND_BASE_URL", _web_address, "https://api.resend.com"),
+        resend_webhook_secrets=env.get("RESEND_WEBHOOK_SECRET", _webhook_secrets, []),
+        resend_per_second=env.get("RESEND_PER_SECOND", _positive, 2.0),
+        resend_per_day=env.get("RESEND_PER_DAY", _between(0, 10**9), 100),
+        smtp=_smtp(env),
+        smtp_per_second=env.maybe("SMTP_PER_SECOND", _positive),
+        smtp_per_day=env.maybe("SMTP_PER_DAY", _between(0, 10**9)),
+    )
+    _check_together(settings)
+    return settings
+
+
+def _check_together(settings: Settings) -> None:
+    if settings.email_provider == "resend" and not settings.resend_api_key:
+        raise SettingError("RESEND_API_KEY", "must be set when EMAIL_PROVIDER is resend")
+    if settings.email_provider == "smtp" and not settings.smtp:
+        raise SettingError("SMTP_HOST", "must be set when EMAIL_PROVIDER is smtp")
+    if settings.email_deadline * 2 >= settings.lease:
+        raise SettingError("EMAIL_DEADLINE_MS", "must be less than half of LEASE_MS")
+
+
+class _Environment:
+    """An empty value is the same as none."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
+
+    def get(self, variable: str, read: Callable[[str], T], default: T) -> T:
+        value = self.maybe(variable, read)
+        return default if value is None else value
+
+    def maybe(self, variable: str, read: Callable[[str], T]) -> T | None:
+        text = self._values.get(variable, "").strip()
+        if not text:
+            return None
+        try:
+            return read(text)
+        except ValueError as error:
+            raise SettingError(variable, str(error)) from None
+
+
+def _between(least: int, most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+            raise ValueError(f"must be a whole number from {least} to {most}")
+        return int(text)
+
+    return read
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 1e9:
+        raise ValueError("must be a number greater than 0")
+    return number
+
+
+def _milliseconds(text: str) -> timedelta:
+    return timedelta(milliseconds=_between(1, 86_400_000)(text))
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text.lower() not in words:
+            raise ValueError(f"must be one of {', '.join(words)}")
+        return text.lower()
+
+    return read
+
+
+def _web_address(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an http or https address")
+    return text.rstrip("/")
+
+
+def _mail_address(text: str) -> str:
+    local, at, host = text.rpartition("@")
+    if not (local and at and host) or any(c.isspace() or c in "<>,;" for c in text):
+        raise ValueError("must be an email address such as hello@example.com")
+    return text
+
+
+def _folder(text: str) -> Path:
+    if not Path(text).is_dir():
+        raise ValueError("must be a folder that exists")
+    return Path(text)
+
+
+def _master_key(text: str) -> bytes:
+    try:
+        key = base64.b64decode(text, validate=True)
+    except binascii.Error:
+        key = b""
+    if len(key) != 32:
+        raise ValueError("must be 32 random bytes in base64, such as `openssl rand -base64 32` prints")
+    return key
+
+
+def _webhook_secrets(text: str) -> list[str]:
+    secrets = text.replace(",", " ").split()
+    if not all(secret.startswith("whsec_") for secret in secrets):
+        raise ValueError("must be one or more secrets that begin with whsec_")
+    return secrets
+
+
+def _database_url(env: _Environment) -> str | None:
+    if url := env.maybe("DATABASE_URL", _postgres_address):
+        return url
+    host = env.maybe("DATABASE_HOST", str)
+    if host is None:
+        return None
+    return make_conninfo(
+        host=host,
+        port=env.get("DATABASE_PORT", _between(1, 65_535), 5432),
+        dbname=env.get("DATABASE_NAME", str, "carillon"),
+        user=env.get("DATABASE_USER", str, "carillon"),
+        password=env.maybe("DATABASE_PASSWORD", str),
+    )
+
+
+def _postgres_address(text: str) -> str:
+    try:
+        return make_conninfo(text)
+    except psycopg.ProgrammingError:
+        raise ValueError("must be a PostgreSQL address such as postgresql://user:password@host/name") from None
+
+
+def _redis_url(env: _Environment) -> str | None:
+    if url := env.maybe("REDIS_URL", _redis_address):
+        return url
+    host = env.maybe("REDIS_HOST", str)
+    if host is None:
+        return None
+    password = env.maybe("REDIS_PASSWORD", str)
+    login = f":{password}@" if password else ""
+    return f"redis://{login}{host}:{env.get('REDIS_PORT', _between(1, 65_535), 6379)}/0"
+
+
+def _redis_address(text: str) -> str:
+    if urlsplit(text).scheme not in ("redis", "rediss", "unix"):
+        raise ValueError("must be a Redis address such as redis://host:6379/0")
+    return text
+
+
+def _smtp(env: _Environment) -> Smtp | None:
+    host = env.maybe("SMTP_HOST", str)
+    if host is None:
+        return None
+    starttls = env.get("SMTP_STARTTLS", _one_of("yes", "no"), "yes")
+    return Smtp(
+        host,
+        env.get("SMTP_PORT", _between(1, 65_535), 587),
+        env.maybe("SMTP_USER", str),
+        env.maybe("SMTP_PASSWORD", str),
+        starttls == "yes",
+    )

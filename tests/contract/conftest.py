@@ -1,0 +1,112 @@
+"""Every contract runs on both adapters of its port, each with time as it passes there."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+import pytest
+
+from adapters.event_mapper import EventMapper
+from adapters.memory.due_work import MemoryDueWork
+from adapters.memory.event_store import MemoryEventStore
+from adapters.memory.wakeup import MemoryWakeups
+from adapters.person_keys import PersonKeys
+from adapters.postgres.database import Database, open_pool
+from adapters.postgres.due_work import PostgresDueWork
+from adapters.postgres.event_store import PostgresEventStore
+from adapters.postgres.recorder import LogRecorder, open_datastore
+from adapters.system import SystemClock
+from application.ports import Clock
+from tests.fakes.chance import SetClock
+
+T = TypeVar("T")
+
+MASTER_KEY = bytes(range(32))
+
+
+class Passing:
+    """Time where an adapter lives: a set clock moves by steps, a real one by itself."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+
+    def now(self) -> datetime:
+        return self.clock.now()
+
+    async def until(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Let time pass until the answer is true, for five seconds at most."""
+        last = self.now() + timedelta(seconds=5)
+        while not (answer := await ask()):
+            assert self.now() < last, "it did not happen within five seconds"
+            if isinstance(self.clock, SetClock):
+                self.clock.move(timedelta(milliseconds=20))
+            else:
+                await asyncio.sleep(0.02)
+        return answer
+
+
+class MemoryHouse:
+    """A log with its schedule, as one process has it."""
+
+    def __init__(self, time: Passing) -> None:
+        self.time = time
+        self.due = MemoryDueWork(time)
+        self.events = MemoryEventStore(self.due, MemoryWakeups(), EventMapper(keys := PersonKeys(MASTER_KEY)), keys)
+
+    async def bytes_stored(self) -> list[bytes]:
+        return [stored.state for stored in self.events._log]
+
+
+class PostgresHouse:
+    """A log with its schedule, as one of several processes on a database has it."""
+
+    def __init__(self, conninfo: str) -> None:
+        self.time = Passing(SystemClock())
+        self.datastore = open_datastore(conninfo)
+        self.datastore.lock_timeout = 1
+        self.pool = open_pool(conninfo, most=10)
+        self.pool.timeout = self.datastore.pool.timeout = 1.0
+        self.database = Database(self.pool)
+        self.recorder = LogRecorder(self.datastore)
+        self.due = PostgresDueWork(self.database)
+        self.events = PostgresEventStore(
+            self.database, self.recorder.append, EventMapper(keys := PersonKeys(MASTER_KEY)), keys
+        )
+
+    async def __aenter__(self) -> "PostgresHouse":
+        await self.pool.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.events.close()
+        await self.pool.close()
+        self.datastore.close()
+
+    async def bytes_stored(self) -> list[bytes]:
+        return [bytes(state) for (state,) in await self.database.rows("SELECT state FROM stored_events")]
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def adapter(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def server(adapter: str, request: pytest.FixtureRequest) -> str | None:
+    """Where the adapter keeps its things; None: in memory."""
+    return request.getfixturevalue("conninfo") if adapter == "postgres" else None
+
+
+@pytest.fixture
+def time(server: str | None) -> Passing:
+    return Passing(SystemClock() if server else SetClock(datetime.now(UTC)))
+
+
+@pytest.fixture
+async def house(server: str | None, time: Passing) -> AsyncIterator[MemoryHouse | PostgresHouse]:
+    if server is None:
+        yield MemoryHouse(time)
+        return
+    async with PostgresHouse(server) as house:
+        yield house

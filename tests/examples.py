@@ -1,0 +1,145 @@
+"""Notifications and events to start from."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from eventsourcing.domain import AggregateEvent
+
+from domain.acceptance import Acceptance
+from domain.notification import Notification
+from domain.personal import Envelope, Letter, Remark
+from domain.receipts import Receipt, ReceiptKind
+from domain.retry import RetryPolicy
+from domain.template import TemplatePin
+from domain.vocabulary import Channel, Priority, Purpose, Reason
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SOMEBODY = UUID(int=0x7EA)
+POLICY = RetryPolicy()
+PIN = TemplatePin("welcome", "9f86d081884c7d65", "en")
+
+
+def notification(id: UUID, *, person: UUID = SOMEBODY, now: datetime = NOON, **wishes: Any) -> Notification:
+    """An email that was just accepted for Ada, but for what is wished otherwise."""
+    usual = {
+        "tenant": "acme",
+        "channel": Channel.EMAIL,
+        "type": "welcome",
+        "category": "account",
+        "purpose": Purpose.TRANSACTIONAL,
+        "priority": Priority.MEDIUM,
+        "request": UUID(int=0xC0FFEE),
+        "letter": Letter(person=person, address="ada@example.com", name="Ada", variables={"first_name": "Ada"}),
+        "template": PIN,
+        "by": "key:k1",
+        "locale": "en",
+    }
+    return Notification.queue(id, now=now, **(usual | wishes))
+
+
+def attempted(
+    notification: Notification, now: datetime = NOON, *, provider: str = "smtp", key_until: datetime | None = None
+) -> Notification:
+    """The same, with a call on its way."""
+    envelope = Envelope(person=notification.person, subject="Hello", preview="Welcome, Ada")
+    notification.attempt(provider, key_until, "digest", envelope, now=now, by="worker")
+    return notification
+
+
+def one_of_each(person: UUID = SOMEBODY) -> dict[str, AggregateEvent]:
+    """One event of every type, by topic. Those of `golden/events` were stored from these, so they never change."""
+    return {type(event).TOPIC: event for event in _events(person)}
+
+
+def _events(person: UUID) -> Iterable[Any]:
+    id = UUID("0195b0a0-0000-7000-8000-000000000001")
+    about = {"originator_id": id, "tenant": "acme", "channel": Channel.EMAIL, "type": "welcome", "by": "worker:1"}
+
+    def place(version: int) -> dict[str, Any]:
+        return {**about, "originator_version": version, "timestamp": NOON + timedelta(seconds=version)}
+
+    remark = Remark(person=person, text="550 5.1.1 <ada@example.com> unknown")
+    called = {"call": 1, "provider": "resend"}
+    seen = {"provider": "resend", "occurred_at": NOON + timedelta(minutes=2, microseconds=123456)}
+    yield Notification.Queued(
+        **place(1) | {"by": "key:k1"},
+        originator_topic="domain.notification:Notification",
+        category="account",
+        purpose=Purpose.TRANSACTIONAL,
+        priority=Priority.HIGH,
+        request=UUID(int=0xC0FFEE),
+        recipient_user_id="u-1",
+        locale="de-AT",
+        time_zone="Europe/Vienna",
+        template=PIN,
+        due_at=NOON + timedelta(hours=1),
+        expires_at=NOON + timedelta(days=1),
+        source="billing",
+        correlation_id="c-1",
+        personal=Letter(
+            person=person,
+            address="ada@example.com",
+            name="Ada Lovelace",
+            variables={"first_name": "Ada", "amount": 12.5, "lines": [{"count": 2}], "gift": True, "none": None},
+            metadata={"order": "o-1"},
+        ),
+    )
+    yield Notification.Deferred(
+        **place(2), **called, reason=Reason.PROVIDER_THROTTLED, until=NOON + timedelta(minutes=5), personal=None
+    )
+    yield Notification.Rendered(
+        **place(3),
+        **called,
+        attempt=1,
+        generation=1,
+        key=f"{id}/1",
+        key_until=NOON + timedelta(days=1),
+        digest="e3b0c442",
+        personal=Envelope(person=person, subject="Willkommen", preview="Hallo Ada"),
+    )
+    yield Notification.Failed(**place(4), **called, attempt=1, reason=Reason.TIMEOUT, personal=remark)
+    yield Notification.Retried(
+        **place(5), generation=1, due_at=NOON + timedelta(minutes=1), reason=Reason.PROVIDER_UNAVAILABLE
+    )
+    yield Notification.Sent(
+        **place(6), **called, provider_id="re_1", cost=Decimal("0.0004"), queued_at=NOON - timedelta(seconds=1)
+    )
+    yield Notification.Delivered(**place(7), **seen, queued_at=NOON - timedelta(seconds=1))
+    yield Notification.Opened(**place(8), **seen)
+    yield Notification.Clicked(**place(9), **seen)
+    yield Notification.Complained(**place(10), **seen)
+    yield Notification.Bounced(**place(11), **seen, reason=Reason.HARD_BOUNCE, personal=remark)
+    yield Notification.Rejected(**place(12), **seen, personal=remark)
+    yield Notification.DeadLettered(**place(13), reason=Reason.PROVIDER_REFUSED)
+    yield Notification.Suppressed(**place(14), reason=Reason.HARD_BOUNCE)
+    yield Notification.Cancelled(**place(15), reason=Reason.CANCELLED_BY_CALLER)
+    yield Notification.Expired(**place(16), reason=Reason.EXPIRED)
+    yield Acceptance.Accepted(
+        originator_id=UUID("5d2c9f0e-7a53-5f0b-9f9c-6a2f3f1d7b10"),
+        originator_version=1,
+        originator_topic="domain.acceptance:Acceptance",
+        timestamp=NOON,
+        tenant="acme",
+        by="key:k1",
+        body_digest="ab12",
+        request=UUID(int=0xC0FFEE),
+        notifications=[id],
+    )
+    yield Receipt.Received(
+        originator_id=UUID("1b9d6bcd-bbfd-5b2d-9b5d-ab8dfbbd4bed"),
+        originator_version=1,
+        originator_topic="domain.receipts:Receipt",
+        timestamp=NOON,
+        by="provider:resend",
+        provider="resend",
+        event_id="msg_1",
+        kind=ReceiptKind.BOUNCED,
+        said="email.bounced",
+        provider_id="re_1",
+        notification=id,
+        occurred_at=NOON - timedelta(seconds=3),
+        personal=remark,
+    )
