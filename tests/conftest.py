@@ -37,18 +37,20 @@ def dice() -> LoadedDice:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """A server that the tests may do with as they like: the one of DATABASE_URL, else PostgreSQL from its wheel."""
     if url := os.environ.get("DATABASE_URL"):
         yield url
         return
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"))
-    try:
-        conninfo = server.start()
-    except Exception as error:  # noqa: BLE001 - whatever the reason, it is what the test has to say
-        pytest.fail(f"these tests need PostgreSQL, which could not be started: {error}", pytrace=False)
-    with server:
-        yield conninfo
+    # Not in pytest's own folder: each run of pytest closes that to other users, and PostgreSQL never runs as root.
+    with tempfile.TemporaryDirectory(prefix="carillon-tests-") as folder:
+        server = EmbeddedPostgres(Path(folder))
+        try:
+            conninfo = server.start()
+        except Exception as error:  # noqa: BLE001 - whatever the reason, it is what the test has to say
+            pytest.fail(f"these tests need PostgreSQL, which could not be started: {error}", pytrace=False)
+        with server:
+            yield conninfo
 
 
 @pytest.fixture(scope="session")

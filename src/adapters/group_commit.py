@@ -36,7 +36,7 @@ class Append(msgspec.Struct, frozen=True):
 
 
 Writer = Callable[[Sequence[Append]], "list[int | Exception]"]
-"""Writes many appends in one transaction and answers, for each, the position of its last event or why it was refused."""
+"""Writes many appends in one transaction; answers, for each, the position of its last event or why it was refused."""
 
 
 class ClosedError(Exception):
@@ -44,7 +44,7 @@ class ClosedError(Exception):
 
 
 class GroupCommit:
-    """A queue in front of a writer that takes whatever waits, and needs no timer: while it writes, the next lot gathers.
+    """A queue in front of a writer that takes whatever waits. It needs no timer: while it writes, the next lot gathers.
 
     A cancelled caller's events may be stored all the same, as after a lost connection.
     """
@@ -96,7 +96,7 @@ class GroupCommit:
         loop = asyncio.get_running_loop()
         try:
             answers = await loop.run_in_executor(self._thread, self._write, [append for append, _ in lot])
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
             answers = [error] * len(lot)
         for (_, future), answer in zip(lot, answers, strict=True):
             if future.cancelled():

@@ -62,7 +62,7 @@ class TaskiqDeliveryQueue:
         try:
             async with asyncio.timeout(1):
                 await AsyncKicker(_TASK, self._broker, {}).kiq(channel.value, ids)  # type: ignore[call-overload]
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a hint that is lost costs time, nothing else
             self._on_loss(error)
 
 

@@ -114,7 +114,7 @@ class Lease(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Backlog(msgspec.Struct, frozen=True):
-    """How much waits on one channel: `due` now, `later`, `held` under a lease; `oldest` is how long the oldest due waits."""
+    """What waits on one channel: `due` now, `later`, `held` under a lease; `oldest` is the wait of the oldest due."""
 
     channel: str
     due: int
@@ -214,7 +214,7 @@ class Mailbox(msgspec.Struct, frozen=True):
 
 
 class Email(msgspec.Struct, frozen=True, kw_only=True):
-    """One message to one recipient. `tags` come back in the provider's callbacks; they hold ids, never personal data."""
+    """One message to one recipient. `tags` come back in the provider's callbacks: ids, never personal data."""
 
     sender: Mailbox
     to: Mailbox

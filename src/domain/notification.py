@@ -51,7 +51,7 @@ class Notification(Aggregate):
     """Its methods decide and may refuse; an event's `apply` only assigns, for it runs again at every replay."""
 
     class Event(Aggregate.Event):
-        """Every event says whose it is, what it is about and who caused it, so that a reader of the log needs no other."""
+        """Every event says whose it is, what it is about and who caused it: a reader of the log needs no other."""
 
         tenant: str
         channel: Channel
@@ -551,7 +551,7 @@ class Notification(Aggregate):
         return Remark(person=self.person, text=text[:500]) if text and isinstance(self.letter, Letter) else None
 
     def _may_repeat(self, attempt: Attempt, at: datetime | None) -> bool:
-        """After an unknown outcome: safe while the provider knows the key; else only what is worse lost than doubled."""
+        """After an unknown outcome: safe while the provider knows the key; else what is worse lost than doubled."""
         if at and attempt.key_until and at < attempt.key_until:
             return True
         return self.purpose is not Purpose.MARKETING

@@ -23,7 +23,7 @@ class Throttled(msgspec.Struct, frozen=True):
 
 
 class Misconfigured(msgspec.Struct, frozen=True):
-    """Our credentials, sender domain or account are at fault: the provider is paused, the message keeps its attempts."""
+    """Our credentials, sender domain or account are at fault: the provider rests, the message keeps its attempts."""
 
     retry_after: timedelta
     detail: str = ""

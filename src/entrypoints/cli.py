@@ -6,7 +6,6 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import click
@@ -216,7 +215,7 @@ async def _tasks(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 async def _serving(server: roles.HttpServer) -> AsyncIterator[None]:
     """Serve for as long as the block lasts; requests that have begun are answered first."""
     task = asyncio.create_task(server.serve())
-    while not server.started and not task.done():
+    while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn offers no event for it
         await asyncio.sleep(0.01)
     if task.done():
         await task

@@ -1,4 +1,4 @@
-"""Where a process runs: on a database that was given, or on the one it brings along, with the keys that belong to it."""
+"""Where a process runs: on a database that was given or the one it brings along, with the keys that belong to it."""
 
 import asyncio
 import base64
@@ -14,7 +14,7 @@ import psycopg
 from adapters.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresUnavailableError
 from adapters.person_keys import WrongMasterKeyError
 from adapters.postgres.database import Database, open_pool
-from adapters.postgres.migrations import missing, migrate
+from adapters.postgres.migrations import migrate, missing
 from adapters.templates.problems import TemplateFolderError
 from entrypoints.bootstrap import create_views
 from entrypoints.settings import SettingError, Settings
@@ -48,7 +48,7 @@ def kept_secret(file: Path, make: Callable[[], str]) -> str:
         with NamedTemporaryFile("w", dir=file.parent, prefix=f".{file.name}-") as new:
             new.write(make() + "\n")
             new.flush()
-            os.chmod(new.name, 0o600)
+            Path(new.name).chmod(0o600)
             with _someone_else_was_first():
                 os.link(new.name, file)
     return file.read_text().strip()
@@ -70,7 +70,8 @@ def _bring_up_to_date(conninfo: str, *, migrating: bool) -> None:
             migrate(conninfo)
             asyncio.run(_make_views(conninfo))
     except psycopg.OperationalError as error:
-        raise SettingError("DATABASE_URL", f"names a database that does not answer: {str(error).splitlines()[0]}") from None
+        reason = str(error).splitlines()[0]
+        raise SettingError("DATABASE_URL", f"names a database that does not answer: {reason}") from None
 
 
 async def _make_views(conninfo: str) -> None:

@@ -1,6 +1,5 @@
 """What an operator does by hand."""
 
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -94,5 +93,3 @@ def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-

@@ -62,7 +62,7 @@ async def dispatch(parts: Parts) -> None:
     while True:
         try:
             await dispatcher.run(Channel.EMAIL, bell)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - supervised: it is logged and begins again
             log.warning("dispatcher starts again", error=type(error).__name__)
             await asyncio.sleep(0.5)
 
@@ -96,6 +96,6 @@ async def follow(parts: Parts) -> None:
                 )
                 followed = [Followed(projection, parts.view(projection)) for projection in PROJECTIONS]
                 await Projector(parts.store, followed, Lines("projector")).run(bell, settlement.catch_up)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - supervised: it is logged and begins again
             log.warning("projector starts again", error=type(error).__name__)
             await asyncio.sleep(0.5)

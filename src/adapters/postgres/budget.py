@@ -70,7 +70,8 @@ class PostgresProviderBudget:
 
     async def give_back(self, provider: str, unused: int) -> None:
         await self._database.rows(
-            "UPDATE provider_budgets SET tokens = tokens + %s, day_used = greatest(0, day_used - %s) WHERE provider = %s",
+            "UPDATE provider_budgets SET tokens = tokens + %s, day_used = greatest(0, day_used - %s)"
+            " WHERE provider = %s",
             (unused, unused, provider),
         )
 

@@ -41,7 +41,9 @@ class Database:
         except (psycopg.OperationalError, PoolTimeout) as error:
             raise StoreUnavailableError(type(error).__name__) from error
 
-    async def rows(self, query: str | SQL | Composed, values: Any = (), *, binary: bool = True) -> list[tuple[Any, ...]]:
+    async def rows(
+        self, query: str | SQL | Composed, values: Any = (), *, binary: bool = True
+    ) -> list[tuple[Any, ...]]:
         async with self.connection() as connection:
             cursor = await connection.execute(query, values, prepare=True, binary=binary)
             return await cursor.fetchall() if cursor.description else []

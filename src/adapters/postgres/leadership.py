@@ -21,7 +21,7 @@ async def leading(conninfo: str, role: str) -> AsyncIterator[None]:
     When the connection breaks, the block is cancelled and LeadershipLostError is raised.
     """
     async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection:
-        while not await _try(connection, role):
+        while not await _try(connection, role):  # noqa: ASYNC110 - the lock is another process's
             await asyncio.sleep(_ASK_EVERY)
         task = asyncio.current_task()
         assert task is not None

@@ -68,7 +68,7 @@ class PostgresNotificationReader:
     async def positions(self) -> dict[str, int]:
         views = ("notifications", "attempts", "metrics", "receipts")
         union = " UNION ALL ".join(f"SELECT '{name}', position FROM view_{name}.position" for name in views)
-        return {name: position for name, position in await self._database.rows(union)}
+        return {str(name): int(position) for name, position in await self._database.rows(union)}
 
 
 class PostgresReceiptsReader:
@@ -81,7 +81,7 @@ class PostgresReceiptsReader:
         rows = await self._database.rows(
             "SELECT provider_id, id FROM view_notifications.rows WHERE provider_id = ANY(%s)", (list(provider_ids),)
         )
-        return {provider_id: id for provider_id, id in rows}
+        return {str(provider_id): id for provider_id, id in rows}
 
     async def receipts_of(self, provider_ids: Sequence[str]) -> list[UUID]:
         rows = await self._database.rows(

@@ -16,7 +16,7 @@ from adapters.group_commit import Append
 from application.ports import ConflictError, StoreUnavailableError
 
 APPEND_LOCK = 0x0CA7_1110
-"""The advisory lock under which positions are drawn and committed, so that the log never shows a gap that fills later."""
+"""The lock under which positions are drawn and committed, so that the log never shows a gap that fills later."""
 
 _LOCK_TIMEOUT = 5
 _Version = tuple[UUID | str, int]
@@ -102,7 +102,7 @@ class LogRecorder(PostgresApplicationRecorder):
         stored: Mapping[_Version, tuple[int, bytes]],
         answers: list[int | Exception],
     ) -> dict[int, Append]:
-        """After a refused insert: which appends are free to try again. One that was stored before a lost answer is done."""
+        """After a refused insert: what is free to try again. An append stored before a lost answer is done."""
         rest = {}
         for i, append in pending.items():
             found = [stored.get((e.originator_id, e.originator_version)) for e in append.events]

@@ -101,9 +101,15 @@ class PostgresView(Generic[R]):
             "SELECT jsonb_build_array({key}), to_jsonb(d) FROM ("
             " SELECT {columns} FROM {mine} EXCEPT SELECT {columns} FROM {theirs} LIMIT %s) d"
         )
-        here = await self._database.rows(only.format(key=key, columns=columns, mine=self._table, theirs=other._table), (limit,))
-        there = await self._database.rows(only.format(key=key, columns=columns, mine=other._table, theirs=self._table), (limit,))
-        mine, theirs = ({msgspec.json.encode(k): row for k, row in rows} for rows in (here, there))
+        mine, theirs = [
+            {
+                msgspec.json.encode(key_values): row
+                for key_values, row in await self._database.rows(
+                    only.format(key=key, columns=columns, mine=one._table, theirs=another._table), (limit,)
+                )
+            }
+            for one, another in ((self, other), (other, self))
+        ]
         return [Difference(key.decode(), mine.get(key), theirs.get(key)) for key in sorted(mine.keys() | theirs.keys())]
 
     async def drop(self) -> None:
@@ -162,10 +168,10 @@ class PostgresView(Generic[R]):
             SQL("{}::jsonb").format(Identifier(name)) if kind == "jsonb" else Identifier(name)
             for name, kind in self._columns.items()
         ]
-        changed = [
-            SQL("{0} = excluded.{0}").format(Identifier(name)) for name in names if name not in self._key
-        ]
-        return SQL("INSERT INTO {} ({}) SELECT {} FROM unnest({}) AS new ({}) ON CONFLICT ({}) DO UPDATE SET {}").format(
+        changed = [SQL("{0} = excluded.{0}").format(Identifier(name)) for name in names if name not in self._key]
+        return SQL(
+            "INSERT INTO {} ({}) SELECT {} FROM unnest({}) AS new ({}) ON CONFLICT ({}) DO UPDATE SET {}"
+        ).format(
             self._table,
             SQL(", ").join(map(Identifier, names)),
             SQL(", ").join(values),
@@ -191,9 +197,7 @@ class PostgresView(Generic[R]):
 
     def _to_columns(self, rows: Collection[R]) -> list[list[Any]]:
         return [
-            [_stored(getattr(row, name)) for row in rows]
-            if kind != "jsonb"
-            else [None if (value := getattr(row, name)) is None else msgspec.json.encode(value).decode() for row in rows]
+            [(_json if kind == "jsonb" else _stored)(getattr(row, name)) for row in rows]
             for name, kind in self._columns.items()
         ]
 
@@ -203,6 +207,10 @@ class PostgresView(Generic[R]):
 
 def _stored(value: Any) -> Any:
     return value.value if isinstance(value, Enum) else value
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else msgspec.json.encode(value).decode()
 
 
 def _array_of(kind: str) -> str:
@@ -219,5 +227,3 @@ def _column_type(hint: Any) -> str:
     if isinstance(hint, type) and issubclass(hint, Enum):
         return "text"
     return _TYPES.get(hint, "jsonb")
-
-

@@ -68,9 +68,7 @@ class SendNotification(
     )
 
 
-class SendEmail(
-    _Sending, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="command", tag="SendEmail"
-):
+class SendEmail(_Sending, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="command", tag="SendEmail"):
     """Say one thing to one recipient by email."""
 
     recipient: Recipient

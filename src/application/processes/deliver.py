@@ -123,7 +123,7 @@ class Delivery:
             self._log.note("store away, left for later", notification.id)
 
     async def _settle_without_a_call(self, notification: Notification) -> bool:
-        """Decide what needs no provider: what a lost worker left behind, what is too late, what has no reader any more."""
+        """Decide what needs no provider: what a lost worker left, what is too late, what has no reader any more."""
         now = self._clock.now()
         if notification.in_flight:
             policy = self._rules[notification.channel].retry
@@ -159,9 +159,7 @@ class Delivery:
         await self._events.save(notification)
         started = asyncio.get_running_loop().time()
         outcome = await _call(sender, email, attempt.key, rules.deadline)
-        self._log.attempt(
-            notification, attempt, outcome, (asyncio.get_running_loop().time() - started) * 1000
-        )
+        self._log.attempt(notification, attempt, outcome, (asyncio.get_running_loop().time() - started) * 1000)
         await self._record(notification, attempt, outcome, rules)
         if isinstance(outcome, Throttled | Misconfigured):
             await self._budget.pause(sender.provider, outcome.retry_after, type(outcome).__name__.lower())

@@ -33,7 +33,7 @@ class Followed:
 
 
 class Projector:
-    """Reads the log once for all projections that stand at the same place, and writes each one's rows with its position.
+    """Reads the log once for all projections that stand at one place, and writes each one's rows with its position.
 
     A projection that fails is tried again with growing pauses and does not hold up the others.
     """
@@ -97,16 +97,14 @@ class Projector:
         try:
             await step
             each.backoff = 0.1
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - one projection in trouble must not hold up the others
             self._lines.stuck(each.projection.name, each.position or 0, error)
             each.position = None
             each.rest_until = asyncio.get_running_loop().time() + each.backoff
             each.backoff = min(2 * each.backoff, _LONGEST_BACKOFF)
 
 
-async def project(
-    projection: Projection[Any], view: View[Any, Any], batch: Sequence[Recorded], *, after: int
-) -> int:
+async def project(projection: Projection[Any], view: View[Any, Any], batch: Sequence[Recorded], *, after: int) -> int:
     """Fold one batch into a view and answer how many rows it changed."""
     mine = [r for r in batch if not projection.topics or _topic(r) in projection.topics]
     changed = folded(projection, await view.rows(keys_of(projection, mine)), mine) if mine else {}

@@ -1,4 +1,4 @@
-"""Making a read model again from the log, beside the live one; and checking that the live one says what the log says."""
+"""Making a read model again from the log, beside the live one; and checking the live one against the log."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager

@@ -40,9 +40,7 @@ class Settlement:
     be interrupted anywhere.
     """
 
-    def __init__(
-        self, log: EventLog, events: EventStore, reader: ReceiptsReader, place: Place, clock: Clock
-    ) -> None:
+    def __init__(self, log: EventLog, events: EventStore, reader: ReceiptsReader, place: Place, clock: Clock) -> None:
         self._log = log
         self._events = events
         self._reader = reader
@@ -51,7 +49,7 @@ class Settlement:
         self._position: int | None = None
 
     async def catch_up(self, limit: int) -> int:
-        """Settle what the log holds up to position `limit`, which the read models must have reached; answers how many."""
+        """Settle what the log holds up to `limit`, a position the read models have reached; answers how many."""
         if self._position is None:
             self._position = await self._place.position()
         settled = 0

@@ -15,7 +15,7 @@ from domain.vocabulary import Reason
 
 
 class AttemptRow(msgspec.Struct, kw_only=True):
-    """`outcome` is started, sent, failed or deferred; `milliseconds` from the recorded intent to the recorded outcome."""
+    """`outcome` is started, sent, failed or deferred; `milliseconds` go from recorded intent to recorded outcome."""
 
     notification: UUID
     call: int
@@ -36,8 +36,7 @@ class Attempts:
 
     name = "attempts"
     topics: Sequence[str] = tuple(
-        each.TOPIC
-        for each in (Notification.Rendered, Notification.Sent, Notification.Failed, Notification.Deferred)
+        each.TOPIC for each in (Notification.Rendered, Notification.Sent, Notification.Failed, Notification.Deferred)
     )
     row = AttemptRow
     key_columns = ("notification", "call")

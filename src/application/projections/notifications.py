@@ -72,13 +72,15 @@ class Notifications:
     topics: Sequence[str] = ()
     row = NotificationRow
     key_columns = ("id",)
-    indexes: Mapping[str, str] = MappingProxyType({
-        "newest": "(tenant, id DESC)",
-        "by_status": "(tenant, status, id DESC)",
-        "by_recipient": "(tenant, recipient, id DESC)",
-        "by_user": "(tenant, recipient_user_id, id DESC) WHERE recipient_user_id IS NOT NULL",
-        "by_provider_id": "(provider_id) WHERE provider_id IS NOT NULL",
-    })
+    indexes: Mapping[str, str] = MappingProxyType(
+        {
+            "newest": "(tenant, id DESC)",
+            "by_status": "(tenant, status, id DESC)",
+            "by_recipient": "(tenant, recipient, id DESC)",
+            "by_user": "(tenant, recipient_user_id, id DESC) WHERE recipient_user_id IS NOT NULL",
+            "by_provider_id": "(provider_id) WHERE provider_id IS NOT NULL",
+        }
+    )
 
     def keys(self, recorded: Recorded) -> Sequence[tuple[Any, ...]]:
         event = recorded.event

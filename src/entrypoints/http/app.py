@@ -11,6 +11,7 @@ from application.caller import Caller
 from entrypoints.bootstrap import Parts
 from entrypoints.http.authentication import Authentication
 from entrypoints.http.callbacks import CallbacksController
+from entrypoints.http.lines import log_command, note_caller, note_start
 from entrypoints.http.notifications import InternalController, NotificationsController
 from entrypoints.http.operations import OperationsController
 from entrypoints.http.problems import handlers
@@ -30,7 +31,9 @@ def create_app(parts: Parts) -> Litestar:
     authentication = Authentication(parts.api_keys)
 
     async def provide_caller(request: Request) -> Caller:  # type: ignore[type-arg]
-        return await authentication.caller(request)
+        caller = await authentication.caller(request)
+        note_caller(request, caller)
+        return caller
 
     def provide_parts() -> Parts:
         return parts
@@ -46,7 +49,7 @@ def create_app(parts: Parts) -> Litestar:
         request_max_body_size=MOST_BYTES,
         exception_handlers=handlers(),
         openapi_config=_OPENAPI,
+        before_request=note_start,
+        before_send=[log_command],
         logging_config=None,
     )
-
-

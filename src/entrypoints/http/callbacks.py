@@ -8,7 +8,7 @@ from entrypoints.http.notifications import With
 
 class CallbacksController(Controller):
     path = "/api/v1/webhooks"
-    tags = ["Provider callbacks"]
+    tags = ["Provider callbacks"]  # noqa: RUF012 - the form that Litestar asks for
 
     @post("/resend", status_code=200, operation_id="ResendCallback", summary="Resend reports on a message")
     async def resend(self, request: Request, parts: With) -> Response[dict[str, bool]]:  # type: ignore[type-arg]

@@ -38,7 +38,7 @@ WaitFor = Annotated[int | None, QueryParameter(name="wait_for", ge=0, required=F
 
 class NotificationsController(Controller):
     path = "/api/v1/notifications"
-    tags = ["Notifications"]
+    tags = ["Notifications"]  # noqa: RUF012 - the form that Litestar asks for
 
     @post("/", status_code=202, operation_id="SendNotification", summary="Send")
     async def send(
@@ -91,9 +91,7 @@ class NotificationsController(Controller):
         return detail(await _row(parts, caller, id, wait_for))
 
     @get("/{id:uuid}/status", operation_id="GetDeliveryStatus", summary="Delivery status with every attempt")
-    async def status(
-        self, id: FromPath[UUID], caller: Asking, parts: With, wait_for: WaitFor = None
-    ) -> DeliveryStatus:
+    async def status(self, id: FromPath[UUID], caller: Asking, parts: With, wait_for: WaitFor = None) -> DeliveryStatus:
         demand(caller, Scope.READ)
         row = await _row(parts, caller, id, wait_for)
         return delivery_status(row, await parts.reader.attempts(caller.tenant, id))
@@ -125,7 +123,7 @@ InternalCommand = SendEmail | SendNotification | RetryNotification | CancelNotif
 
 class InternalController(Controller):
     path = "/internal"
-    tags = ["Service to service"]
+    tags = ["Service to service"]  # noqa: RUF012 - the form that Litestar asks for
 
     @post("/send", status_code=202, operation_id="InternalSend", summary="A send, or a single command")
     async def internal_send(

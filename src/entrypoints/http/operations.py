@@ -13,7 +13,17 @@ from application.queries.notifications import MetricTotal
 from entrypoints.http.notifications import With
 
 _LAG_ALLOWED = 10_000
-_EMAIL_FACTS = ("queued", "sent", "delivered", "bounced", "failed", "dead_lettered", "suppressed", "cancelled", "expired")
+_EMAIL_FACTS = (
+    "queued",
+    "sent",
+    "delivered",
+    "bounced",
+    "failed",
+    "dead_lettered",
+    "suppressed",
+    "cancelled",
+    "expired",
+)
 
 
 class Readiness(msgspec.Struct, frozen=True):
@@ -24,7 +34,7 @@ class Readiness(msgspec.Struct, frozen=True):
 
 
 class OperationsController(Controller):
-    tags = ["Operations"]
+    tags = ["Operations"]  # noqa: RUF012 - the form that Litestar asks for
 
     @get("/health/live", operation_id="Live", summary="This process answers")
     async def live(self) -> dict[str, str]:

@@ -97,9 +97,7 @@ def _validation(request: Request[Any, Any, Any], error: ValidationException) -> 
     given: list[Any] = error.extra if isinstance(error.extra, list) else []
     errors = [Problem(str(each.get("key", "")), str(each.get("message", ""))) for each in given]
     answer = _ANSWERS[InvalidCommandError]
-    return _response(
-        ProblemDetails(title=answer.title, status=answer.status, code=answer.code, errors=errors), None
-    )
+    return _response(ProblemDetails(title=answer.title, status=answer.status, code=answer.code, errors=errors), None)
 
 
 def _bug(request: Request[Any, Any, Any], error: Exception) -> Response[ProblemDetails]:
@@ -116,5 +114,3 @@ def _response(
         media_type="application/problem+json",
         headers={**(headers or {}), **({"Retry-After": str(wait)} if wait else {})},
     )
-
-

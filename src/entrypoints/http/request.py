@@ -33,7 +33,7 @@ class SlowBodyError(HTTPException):
 
 
 class JsonRequest(Request[Any, Any, Any]):
-    """Bodies are JSON in UTF-8, at most 1 MiB, all here within 10 s; they are decoded once, strictly, into the struct asked for.
+    """Bodies are JSON in UTF-8, at most 1 MiB, here within 10 s, decoded once and strictly into the struct asked for.
 
     NUL characters are refused, because PostgreSQL cannot keep them. Of a name given twice the last one counts.
     """
@@ -83,10 +83,8 @@ class _Named(msgspec.Struct):
 
 def _without_union(kind: Any, body: bytes) -> Any:
     """Where several commands are taken, a body without `command` is a send."""
-    if isinstance(kind, UnionType) and SendNotification in get_args(kind):
-        if _decoder(_Named).decode(body).command is None:
-            return SendNotification
-    return kind
+    several = isinstance(kind, UnionType) and SendNotification in get_args(kind)
+    return SendNotification if several and _decoder(_Named).decode(body).command is None else kind
 
 
 def _problem(message: str) -> Problem:

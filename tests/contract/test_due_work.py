@@ -1,0 +1,216 @@
+"""What the schedule promises to several dispatchers and their workers."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from application.ports import DueWork, Lease
+from domain.notification import Notification
+from domain.vocabulary import Channel, Priority
+from tests.examples import notification
+
+MINUTE = timedelta(minutes=1)
+SHORT = timedelta(seconds=0.2)
+EMAIL = Channel.EMAIL
+
+
+@pytest.fixture
+def due(house: Any) -> DueWork:
+    return house.due
+
+
+async def waiting(house: Any, many: int = 1, *, for_: timedelta = timedelta(0), **wishes: Any) -> list[UUID]:
+    """Notifications that have been due for so long, or will be."""
+    now = house.time.now()
+    accepted = now - timedelta(days=1) if for_ else now
+    letter = notification(uuid4()).letter
+    made: list[Notification] = []
+    for number in range(many):
+        person = house.events.person("acme", f"reader-{number}@example.com")
+        due_at = now - for_ + timedelta(milliseconds=number) if for_ else None
+        made.append(
+            notification(uuid4(), person=person, now=accepted, **({"scheduled_at": due_at} | wishes))
+        )
+    assert letter
+    await house.events.save(*made)
+    return [each.id for each in made]
+
+
+def ids(leases: list[Lease]) -> list[UUID]:
+    return [lease.notification for lease in leases]
+
+
+async def test_nothing_is_leased_where_nothing_waits(due):
+    assert await due.lease(EMAIL, 10, 10, MINUTE) == []
+    assert await due.next_due(EMAIL) is None
+    assert await due.backlog() == []
+
+
+async def test_what_is_leased_is_nobody_elses(house, due):
+    first, second = await waiting(house, 2)
+    (one,) = await due.lease(EMAIL, 1, 10, MINUTE)
+    (two,) = await due.lease(EMAIL, 5, 10, MINUTE)
+    assert {one.notification, two.notification} == {first, second}
+    assert one.token != two.token
+    assert await due.lease(EMAIL, 5, 10, MINUTE) == []
+
+
+async def test_a_channel_leases_its_own_work_only(house, due):
+    await waiting(house, 1, channel=Channel.SMS)
+    assert await due.lease(EMAIL, 10, 10, MINUTE) == []
+    (lease,) = await due.lease(Channel.SMS, 10, 10, MINUTE)
+    assert lease.channel is Channel.SMS
+
+
+async def test_who_has_waited_longest_comes_first(house, due):
+    many = await waiting(house, 5, for_=timedelta(minutes=3))
+    assert ids(await due.lease(EMAIL, 3, 10, MINUTE)) == many[:3]
+    assert ids(await due.lease(EMAIL, 3, 10, MINUTE)) == many[3:]
+
+
+async def test_the_more_urgent_come_first(house, due):
+    by_priority = {
+        priority: (await waiting(house, 1, priority=priority))[0]
+        for priority in (Priority.LOW, Priority.MEDIUM, Priority.CRITICAL, Priority.HIGH)
+    }
+    leased = ids(await due.lease(EMAIL, 10, 10, MINUTE))
+    assert leased == [by_priority[priority] for priority in Priority]
+
+
+async def test_those_that_waited_for_long_overtake_the_more_urgent(house, due):
+    (low,) = await waiting(house, 1, for_=timedelta(minutes=21), priority=Priority.LOW)
+    (medium,) = await waiting(house, 1, for_=timedelta(minutes=2), priority=Priority.MEDIUM)
+    (critical,) = await waiting(house, 1, priority=Priority.CRITICAL)
+    assert ids(await due.lease(EMAIL, 10, 10, MINUTE)) == [low, critical, medium]
+
+
+async def test_tenants_take_turns(house, due):
+    await waiting(house, 20, for_=timedelta(minutes=10), tenant="loud")
+    quiet = await waiting(house, 2, tenant="quiet")
+    leased = ids(await due.lease(EMAIL, 6, 10, MINUTE))
+    assert len(leased) == 6
+    assert set(quiet) <= set(leased)
+
+
+async def test_no_more_are_held_than_the_window_allows(house, due):
+    await waiting(house, 20)
+    assert len(await due.lease(EMAIL, 10, 8, MINUTE)) == 8
+    assert await due.lease(EMAIL, 10, 8, MINUTE) == []
+    assert len(await due.lease(EMAIL, 10, 11, MINUTE)) == 3
+
+
+async def test_a_lease_that_lapsed_is_taken_again_under_another_token(house, due):
+    (one,) = await waiting(house)
+    (lapsed,) = await due.lease(EMAIL, 10, 1, SHORT)
+    (taken,) = await house.time.until(lambda: due.lease(EMAIL, 10, 1, MINUTE))
+    assert taken.notification == lapsed.notification == one
+    assert await due.renew([lapsed], MINUTE) == []
+    assert await due.renew([taken], MINUTE) == [taken]
+
+
+async def test_a_lease_is_held_for_as_long_as_it_was_given_for(house, due):
+    await waiting(house)
+    begun = house.time.now()
+    await due.lease(EMAIL, 10, 10, SHORT)
+    await house.time.until(lambda: due.lease(EMAIL, 10, 10, MINUTE))
+    assert house.time.now() - begun >= SHORT
+
+
+async def test_a_renewed_lease_lasts_longer(house, due):
+    await waiting(house)
+    leases = await due.lease(EMAIL, 10, 10, SHORT)
+    assert await due.renew(leases, MINUTE) == leases
+    begun = house.time.now()
+    await house.time.until(lambda: passed(house, begun + 2 * SHORT))
+    assert await due.lease(EMAIL, 10, 10, MINUTE) == []
+
+
+async def test_only_those_still_held_are_renewed(house, due):
+    await waiting(house, 3)
+    held = await due.lease(EMAIL, 10, 10, MINUTE)
+    stranger = Lease(held[0].notification, uuid4(), EMAIL)
+    await due.drop(held[1:2])
+    assert await due.renew([stranger, *held[1:]], MINUTE) == held[2:]
+    assert await due.renew([], MINUTE) == []
+
+
+async def test_what_is_released_is_due_again_at_once_and_in_its_old_place(house, due):
+    first, _ = await waiting(house, 2, for_=timedelta(minutes=3))
+    leases = await due.lease(EMAIL, 1, 10, MINUTE)
+    await due.release(leases)
+    assert ids(await due.lease(EMAIL, 1, 10, MINUTE)) == [first]
+    assert await due.renew(leases, MINUTE) == []
+
+
+async def test_only_the_holder_can_release(house, due):
+    (one,) = await waiting(house)
+    await due.lease(EMAIL, 10, 10, MINUTE)
+    await due.release([Lease(one, uuid4(), EMAIL)])
+    assert await due.lease(EMAIL, 10, 10, MINUTE) == []
+
+
+async def test_what_is_dropped_is_never_due_again(house, due):
+    await waiting(house)
+    await due.drop(await due.lease(EMAIL, 10, 10, MINUTE))
+    assert await due.next_due(EMAIL) is None
+
+
+async def test_only_the_holder_can_drop(house, due):
+    (one,) = await waiting(house)
+    await due.drop([Lease(one, uuid4(), EMAIL)])
+    assert ids(await due.lease(EMAIL, 10, 10, MINUTE)) == [one]
+
+
+async def test_what_is_due_now_needs_no_wait(house, due):
+    await waiting(house)
+    assert await due.next_due(EMAIL) <= timedelta(0)
+    assert await due.next_due(Channel.SMS) is None
+
+
+async def test_what_is_due_later_says_when(house, due):
+    await waiting(house, for_=-MINUTE)
+    assert timedelta(seconds=50) < await due.next_due(EMAIL) <= MINUTE
+    assert await due.lease(EMAIL, 10, 10, MINUTE) == []
+
+
+async def test_the_soonest_counts_also_when_it_is_a_lease_that_lapses(house, due):
+    await waiting(house)
+    await due.lease(EMAIL, 10, 10, timedelta(minutes=2))
+    assert timedelta(seconds=100) < await due.next_due(EMAIL) <= timedelta(minutes=2)
+    await waiting(house, for_=-MINUTE)
+    assert timedelta(seconds=50) < await due.next_due(EMAIL) <= MINUTE
+
+
+async def test_what_comes_due_is_leased_when_its_time_has_come(house, due):
+    wanted_at = house.time.now() + SHORT
+    (one,) = await waiting(house, for_=-SHORT)
+    (lease,) = await house.time.until(lambda: due.lease(EMAIL, 10, 10, MINUTE))
+    assert lease.notification == one
+    assert house.time.now() >= wanted_at
+
+
+async def test_the_backlog_counts_what_is_due_what_is_not_yet_and_what_is_held(house, due):
+    await waiting(house, 3, for_=timedelta(minutes=2))
+    await waiting(house, 2, for_=-timedelta(hours=1))
+    await waiting(house, 1, channel=Channel.SMS)
+    await due.lease(EMAIL, 1, 10, MINUTE)
+    email, sms = await due.backlog()
+    assert (email.channel, email.due, email.later, email.held) == ("email", 2, 2, 1)
+    assert timedelta(minutes=2) <= email.oldest < timedelta(minutes=3)
+    assert (sms.channel, sms.due, sms.later, sms.held) == ("sms", 1, 0, 0)
+
+
+async def test_dispatchers_never_take_the_same(house, due):
+    everything = await waiting(house, 100)
+    lots = await asyncio.gather(*[due.lease(EMAIL, 15, 1_000, MINUTE) for _ in range(10)])
+    leased = [id for lot in lots for id in ids(lot)]
+    assert len(leased) == len(set(leased))
+    leased += ids(await due.lease(EMAIL, 1_000, 1_000, MINUTE))
+    assert sorted(leased) == sorted(everything)
+
+
+async def passed(house: Any, moment: Any) -> bool:
+    return house.time.now() >= moment
