@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 from psycopg_pool import AsyncConnectionPool
@@ -24,6 +25,10 @@ from adapters.postgres.migrations import migrate
 from tests.fakes.chance import LoadedDice, SetClock
 
 _REDIS_WITHIN = 10.0  # seconds
+
+# How fast the machine is says nothing of the code.
+settings.register_profile("any machine", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture

@@ -87,11 +87,8 @@ def _events(person: UUID) -> Iterable[Any]:
             metadata={"order": "o-1"},
         ),
     )
-    yield Notification.Deferred(
-        **place(2), **called, reason=Reason.PROVIDER_THROTTLED, until=NOON + timedelta(minutes=5), personal=None
-    )
     yield Notification.Rendered(
-        **place(3),
+        **place(2),
         **called,
         attempt=1,
         generation=1,
@@ -99,6 +96,9 @@ def _events(person: UUID) -> Iterable[Any]:
         key_until=NOON + timedelta(days=1),
         digest="e3b0c442",
         personal=Envelope(person=person, subject="Willkommen", preview="Hallo Ada"),
+    )
+    yield Notification.Deferred(
+        **place(3), **called, reason=Reason.PROVIDER_THROTTLED, until=NOON + timedelta(minutes=5), personal=None
     )
     yield Notification.Failed(**place(4), **called, attempt=1, reason=Reason.TIMEOUT, personal=remark)
     yield Notification.Retried(

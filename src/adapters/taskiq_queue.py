@@ -10,9 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from uuid import UUID
 
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 from taskiq import AckableMessage, AsyncBroker, InMemoryBroker
 from taskiq.acks import AcknowledgeType
 from taskiq.api import run_receiver_task
@@ -96,13 +94,14 @@ class TaskiqWorker:
 
     async def close(self, patience: float) -> None:
         """Take no more, and give what has begun `patience` seconds to end."""
-        running = {task for task in self._running if task}
-        if running:
-            await asyncio.wait(running, timeout=patience)
         if self._receiver:
             self._receiver.cancel()
             with suppress(asyncio.CancelledError):
                 await self._receiver
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                while running := {task for task in self._running if task}:
+                    await asyncio.wait(running)
 
     async def _work(self, channel: str, ids: list[list[str]]) -> None:
         task = asyncio.current_task()
@@ -130,7 +129,7 @@ class _PatientStreamBroker(RedisStreamBroker):
                     yield message
             except ResponseError:
                 await self._try_to_declare()
-            except (RedisConnectionError, RedisTimeoutError, OSError):
+            except (RedisError, OSError):
                 await self._try_to_declare()
                 backoff = min(2 * backoff, _LONGEST_BACKOFF)
             await asyncio.sleep(backoff)

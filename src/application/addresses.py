@@ -1,6 +1,12 @@
 """Addresses as they are stored: checked for form, never by looking anything up."""
 
+import re
+from functools import lru_cache
+
 from email_validator import EmailNotValidError, validate_email
+
+_PLAIN_LOCAL = re.compile(r"[A-Za-z0-9_+-]+(\.[A-Za-z0-9_+-]+)*")
+_LONGEST_LOCAL, _LONGEST = 64, 254  # RFC 5321, 4.5.3.1; RFC 3696, erratum 1690
 
 
 class InvalidAddressError(ValueError):
@@ -12,6 +18,19 @@ def email_address(text: str) -> str:
 
     Raises InvalidAddressError. A local part beyond ASCII is refused: most providers cannot carry it.
     """
+    local, _, domain = text.rpartition("@")
+    if len(local) <= _LONGEST_LOCAL and len(text) <= _LONGEST and _PLAIN_LOCAL.fullmatch(local):
+        return f"{local}@{_domain(domain)}"
+    return _checked(text)
+
+
+@lru_cache(maxsize=4096)
+def _domain(domain: str) -> str:
+    """The normal form of a domain, looked at in full once: most readers share a few."""
+    return _checked(f"x@{domain}").removeprefix("x@")
+
+
+def _checked(text: str) -> str:
     try:
         found = validate_email(text, check_deliverability=False, allow_smtputf8=True)
     except EmailNotValidError as error:

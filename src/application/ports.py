@@ -241,7 +241,8 @@ class EmailSender(Protocol):
     def key_lifetime(self) -> timedelta | None:
         """How long it remembers a key and will not send twice under it; None: it knows no keys."""
 
-    async def send(self, email: Email, key: str | None) -> Outcome: ...
+    async def send(self, email: Email, key: str | None) -> Outcome:
+        """Hand one message over. `key` names it: also a provider that knows no keys may mark the message with it."""
 
     async def close(self) -> None: ...
 

@@ -14,7 +14,7 @@ class InvalidCommandError(Exception):
     """The command cannot be accepted; `problems` names every reason found."""
 
     def __init__(self, problems: list[Problem]) -> None:
-        super().__init__("; ".join(f"{p.path}: {p.message}" for p in problems))
+        super().__init__("; ".join(f"{p.path}: {p.message}".removeprefix(": ") for p in problems))
         self.problems = problems
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import MAXYEAR, MINYEAR, datetime
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -54,7 +55,10 @@ class NotificationType(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TemplatePin(msgspec.Struct, frozen=True):
-    """Exactly which text: `version` is the hash of the template with its layouts, partials and catalogue."""
+    """Exactly which text: `version` is the hash of the template with its layouts, partials and catalogue.
+
+    `locale` is the reader's (de-AT), as far as it goes with the language of the text: dates and numbers follow it.
+    """
 
     name: str
     version: str
@@ -105,11 +109,10 @@ def check_variables(type_: NotificationType, given: Mapping[str, Any]) -> dict[s
 
     Raises InvalidVariablesError that names every missing, unknown and mistyped variable at once.
     """
-    spelled = {_camel(name): name for name in type_.variables}
     values: dict[str, Any] = {}
     problems: list[VariableProblem] = []
     for key, value in given.items():
-        name = key if key in type_.variables else spelled.get(key)
+        name = key if key in type_.variables else _spelled_in_camel_case(key, type_)
         if name is None:
             problems.append(VariableProblem(key, "is not a variable of this template"))
         elif name in values:
@@ -123,6 +126,11 @@ def check_variables(type_: NotificationType, given: Mapping[str, Any]) -> dict[s
     return {name: value for name, value in values.items() if value is not None}
 
 
+def _spelled_in_camel_case(key: str, type_: NotificationType) -> str | None:
+    return next((name for name in type_.variables if _camel(name) == key), None)
+
+
+@cache
 def _camel(name: str) -> str:
     head, *tail = name.split("_")
     return head + "".join(part.capitalize() for part in tail)

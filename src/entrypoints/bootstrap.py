@@ -24,6 +24,7 @@ from adapters.postgres.captured_mails import PostgresCapturedMails
 from adapters.postgres.database import Database, open_pool
 from adapters.postgres.due_work import PostgresDueWork
 from adapters.postgres.event_store import PostgresEventStore
+from adapters.postgres.mail_watch import PostgresMailWatch
 from adapters.postgres.readers import PostgresNotificationReader
 from adapters.postgres.recorder import LogRecorder, open_datastore
 from adapters.postgres.template_archive import PostgresTemplateArchive
@@ -69,6 +70,7 @@ class Parts:
     api_keys: PostgresApiKeys
     reader: PostgresNotificationReader
     mails: CapturedMails
+    mail_watch: PostgresMailWatch
     callbacks: ResendCallbacks | None
     wakeups: PostgresWakeups
     broker: AsyncBroker
@@ -144,6 +146,7 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             api_keys=PostgresApiKeys(database),
             reader=PostgresNotificationReader(database),
             mails=mails,
+            mail_watch=PostgresMailWatch(conninfo),
             callbacks=ResendCallbacks(settings.resend_webhook_secrets) if settings.resend_webhook_secrets else None,
             wakeups=wakeups,
             broker=redis_broker(settings.redis_url) if settings.redis_url else memory_broker(),

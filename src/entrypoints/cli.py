@@ -18,6 +18,9 @@ from entrypoints import deployment, logs, maintenance, roles
 from entrypoints.bootstrap import Parts, opened
 from entrypoints.settings import SettingError, Settings, load
 
+_SWITCH_SECONDS = 0.0005
+"""How long the thread that writes the log waits for the busy event loop to let it on, several times in each commit."""
+
 Work = Callable[[Parts], Coroutine[Any, Any, Any]]
 
 
@@ -195,6 +198,7 @@ def _once(work: Work, *, role: bool = False, everything: bool = False, migrating
 
 
 async def _with_parts(settings: Settings, conninfo: str, master_key: bytes, work: Work) -> Any:
+    sys.setswitchinterval(_SWITCH_SECONDS)
     async with opened(settings, conninfo, master_key) as parts:
         return await work(parts)
 

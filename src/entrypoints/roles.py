@@ -27,6 +27,7 @@ class HttpServer(uvicorn.Server):
 
     def __init__(self, parts: Parts) -> None:
         settings = parts.settings
+        self._streams = parts.mail_watch
         config = uvicorn.Config(
             create_app(parts),
             host=settings.host,
@@ -42,6 +43,11 @@ class HttpServer(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Ends the streams first: they would go on for as long as somebody looks."""
+        self._streams.close()
+        await super().shutdown(sockets)
 
     @property
     def address(self) -> str:
@@ -77,6 +83,7 @@ async def working(parts: Parts) -> AsyncIterator[None]:
     try:
         yield
     finally:
+        delivery.stop()
         await worker.close(_DRAIN_SECONDS)
 
 

@@ -51,8 +51,8 @@ class MemoryHouse:
 
     def __init__(self, time: Passing) -> None:
         self.time = time
-        self.due = MemoryDueWork(time)
-        self.events = MemoryEventStore(self.due, MemoryWakeups(), EventMapper(keys := PersonKeys(MASTER_KEY)), keys)
+        self.due, self.wakeups = MemoryDueWork(time), MemoryWakeups()
+        self.events = MemoryEventStore(self.due, self.wakeups, EventMapper(keys := PersonKeys(MASTER_KEY)), keys)
 
     async def bytes_stored(self) -> list[bytes]:
         return [stored.state for stored in self.events._log]
@@ -96,6 +96,16 @@ def adapter(request: pytest.FixtureRequest) -> str:
 def server(adapter: str, request: pytest.FixtureRequest) -> str | None:
     """Where the adapter keeps its things; None: in memory."""
     return request.getfixturevalue("conninfo") if adapter == "postgres" else None
+
+
+@pytest.fixture
+async def storage(server: str | None) -> AsyncIterator[Database | None]:
+    """The adapter's database, if that is what it keeps its things in."""
+    if server is None:
+        yield None
+        return
+    async with open_pool(server, most=10) as pool:
+        yield Database(pool)
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ from tests.fakes.resend import FakeResend, problem, rate_limited
 from tests.fakes.smtp import At, FakeSmtp
 
 NOW = datetime(2026, 3, 1, 21, 30, tzinfo=UTC)
-DEADLINE = timedelta(seconds=0.3)
+AMPLE = timedelta(seconds=20)
+SHORT = timedelta(seconds=0.5)
 
 EMAIL = Email(
     sender=Mailbox("news@carillon.example", 'Carillon, Inc. "News"'),
@@ -60,15 +61,13 @@ class Rig:
 
 
 @asynccontextmanager
-async def capture_rig() -> AsyncIterator[Rig]:
+async def capture_rig(**_: Any) -> AsyncIterator[Rig]:
     mails = MemoryCapturedMails(lambda: NOW)
     yield Rig(CaptureEmailSender(mails), lambda: None, lambda: [_captured(mail) for mail in mails.kept.values()])
 
 
 @asynccontextmanager
-async def resend_rig(
-    url: str | None = None, connections: int = 10, deadline: timedelta = DEADLINE
-) -> AsyncIterator[Rig]:
+async def resend_rig(url: str | None = None, connections: int = 10, deadline: timedelta = AMPLE) -> AsyncIterator[Rig]:
     client = http_client(connections=connections)
     async with FakeResend() as server:
         sender = ResendEmailSender("re_right", url or server.url, client=client, deadline=deadline, now=lambda: NOW)
@@ -78,9 +77,7 @@ async def resend_rig(
 
 
 @asynccontextmanager
-async def smtp_rig(
-    port: int | None = None, connections: int = 10, deadline: timedelta = DEADLINE
-) -> AsyncIterator[Rig]:
+async def smtp_rig(port: int | None = None, connections: int = 10, deadline: timedelta = AMPLE) -> AsyncIterator[Rig]:
     async with FakeSmtp() as server:
         sender = SmtpEmailSender(
             "127.0.0.1",

@@ -8,7 +8,6 @@ from uuid import UUID, uuid4
 import pytest
 
 from application.ports import DueWork, Lease
-from domain.notification import Notification
 from domain.vocabulary import Channel, Priority
 from tests.examples import notification
 
@@ -22,19 +21,13 @@ def due(house: Any) -> DueWork:
     return house.due
 
 
-async def waiting(house: Any, many: int = 1, *, for_: timedelta = timedelta(0), **wishes: Any) -> list[UUID]:
-    """Notifications that have been due for so long, or will be."""
+async def waiting(house: Any, many: int = 1, *, since: timedelta = timedelta(0), **wishes: Any) -> list[UUID]:
+    """Notifications that have been due for so long, or, where that is negative, will be."""
     now = house.time.now()
-    accepted = now - timedelta(days=1) if for_ else now
-    letter = notification(uuid4()).letter
-    made: list[Notification] = []
-    for number in range(many):
-        person = house.events.person("acme", f"reader-{number}@example.com")
-        due_at = now - for_ + timedelta(milliseconds=number) if for_ else None
-        made.append(
-            notification(uuid4(), person=person, now=accepted, **({"scheduled_at": due_at} | wishes))
-        )
-    assert letter
+    if since:
+        wishes["now"], wishes["scheduled_at"] = now - timedelta(days=1), now - since
+    person = house.events.person("acme", "ada@example.com")
+    made = [notification(uuid4(), **({"person": person, "now": now} | wishes)) for _ in range(many)]
     await house.events.save(*made)
     return [each.id for each in made]
 
@@ -66,9 +59,9 @@ async def test_a_channel_leases_its_own_work_only(house, due):
 
 
 async def test_who_has_waited_longest_comes_first(house, due):
-    many = await waiting(house, 5, for_=timedelta(minutes=3))
-    assert ids(await due.lease(EMAIL, 3, 10, MINUTE)) == many[:3]
-    assert ids(await due.lease(EMAIL, 3, 10, MINUTE)) == many[3:]
+    middle, last, first = [await waiting(house, since=MINUTE * minutes) for minutes in (3, 2, 4)]
+    assert ids(await due.lease(EMAIL, 2, 10, MINUTE)) == first + middle
+    assert ids(await due.lease(EMAIL, 2, 10, MINUTE)) == last
 
 
 async def test_the_more_urgent_come_first(house, due):
@@ -81,14 +74,14 @@ async def test_the_more_urgent_come_first(house, due):
 
 
 async def test_those_that_waited_for_long_overtake_the_more_urgent(house, due):
-    (low,) = await waiting(house, 1, for_=timedelta(minutes=21), priority=Priority.LOW)
-    (medium,) = await waiting(house, 1, for_=timedelta(minutes=2), priority=Priority.MEDIUM)
+    (low,) = await waiting(house, 1, since=timedelta(minutes=21), priority=Priority.LOW)
+    (medium,) = await waiting(house, 1, since=timedelta(minutes=2), priority=Priority.MEDIUM)
     (critical,) = await waiting(house, 1, priority=Priority.CRITICAL)
     assert ids(await due.lease(EMAIL, 10, 10, MINUTE)) == [low, critical, medium]
 
 
 async def test_tenants_take_turns(house, due):
-    await waiting(house, 20, for_=timedelta(minutes=10), tenant="loud")
+    await waiting(house, 20, since=timedelta(minutes=10), tenant="loud")
     quiet = await waiting(house, 2, tenant="quiet")
     leased = ids(await due.lease(EMAIL, 6, 10, MINUTE))
     assert len(leased) == 6
@@ -138,10 +131,10 @@ async def test_only_those_still_held_are_renewed(house, due):
 
 
 async def test_what_is_released_is_due_again_at_once_and_in_its_old_place(house, due):
-    first, _ = await waiting(house, 2, for_=timedelta(minutes=3))
+    first, _ = [await waiting(house, since=MINUTE * minutes) for minutes in (3, 2)]
     leases = await due.lease(EMAIL, 1, 10, MINUTE)
     await due.release(leases)
-    assert ids(await due.lease(EMAIL, 1, 10, MINUTE)) == [first]
+    assert ids(await due.lease(EMAIL, 1, 10, MINUTE)) == first
     assert await due.renew(leases, MINUTE) == []
 
 
@@ -171,7 +164,7 @@ async def test_what_is_due_now_needs_no_wait(house, due):
 
 
 async def test_what_is_due_later_says_when(house, due):
-    await waiting(house, for_=-MINUTE)
+    await waiting(house, since=-MINUTE)
     assert timedelta(seconds=50) < await due.next_due(EMAIL) <= MINUTE
     assert await due.lease(EMAIL, 10, 10, MINUTE) == []
 
@@ -180,21 +173,21 @@ async def test_the_soonest_counts_also_when_it_is_a_lease_that_lapses(house, due
     await waiting(house)
     await due.lease(EMAIL, 10, 10, timedelta(minutes=2))
     assert timedelta(seconds=100) < await due.next_due(EMAIL) <= timedelta(minutes=2)
-    await waiting(house, for_=-MINUTE)
+    await waiting(house, since=-MINUTE)
     assert timedelta(seconds=50) < await due.next_due(EMAIL) <= MINUTE
 
 
 async def test_what_comes_due_is_leased_when_its_time_has_come(house, due):
     wanted_at = house.time.now() + SHORT
-    (one,) = await waiting(house, for_=-SHORT)
+    (one,) = await waiting(house, since=-SHORT)
     (lease,) = await house.time.until(lambda: due.lease(EMAIL, 10, 10, MINUTE))
     assert lease.notification == one
     assert house.time.now() >= wanted_at
 
 
 async def test_the_backlog_counts_what_is_due_what_is_not_yet_and_what_is_held(house, due):
-    await waiting(house, 3, for_=timedelta(minutes=2))
-    await waiting(house, 2, for_=-timedelta(hours=1))
+    await waiting(house, 3, since=timedelta(minutes=2))
+    await waiting(house, 2, since=-timedelta(hours=1))
     await waiting(house, 1, channel=Channel.SMS)
     await due.lease(EMAIL, 1, 10, MINUTE)
     email, sms = await due.backlog()

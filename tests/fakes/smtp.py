@@ -57,6 +57,7 @@ class FakeSmtp:
         self._utf8 = utf8
         self._scripted: deque[At] = deque()
         self._sessions: set[_Session] = set()
+        self._empty = asyncio.Event()
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
@@ -70,6 +71,10 @@ class FakeSmtp:
         self.hang_up()
         await asyncio.sleep(0)
 
+    async def all_have_left(self) -> None:
+        """Wait until no connection is open."""
+        await self._empty.wait()
+
     def script(self, *faults: At) -> None:
         """What to do at the next time each step is reached, in this order."""
         self._scripted.extend(faults)
@@ -78,6 +83,16 @@ class FakeSmtp:
         """On everybody, as servers do with connections that say nothing for long."""
         for session in list(self._sessions):
             cast(asyncio.WriteTransport, session.transport).abort()
+
+    def came(self, session: "_Session") -> None:
+        self.connections += 1
+        self._sessions.add(session)
+        self._empty.clear()
+
+    def left(self, session: "_Session") -> None:
+        self._sessions.discard(session)
+        if not self._sessions:
+            self._empty.set()
 
     def next_at(self, step: str) -> At | None:
         return self._scripted.popleft() if self._scripted and self._scripted[0].step == step else None
@@ -136,12 +151,11 @@ class _Session(SMTP):
         if transport.get_extra_info("sslcontext"):  # the same connection, once more after STARTTLS
             self._fake.encrypted += 1
             return
-        self._fake.connections += 1
-        self._fake._sessions.add(self)
+        self._fake.came(self)
 
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)
-        self._fake._sessions.discard(self)
+        self._fake.left(self)
 
     async def push(self, status: str | bytes) -> None:
         if not self._greeted:

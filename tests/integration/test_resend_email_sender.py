@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -187,13 +186,16 @@ async def test_a_name_with_a_quote_cannot_end_early(resend: FakeResend):
 
 async def test_the_server_runs_alone_and_writes_down_every_arrival(tmp_path: Path):
     log = tmp_path / "arrivals.jsonl"
-    command = [sys.executable, "-m", "tests.fakes.resend", "--log", log, "--fast", "--fault", "429=0.5"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
-        url = await asyncio.to_thread(server.stdout.readline)
-        sender = ResendEmailSender("re_right", url.strip(), client=http_client())
-        outcomes = [await sender.send(EMAIL, f"key {number}") for number in range(20)]
-        await sender.close()
-        server.terminate()
+    options = ["--log", log, "--fast", "--fault", "429=0.5"]
+    server = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.fakes.resend", *options, cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    url = (await server.stdout.readline()).decode().strip()
+    sender = ResendEmailSender("re_right", url, client=http_client())
+    outcomes = [await sender.send(EMAIL, f"key {number}") for number in range(20)]
+    await sender.close()
+    server.terminate()
+    assert await server.wait() == 0
     arrivals = [json.loads(line) for line in log.read_text().splitlines()]
     assert [arrival["key"] for arrival in arrivals] == [f"key {number}" for number in range(20)]
     assert {arrival["notification"] for arrival in arrivals} == {EMAIL.tags["notification_id"]}
@@ -201,4 +203,3 @@ async def test_the_server_runs_alone_and_writes_down_every_arrival(tmp_path: Pat
     taken = [arrival["email_id"] for arrival in arrivals if arrival["new"]]
     assert taken == [outcome.provider_id for outcome in outcomes if isinstance(outcome, Accepted)]
     assert 0 < len(taken) < 20
-    assert server.returncode == 0

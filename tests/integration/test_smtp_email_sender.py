@@ -131,6 +131,22 @@ async def test_a_domain_that_cannot_be_in_the_dns_is_refused(smtp: FakeSmtp):
     assert outcome.reason is Reason.INVALID_RECIPIENT
 
 
+async def test_a_senders_domain_that_cannot_be_in_the_dns_is_not_the_recipients_fault(smtp: FakeSmtp):
+    async with sender_to(smtp) as sender:
+        outcome = await sender.send(msgspec.structs.replace(EMAIL, sender=Mailbox("news@☃️\u200b.example")), KEY)
+    assert isinstance(outcome, Refused)
+    assert outcome.reason is Reason.PROVIDER_REFUSED
+
+
+async def test_after_closing_no_connection_is_kept(smtp: FakeSmtp):
+    async with sender_to(smtp) as sender:
+        sending = asyncio.create_task(sender.send(EMAIL, KEY))
+        await asyncio.sleep(0)
+        await sender.close()
+        assert isinstance(await sending, Accepted)
+    await asyncio.wait_for(smtp.all_have_left(), 10)
+
+
 # TLS
 
 

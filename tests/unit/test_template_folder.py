@@ -206,7 +206,7 @@ def test_inlining_leaves_every_jinja_tag_on_its_line() -> None:
     source = (
         '{% extends "x" %}\n{# a < b #}\n<table>\n{% for a in b if a > 1 %}\n'
         '<tr><td class="a" title="{{ a }}">{{ "<b>"|e }}</td></tr>\n{% endfor %}\n</table>\n'
-        '<!--[if mso]>{{ c }}<![endif]-->\n'
+        "<!--[if mso]>{{ c }}<![endif]-->\n"
     )
     inlined = inline("x.html", source, ".a { color: red; }")
     tags = r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}"

@@ -412,6 +412,16 @@ async def test_what_was_accepted_is_rendered_as_it_was_then(folder: Path) -> Non
     assert "#abcdef" in (after.html or "")
 
 
+async def test_a_sentence_of_a_translator_is_text_and_not_markup(folder: Path) -> None:
+    say_otherwise(folder, "See you inside", "<b>See you</b> & 'us'")
+    templates = FileTemplates(folder)
+    renderer = JinjaRenderer(MemoryTemplateArchive(), templates.bundles)
+    found = templates.current("acme", "welcome", Channel.EMAIL, "en").pin
+    content = await render(found, examples(TYPES["welcome"]), renderer=renderer)
+    assert "\n<b>See you</b> & 'us'\n" in content.text
+    assert "&lt;b&gt;See you&lt;/b&gt; &amp; " in (content.html or "")
+
+
 def test_a_version_changes_with_what_its_text_is_made_of_and_with_nothing_else(folder: Path) -> None:
     say_otherwise(folder, "See you inside", "Be seeing you")
     new = FileTemplates(folder)

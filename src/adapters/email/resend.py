@@ -51,7 +51,7 @@ class ResendEmailSender:
         self._url = httpx.URL(f"{base_url.rstrip('/')}/emails")
         self._headers = {"authorization": f"Bearer {api_key}", "content-type": "application/json"}
         self._client = client
-        self._deadline = deadline
+        self.deadline = deadline
         self._now = now
 
     async def send(self, email: Email, key: str | None) -> Outcome:
@@ -60,7 +60,7 @@ class ResendEmailSender:
             return refused
         headers = self._headers if key is None else {**self._headers, "idempotency-key": key}
         match await exchange(
-            self._client, "POST", self._url, content=body(email), headers=headers, deadline=self._deadline
+            self._client, "POST", self._url, content=body(email), headers=headers, deadline=self.deadline
         ):
             case Answer() as answer:
                 return _judge(answer, self._now())

@@ -62,18 +62,17 @@ class SmtpEmailSender:
             )
 
         self._connections = _Connections(connection, connections)
-        self._deadline = deadline
+        self.deadline = deadline
         self._now = now
 
     async def send(self, email: Email, key: str | None) -> Outcome:
         if refused := objection(email):
             return refused
-        try:
-            email = _with_ascii_domains(email)
-        except idna.IDNAError:
-            return Refused(Reason.INVALID_RECIPIENT, "the domain is none")
-        message_id, message = compose(email, key, self._now())
-        return await self._hand_over(_Transaction(email, message)) or Accepted(message_id)
+        sendable = _with_ascii_domains(email)
+        if isinstance(sendable, Refused):
+            return sendable
+        message_id, message = compose(sendable, key, self._now())
+        return await self._hand_over(_Transaction(sendable, message)) or Accepted(message_id)
 
     async def close(self) -> None:
         await self._connections.close()
@@ -82,12 +81,12 @@ class SmtpEmailSender:
         """None once the server has taken it."""
         try:
             async with (
-                asyncio.timeout(self._deadline.total_seconds()),
+                asyncio.timeout(self.deadline.total_seconds()),
                 self._connections.one() as connection,
             ):
                 await transaction.run(connection)
         except TimeoutError:
-            detail = f"no answer within {self._deadline.total_seconds():g} s"
+            detail = f"no answer within {self.deadline.total_seconds():g} s"
             return _lost(transaction.stage, Reason.TIMEOUT, Reason.TIMEOUT, detail)
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
             return _meaning(error, transaction.stage)
@@ -128,7 +127,7 @@ class _Transaction:
         if not beyond_ascii(self._email):
             return options, "ascii"
         if not connection.supports_extension("smtputf8"):
-            raise aiosmtplib.SMTPRecipientRefused(553, "5.6.7 the server does not take such addresses", "")
+            raise aiosmtplib.SMTPRecipientRefused(553, f"{_NO_UTF8} the server does not offer SMTPUTF8", "")
         return [*options, "SMTPUTF8"], "utf-8"
 
     async def _send_text(self, connection: aiosmtplib.SMTP) -> aiosmtplib.SMTPResponse:
@@ -145,6 +144,7 @@ class _Connections:
         self._make = make
         self._places = asyncio.Semaphore(limit)
         self._idle: list[tuple[float, aiosmtplib.SMTP]] = []
+        self._closed = False
 
     @asynccontextmanager
     async def one(self) -> AsyncIterator[aiosmtplib.SMTP]:
@@ -157,10 +157,16 @@ class _Connections:
                     _drop(connection)
                 raise
             finally:
-                if connection.is_connected:
-                    self._idle.append((monotonic(), connection))
+                self._put_back(connection)
+
+    def _put_back(self, connection: aiosmtplib.SMTP) -> None:
+        if self._closed:
+            _drop(connection)
+        elif connection.is_connected:
+            self._idle.append((monotonic(), connection))
 
     async def close(self) -> None:
+        self._closed = True
         while self._idle:
             _, connection = self._idle.pop()
             with suppress(TimeoutError, aiosmtplib.SMTPException, OSError):
@@ -218,21 +224,24 @@ def _own_name() -> str:
     return name if _HOSTNAME.fullmatch(name) else "localhost"
 
 
-def _with_ascii_domains(email: Email) -> Email:
+def _with_ascii_domains(email: Email) -> Email | Refused:
     """As the DNS knows them (IDNA 2008), so that only what stands before the @ may need SMTPUTF8."""
+    reason = Reason.PROVIDER_REFUSED
+    try:
+        sender = _with_ascii_domain(email.sender)
+        reply_to = _with_ascii_domain(email.reply_to) if email.reply_to else None
+        reason = Reason.INVALID_RECIPIENT
+        to = _with_ascii_domain(email.to)
+    except idna.IDNAError:
+        return Refused(reason, "a domain that cannot be in the DNS")
+    return msgspec.structs.replace(email, sender=sender, reply_to=reply_to, to=to)
 
-    def ascii_domain(mailbox: Mailbox) -> Mailbox:
-        local, _, domain = mailbox.address.rpartition("@")
-        if domain.isascii():
-            return mailbox
-        return Mailbox(f"{local}@{idna.encode(domain, uts46=True).decode('ascii')}", mailbox.name)
 
-    return msgspec.structs.replace(
-        email,
-        sender=ascii_domain(email.sender),
-        to=ascii_domain(email.to),
-        reply_to=ascii_domain(email.reply_to) if email.reply_to else None,
-    )
+def _with_ascii_domain(mailbox: Mailbox) -> Mailbox:
+    local, _, domain = mailbox.address.rpartition("@")
+    if domain.isascii():
+        return mailbox
+    return Mailbox(f"{local}@{idna.encode(domain, uts46=True).decode('ascii')}", mailbox.name)
 
 
 # What the server's words mean
@@ -266,6 +275,8 @@ def _judge(code: int, text: str, stage: Stage) -> Outcome:
 def _permanent(code: int, text: str, stage: Stage) -> Misconfigured | Refused:
     found = _ENHANCED.match(text)
     enhanced = found[1] if found else ""
+    if enhanced == _NO_UTF8:
+        return Refused(Reason.INVALID_RECIPIENT, text)
     if _is_about_us(code, enhanced, text, stage):
         return Misconfigured(_OPERATOR_NEEDED, text)
     if enhanced.startswith("5.1.") or (not enhanced and stage is Stage.RECIPIENT and _NO_SUCH_PERSON.search(text)):
@@ -289,6 +300,7 @@ _HOSTNAME = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 _ENHANCED = re.compile(r"(5\.\d{1,3}\.\d{1,3})\b")
 _AUTH_CODES = frozenset({530, 534, 535, 538})  # RFC 4954, 6
 _OUR_FAULTS = frozenset({"5.1.7", "5.1.8", "5.7.3", "5.7.8", "5.7.9", "5.7.11", "5.7.13"})  # RFC 3463, RFC 4954
+_NO_UTF8 = "5.6.7"  # RFC 6531, 3.5
 _NO_RELAY = re.compile(r"relay\w* (?:access )?(?:denied|not (?:permitted|allowed))|unable to relay", re.IGNORECASE)
 _TOO_FAST = re.compile(
     r"\brate\b|throttl|too (?:many|much|fast|frequent)|slow down|(?:quota|limit) (?:is )?(?:exceeded|reached)",

@@ -5,6 +5,8 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from application.ports import ConflictError
+
 K = TypeVar("K")
 R = TypeVar("R", bound=msgspec.Struct)
 
@@ -22,7 +24,9 @@ class MemoryView(Generic[K, R]):
     async def rows(self, keys: Collection[K]) -> dict[K, R]:
         return {key: _copy(self._rows[key]) for key in keys if key in self._rows}
 
-    async def write(self, rows: Mapping[K, R], position: int) -> None:
+    async def write(self, rows: Mapping[K, R], position: int, *, after: int) -> None:
+        if self._position != after:
+            raise ConflictError(f"the view does not stand at {after}")
         self._rows.update({key: _copy(row) for key, row in rows.items()})
         self._position = position
 

@@ -20,7 +20,9 @@ async def leading(conninfo: str, role: str) -> AsyncIterator[None]:
 
     When the connection breaks, the block is cancelled and LeadershipLostError is raised.
     """
-    async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection:
+    async with await psycopg.AsyncConnection.connect(
+        conninfo, autocommit=True, application_name=f"carillon {role}"
+    ) as connection:
         while not await _try(connection, role):  # noqa: ASYNC110 - the lock is another process's
             await asyncio.sleep(_ASK_EVERY)
         task = asyncio.current_task()

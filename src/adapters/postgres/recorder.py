@@ -13,12 +13,14 @@ from psycopg.rows import DictRow
 from psycopg.sql import SQL, Identifier
 
 from adapters.group_commit import Append
+from adapters.postgres.database import RECONNECT_SECONDS
 from application.ports import ConflictError, StoreUnavailableError
 
 APPEND_LOCK = 0x0CA7_1110
 """The lock under which positions are drawn and committed, so that the log never shows a gap that fills later."""
 
 _LOCK_TIMEOUT = 5
+_PATIENCE_WITH_THE_HOLDER = 2  # seconds: who is stopped in the middle of an append stops everybody else's
 _Version = tuple[UUID | str, int]
 
 
@@ -36,11 +38,12 @@ def open_datastore(conninfo: str, *, connections: int = 1) -> PostgresDatastore:
         password,
         pool_size=connections,
         lock_timeout=_LOCK_TIMEOUT,
-        idle_in_transaction_session_timeout=30,
+        idle_in_transaction_session_timeout=_PATIENCE_WITH_THE_HOLDER,
     )
     kwargs = datastore.pool.kwargs
     assert isinstance(kwargs, dict)
     kwargs.update(given)
+    datastore.pool.reconnect_timeout = RECONNECT_SECONDS
     return datastore
 
 

@@ -50,8 +50,10 @@ class PostgresView(Generic[R]):
         self.schema = f"view_{projection.name}{_SHADOW if shadow else ''}"
         self._table = Identifier(self.schema, "rows")
         self._position = Identifier(self.schema, "position")
-        self._upsert = self._upsert_statement()
-        self._select = self._select_statement()
+        move = SQL("UPDATE {} SET position = %s, moved_at = now() WHERE position = %s")
+        self._move = move.format(self._position).as_string()
+        self._upsert = self._upsert_statement().as_string()
+        self._select = self._select_statement().as_string()
 
     async def create(self) -> None:
         """Make the schema if it is not there yet. Safe from several processes at once."""
@@ -74,11 +76,7 @@ class PostgresView(Generic[R]):
 
     async def write(self, rows: Mapping[tuple[Any, ...], R], position: int, *, after: int) -> None:
         async with self._database.connection() as connection, connection.transaction():
-            moved = await connection.execute(
-                SQL("UPDATE {} SET position = %s, moved_at = now() WHERE position = %s").format(self._position),
-                (position, after),
-                prepare=True,
-            )
+            moved = await connection.execute(self._move, (position, after), prepare=True)
             if not moved.rowcount:
                 raise ConflictError(f"{self.schema} does not stand at {after}")
             if rows:

@@ -39,7 +39,9 @@ class PostgresWakeups:
         backoff = 0.05
         while True:
             with suppress(psycopg.OperationalError, OSError, TimeoutError):
-                async with await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True) as connection:
+                async with await psycopg.AsyncConnection.connect(
+                    self._conninfo, autocommit=True, application_name="carillon listener"
+                ) as connection:
                     await connection.execute(f"LISTEN {_CHANNEL}")
                     backoff = 0.05
                     await self._ring_on_notice(connection)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import MAXYEAR, MINYEAR, datetime
 from typing import Annotated, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -30,30 +30,33 @@ _LOCALE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
 class Recipient(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whom to reach: a user of yours, an address of the channel, or both."""
 
-    user_id: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
-    email: Annotated[str, Meta(max_length=320, examples=["jane@example.com"])] | None = None
-    phone: Annotated[str, Meta(max_length=20, description="E.164, such as +4930123456")] | None = None
-    device_token: Annotated[str, Meta(max_length=4096)] | None = None
-    name: Annotated[str, Meta(max_length=200)] | None = None
-    locale: Annotated[str, Meta(max_length=35, examples=["de"])] | None = None
-    time_zone: Annotated[str, Meta(max_length=64, examples=["Europe/Berlin"])] | None = None
+    user_id: Annotated[str, Meta(min_length=1, max_length=200, description="Your own id of them")] | None = None
+    email: Annotated[str, Meta(max_length=320, description="For the channel email")] | None = None
+    phone: Annotated[str, Meta(max_length=20, description="For the channel sms, such as +4930123456")] | None = None
+    device_token: Annotated[str, Meta(max_length=4096, description="For the channel push")] | None = None
+    name: Annotated[str, Meta(max_length=200, description="Shown beside the address")] | None = None
+    locale: Annotated[str, Meta(max_length=35, description="The language to write in, such as de")] | None = None
+    time_zone: Annotated[str, Meta(max_length=64, description="An IANA name such as Europe/Berlin")] | None = None
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the wish to send comes from; handed back with the notification."""
 
-    source: Annotated[str, Meta(max_length=200)] | None = None
-    correlation_id: Annotated[str, Meta(max_length=200)] | None = None
-    metadata: dict[str, Any] = {}
+    source: Annotated[str, Meta(max_length=200, description="Which part of yours sends it")] | None = None
+    correlation_id: Annotated[str, Meta(max_length=200, description="What it belongs to, say an order")] | None = None
+    metadata: Annotated[dict[str, Any], Meta(description="Whatever else is of use to you")] = {}
 
 
 class _Sending(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    type: Annotated[str, Meta(min_length=1, max_length=100, examples=["welcome"])]
-    variables: dict[str, Any] = {}
-    priority: Priority | None = None
-    category: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
-    scheduled_at: Annotated[datetime, Meta(tz=True)] | None = None
-    expires_at: Annotated[datetime, Meta(tz=True)] | None = None
+    type: Annotated[str, Meta(min_length=1, max_length=100, description="What is said, such as welcome")]
+    variables: Annotated[dict[str, Any], Meta(description="What the type declares; all that it requires")] = {}
+    priority: Annotated[Priority | None, Meta(description="Default: that of the type")] = None
+    category: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=100)] | None,
+        Meta(description="What readers choose by; default: that of the type"),
+    ] = None
+    scheduled_at: Annotated[datetime, Meta(tz=True, description="Not before this moment")] | None = None
+    expires_at: Annotated[datetime, Meta(tz=True, description="Not from this moment on")] | None = None
     context: Context = Context()
 
 
@@ -63,9 +66,9 @@ class SendNotification(
     """Say one thing to up to 1,000 recipients by each of the channels."""
 
     recipients: Annotated[list[Recipient], Meta(min_length=1, max_length=MOST_RECIPIENTS)]
-    channels: Annotated[list[Channel], Meta(min_length=1, max_length=len(Channel))] = msgspec.field(
-        default_factory=lambda: [Channel.EMAIL]
-    )
+    channels: Annotated[
+        list[Channel], Meta(min_length=1, max_length=len(Channel), description="Default: email alone")
+    ] = msgspec.field(default_factory=lambda: [Channel.EMAIL])
 
 
 class SendEmail(_Sending, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="command", tag="SendEmail"):
@@ -237,6 +240,9 @@ def _checked(
 def _misfits(command: SendNotification) -> Iterator[Problem]:
     if len(set(command.channels)) < len(command.channels):
         yield Problem("channels", "names a channel twice")
+    for name, moment in (("scheduled_at", command.scheduled_at), ("expires_at", command.expires_at)):
+        if moment and not MINYEAR < moment.year < MAXYEAR:
+            yield Problem(name, "is too far away to be told in every time zone")
     if command.expires_at and command.scheduled_at and command.expires_at <= command.scheduled_at:
         yield Problem("expires_at", "must be later than scheduled_at")
 

@@ -32,6 +32,7 @@ from domain.retry import RetryPolicy
 from domain.template import Content
 from domain.vocabulary import Channel, Reason
 
+_ASK_THE_STORE_EVERY = 0.2
 _PREVIEW = 140
 _MASK = "•••"
 
@@ -94,9 +95,17 @@ class Delivery:
         self._log = log
         self._name = name
         self._slots = {channel: asyncio.Semaphore(rule.concurrency) for channel, rule in rules.items()}
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Begin no further call: what was not begun is given back, for others to take at once."""
+        self._stopping = True
 
     async def deliver(self, channel: Channel, leases: Sequence[Lease]) -> None:
         """Attend to each of these once. Whatever cannot be finished comes back when its lease lapses."""
+        if self._stopping:
+            await self._due.release(leases)
+            return
         lapses = asyncio.get_running_loop().time() + self._rules[channel].lease.total_seconds()
         held = await self._due.renew(leases, self._rules[channel].lease)
         found = await self._events.get_many(Notification, [lease.notification for lease in held])
@@ -144,12 +153,12 @@ class Delivery:
             await self._events.save(notification)
             return
         async with self._slots[notification.channel]:
-            if asyncio.get_running_loop().time() + rules.deadline.total_seconds() > lapses:
+            if self._stopping or asyncio.get_running_loop().time() + rules.deadline.total_seconds() > lapses:
                 await self._due.release([lease])
                 return
-            await self._attempt(notification, content, rules)
+            await self._attempt(notification, content, rules, lapses)
 
-    async def _attempt(self, notification: Notification, content: Content, rules: SendingRules) -> None:
+    async def _attempt(self, notification: Notification, content: Content, rules: SendingRules, lapses: float) -> None:
         sender = self._senders[notification.channel]
         email = _email(notification, content, rules)
         key_until = self._clock.now() + sender.key_lifetime if sender.key_lifetime else None
@@ -158,7 +167,10 @@ class Delivery:
         )
         await self._events.save(notification)
         started = asyncio.get_running_loop().time()
-        outcome = await _call(sender, email, attempt.key, rules.deadline)
+        if started + rules.deadline.total_seconds() > lapses:  # the save took so long that another may take over
+            self._log.note("lease too short for the call", notification.id, call=attempt.call)
+            return
+        outcome = await _call(sender, email, notification.idempotency_key, rules.deadline)
         self._log.attempt(notification, attempt, outcome, (asyncio.get_running_loop().time() - started) * 1000)
         await self._record(notification, attempt, outcome, rules)
         if isinstance(outcome, Throttled | Misconfigured):
@@ -167,28 +179,28 @@ class Delivery:
     async def _record(
         self, notification: Notification, attempt: Attempt, outcome: Outcome, rules: SendingRules
     ) -> None:
-        """Append the outcome, again on top of whatever came in between, for as long as the lease lasts."""
+        """Append the outcome, again on top of whatever came in between, however long the store is away.
+
+        What a provider did is never known better than now. Should somebody else have moved on meanwhile, the log says
+        so and the outcome is refused.
+        """
         known: Notification | None = notification
-        give_up = asyncio.get_running_loop().time() + rules.deadline.total_seconds()
         while known and known.in_flight and known.in_flight.call == attempt.call:
             known.record(outcome, rules.retry, luck=self._dice.luck(), **self._signed())
             try:
                 await self._events.save(known)
                 return
-            except ConflictError:
-                known = await self._events.get(Notification, notification.id)
-            except StoreUnavailableError:
-                known = await self._once_the_store_is_back(notification.id, give_up)
-        if not isinstance(outcome, Accepted) or known is None or known.sent_at is None:
+            except (ConflictError, StoreUnavailableError):
+                known = await self._once_the_store_answers(notification.id)
+        if known is None or known.calls > attempt.call or (isinstance(outcome, Accepted) and known.sent_at is None):
             self._log.note("late outcome refused", notification.id, call=attempt.call)
 
-    async def _once_the_store_is_back(self, id: UUID, give_up: float) -> Notification | None:
-        while asyncio.get_running_loop().time() < give_up:
+    async def _once_the_store_answers(self, id: UUID) -> Notification | None:
+        while True:
             try:
                 return await self._events.get(Notification, id)
             except StoreUnavailableError:
-                await asyncio.sleep(0.2)
-        return None
+                await asyncio.sleep(_ASK_THE_STORE_EVERY)
 
     async def _render(self, notification: Notification) -> Content:
         assert isinstance(notification.letter, Letter)
@@ -221,7 +233,7 @@ class _Signature(TypedDict):
     by: str
 
 
-async def _call(sender: EmailSender, email: Email, key: str | None, deadline: timedelta) -> Outcome:
+async def _call(sender: EmailSender, email: Email, key: str, deadline: timedelta) -> Outcome:
     try:
         async with asyncio.timeout(deadline.total_seconds()):
             return await sender.send(email, key)

@@ -93,6 +93,8 @@ class Notifications:
         assert row is not None
         _apply(row, event)
         row.status, row.reason_code = status_of(row), reason_of(row)
+        if row.status not in (Status.PENDING, Status.DEFERRED):
+            row.next_attempt_at = None
         row.updated_at, row.position = event.timestamp, recorded.position
         return row
 
@@ -138,7 +140,7 @@ def _apply(row: NotificationRow, event: Any) -> None:
                 row.subject, row.content_preview = event.personal.subject, event.personal.preview
         case Notification.Sent():
             row.sent_at, row.provider, row.provider_id = event.timestamp, event.provider, event.provider_id
-            row.next_attempt_at, row.cost = None, _sum(row.cost, event.cost)
+            row.cost = _sum(row.cost, event.cost)
         case Notification.Failed():
             row.error_message = _words(event.personal) or event.reason.value
             row.provider_response = _words(event.personal)
@@ -151,23 +153,22 @@ def _apply(row: NotificationRow, event: Any) -> None:
             if event.generation > row.generation:
                 _start_over(row, event.generation)
         case Notification.DeadLettered():
-            row.ended, row.reason, row.next_attempt_at = Status.FAILED, event.reason, None
+            row.ended, row.reason = Status.FAILED, event.reason
         case Notification.Suppressed():
-            row.ended, row.reason, row.next_attempt_at = Status.SUPPRESSED, event.reason, None
+            row.ended, row.reason = Status.SUPPRESSED, event.reason
         case Notification.Cancelled():
-            row.ended, row.reason, row.next_attempt_at = Status.CANCELLED, event.reason, None
+            row.ended, row.reason = Status.CANCELLED, event.reason
         case Notification.Expired():
-            row.ended, row.reason, row.next_attempt_at = Status.EXPIRED, event.reason, None
+            row.ended, row.reason = Status.EXPIRED, event.reason
         case Notification.Delivered():
-            row.delivered_at, row.next_attempt_at = event.occurred_at, None
+            row.delivered_at = event.occurred_at
         case Notification.Bounced():
             row.bounced_at = min(row.bounced_at or event.occurred_at, event.occurred_at)
-            row.next_attempt_at = None
             if row.bounce_reason is not Reason.HARD_BOUNCE:
                 row.bounce_reason = event.reason
             row.error_message = _words(event.personal) or event.reason.value
         case Notification.Rejected():
-            row.rejected_at, row.next_attempt_at = event.occurred_at, None
+            row.rejected_at = event.occurred_at
             row.error_message = _words(event.personal) or Reason.PROVIDER_REJECTED_LATER.value
         case Notification.Opened():
             row.opened_at = event.occurred_at

@@ -3,53 +3,42 @@
 from typing import Any
 
 from litestar import Litestar, Request
-from litestar.di import Provide
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.spec import Components, SecurityScheme
+from litestar.datastructures import State
 
-from application.caller import Caller
 from entrypoints.bootstrap import Parts
 from entrypoints.http.authentication import Authentication
 from entrypoints.http.callbacks import CallbacksController
-from entrypoints.http.lines import log_command, note_caller, note_start
+from entrypoints.http.description import Description
+from entrypoints.http.docs import docs
+from entrypoints.http.lines import log_command, note_start
+from entrypoints.http.mailbox import MailboxController
 from entrypoints.http.notifications import InternalController, NotificationsController
 from entrypoints.http.operations import OperationsController
+from entrypoints.http.page import asset
 from entrypoints.http.problems import handlers
-from entrypoints.http.request import MOST_BYTES, JsonRequest
-
-_OPENAPI = OpenAPIConfig(
-    title="Carillon",
-    version="1",
-    description="A notification service: tell people and systems things once, on time, and prove it.",
-    security=[{"ApiKey": []}],
-    components=Components(security_schemes={"ApiKey": SecurityScheme(type="http", scheme="bearer")}),
-    path="/openapi",
-)
+from entrypoints.http.request import MOST_BYTES, JsonRequest, needs_key
 
 
 def create_app(parts: Parts) -> Litestar:
     authentication = Authentication(parts.api_keys)
 
-    async def provide_caller(request: Request) -> Caller:  # type: ignore[type-arg]
-        caller = await authentication.caller(request)
-        note_caller(request, caller)
-        return caller
+    async def admit(request: Request[Any, Any, Any]) -> None:
+        """Strangers are turned away before their body is read."""
+        note_start(request)
+        if needs_key(request.route_handler):
+            request.scope["state"]["caller"] = await authentication.caller(request)
 
-    def provide_parts() -> Parts:
-        return parts
-
-    dependencies: dict[str, Any] = {
-        "caller": Provide(provide_caller),
-        "parts": Provide(provide_parts, sync_to_thread=False),
-    }
+    description = Description(parts.templates.types())
+    pages: list[Any] = [docs, asset, *([MailboxController] if parts.settings.email_provider == "capture" else [])]
     return Litestar(
-        route_handlers=[NotificationsController, InternalController, CallbacksController, OperationsController],
-        dependencies=dependencies,
+        route_handlers=[NotificationsController, InternalController, CallbacksController, OperationsController, *pages],
+        state=State({"parts": parts}),
         request_class=JsonRequest,
         request_max_body_size=MOST_BYTES,
         exception_handlers=handlers(),
-        openapi_config=_OPENAPI,
-        before_request=note_start,
+        openapi_config=description.config(),
+        plugins=[description],
+        before_request=admit,
         before_send=[log_command],
         logging_config=None,
     )

@@ -13,19 +13,14 @@ _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _log = structlog.get_logger("http")
 
 
-def note_caller(request: Request[Any, Any, Any], caller: Caller) -> None:
-    """Remember for the line who asked."""
-    request.state.caller = caller
-
-
-async def note_start(request: Request[Any, Any, Any]) -> None:
-    """Before the handler: from here on the time counts."""
-    request.state.began = perf_counter()
+def note_start(request: Request[Any, Any, Any]) -> None:
+    """From here on the time counts."""
+    request.scope["state"]["began"] = perf_counter()
 
 
 async def log_command(message: Message, scope: Scope) -> None:
     """When the answer begins to go out."""
-    if message["type"] != "http.response.start" or scope["type"] != "http" or scope["method"] in _READS:
+    if message["type"] != "http.response.start" or scope.get("method", "GET") in _READS:
         return
     state: Any = scope.get("state", {})
     caller: Caller | None = state.get("caller")

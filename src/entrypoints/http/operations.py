@@ -4,13 +4,14 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 from litestar import Controller, Response, get
+from litestar.openapi.datastructures import ResponseSpec
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from application.ports import Backlog, StoreUnavailableError
 from application.projections.metrics import BUCKETS
 from application.queries.notifications import MetricTotal
-from entrypoints.http.notifications import With
+from entrypoints.http.request import OPEN, JsonRequest
 
 _LAG_ALLOWED = 10_000
 _EMAIL_FACTS = (
@@ -35,16 +36,22 @@ class Readiness(msgspec.Struct, frozen=True):
 
 class OperationsController(Controller):
     tags = ["Operations"]  # noqa: RUF012 - the form that Litestar asks for
+    opt = OPEN
 
     @get("/health/live", operation_id="Live", summary="This process answers")
     async def live(self) -> dict[str, str]:
         return {"status": "alive"}
 
-    @get("/health/ready", operation_id="Ready", summary="Every part is ready, or which is not")
-    async def ready(self, parts: With) -> Response[Readiness]:
+    @get(
+        "/health/ready",
+        operation_id="Ready",
+        summary="Every part is ready, or which is not",
+        responses={503: ResponseSpec(Readiness, description="Not every part is ready", generate_examples=False)},
+    )
+    async def ready(self, request: JsonRequest) -> Response[Readiness]:
         try:
-            head, positions = await parts.store.head(), await parts.reader.positions()
-            paused = await parts.budget.paused()
+            head, positions = await request.parts.store.head(), await request.parts.reader.positions()
+            paused = await request.parts.budget.paused()
         except StoreUnavailableError:
             return Response(Readiness(False, {"database": "does not answer"}), status_code=503)
         said = {"database": "ready"}
@@ -56,10 +63,10 @@ class OperationsController(Controller):
         return Response(Readiness(ready, said), status_code=200 if ready else 503)
 
     @get("/metrics", operation_id="Metrics", summary="For Prometheus", media_type="text/plain; version=0.0.4")
-    async def metrics(self, parts: With) -> bytes:
+    async def metrics(self, request: JsonRequest) -> bytes:
         """Counted by the log, so exact, the same from every process, and not reset by a restart."""
-        totals, backlog = await parts.reader.totals(), await parts.due.backlog()
-        head, positions = await parts.store.head(), await parts.reader.positions()
+        totals, backlog = await request.parts.reader.totals(), await request.parts.due.backlog()
+        head, positions = await request.parts.store.head(), await request.parts.reader.positions()
         registry = CollectorRegistry(auto_describe=False)
         registry.register(_Collected([*_counted(totals), *_gauges(backlog, head, positions)]))
         return generate_latest(registry)

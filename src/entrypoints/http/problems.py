@@ -95,9 +95,15 @@ def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Pro
 
 def _validation(request: Request[Any, Any, Any], error: ValidationException) -> Response[ProblemDetails]:
     given: list[Any] = error.extra if isinstance(error.extra, list) else []
-    errors = [Problem(str(each.get("key", "")), str(each.get("message", ""))) for each in given]
+    errors = [Problem(_name_outside(request, each.get("key", "")), str(each.get("message", ""))) for each in given]
     answer = _ANSWERS[InvalidCommandError]
     return _response(ProblemDetails(title=answer.title, status=answer.status, code=answer.code, errors=errors), None)
+
+
+def _name_outside(request: Request[Any, Any, Any], name: str) -> str:
+    """What a parameter is called by those who send it, such as `from`, which cannot be a name in Python."""
+    parameter = request.route_handler.parsed_fn_signature.parameters.get(name)
+    return getattr(parameter and parameter.kwarg_definition, "name", None) or name
 
 
 def _bug(request: Request[Any, Any, Any], error: Exception) -> Response[ProblemDetails]:

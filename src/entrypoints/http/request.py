@@ -2,22 +2,34 @@
 
 import asyncio
 import re
+from collections.abc import Mapping
 from functools import lru_cache
-from types import UnionType
+from types import MappingProxyType, UnionType
 from typing import Any, get_args
 
 import msgspec
 from litestar import Request
 from litestar.exceptions import HTTPException
+from litestar.handlers import BaseRouteHandler
 
+from application.caller import Caller
 from application.commands.send import SendNotification
 from application.problems import InvalidCommandError, Problem
+from entrypoints.bootstrap import Parts
+
+OPEN: Mapping[str, Any] = MappingProxyType({"open": True})
+"""What a handler's `opt` says when everybody may ask. All others need a key."""
 
 MOST_BYTES = 1024 * 1024
 BODY_SECONDS = 10.0
 
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _AT = re.compile(r" - at `(?:key in )?\$\.?(.*)`$")
+_FIELD = re.compile(r"Object (?:missing required|contains unknown) field `(.*)`")
+
+
+def needs_key(handler: BaseRouteHandler) -> bool:
+    return not handler.opt.get("open")
 
 
 class MalformedBodyError(HTTPException):
@@ -38,18 +50,34 @@ class JsonRequest(Request[Any, Any, Any]):
     NUL characters are refused, because PostgreSQL cannot keep them. Of a name given twice the last one counts.
     """
 
+    @property
+    def parts(self) -> Parts:
+        """What the process is made of."""
+        parts: Parts = self.app.state["parts"]
+        return parts
+
+    @property
+    def caller(self) -> Caller:
+        """Who asks, which `admit` has found out before any handler runs."""
+        caller: Caller = self.scope["state"]["caller"]
+        return caller
+
     async def body(self) -> bytes:
+        takes_json = self.route_handler.parsed_data_field is not None
+        if takes_json:
+            self._check_content_type()
         try:
             async with asyncio.timeout(BODY_SECONDS):
-                return await super().body()
+                body = await super().body()
         except TimeoutError:
             raise SlowBodyError(f"the body was not here within {BODY_SECONDS:.0f} s") from None
+        if takes_json and not body:
+            raise MalformedBodyError("the body is empty")
+        return body
 
     async def json(self) -> Any:
-        self._check_content_type()
-        body = await self.body()
         field = self.route_handler.parsed_data_field
-        return decoded(body, field.annotation if field else Any)
+        return decoded(await self.body(), field.annotation if field else Any)
 
     def _check_content_type(self) -> None:
         if self.content_type[0].lower() != "application/json":
@@ -88,5 +116,8 @@ def _without_union(kind: Any, body: bytes) -> Any:
 
 
 def _problem(message: str) -> Problem:
-    found = _AT.search(message)
-    return Problem(found[1] if found else "", message[: found.start()] if found else message)
+    """msgspec gives the place of the object whose field is missing or unknown; the path is that of the field."""
+    place = _AT.search(message)
+    said = message[: place.start()] if place else message
+    field = _FIELD.fullmatch(said)
+    return Problem(".".join(filter(None, [place and place[1], field and field[1]])), said)

@@ -1,0 +1,5 @@
+"""`python -m entrypoints` is `carillon`."""
+
+from entrypoints.cli import main
+
+main()

@@ -1,0 +1,199 @@
+"""The whole service inside the test's own process: every role of `carillon run`, on a database of its own."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import httpx
+import psycopg
+from litestar import Litestar
+from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Identifier
+
+from adapters.email.capture import CapturedMail
+from application.caller import Scope
+from entrypoints import roles
+from entrypoints.bootstrap import Parts, create_views, opened
+from entrypoints.http.app import create_app
+from entrypoints.settings import load
+
+T = TypeVar("T")
+
+MASTER_KEY = bytes(range(32))
+WELCOME = {"user_name": "Anna", "product_name": "Tallyho", "action_url": "https://app.tallyho.example.com/start"}
+
+
+async def until(answer: Callable[[], Awaitable[T]], *, within: float = 20.0) -> T:
+    """The first answer that is true; a test that waits for longer than this is a failed one."""
+    give_up = time.monotonic() + within
+    while not (found := await answer()):
+        assert time.monotonic() < give_up, f"not true within {within:.0f} s"
+        await asyncio.sleep(0.02)
+    return found
+
+
+class Tenant:
+    """One tenant with a key that may do everything, or what `scopes` say."""
+
+    def __init__(self, name: str, key: str, http: httpx.AsyncClient) -> None:
+        self.name = name
+        self.key = key
+        self.http = http
+
+    async def request(self, method: str, path: str, **wishes: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.key}", **wishes.pop("headers", {})}
+        return await self.http.request(method, path, headers=headers, **wishes)
+
+    async def get(self, path: str, **params: Any) -> httpx.Response:
+        return await self.request("GET", path, params=params)
+
+    async def post(self, path: str, body: Any = None, **headers: str) -> httpx.Response:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        if isinstance(body, bytes):
+            return await self.request("POST", path, content=body, headers={"Content-Type": "application/json", **named})
+        return await self.request("POST", path, json=body, headers=named)
+
+    async def send(self, *addresses: str, **wishes: Any) -> Any:
+        """A welcome for each address, accepted; other recipients, types and wishes by name."""
+        answer = await self.post("/api/v1/notifications", welcome(*addresses, **wishes))
+        assert answer.status_code == 202, answer.text
+        return answer.json()
+
+    async def send_one(self, address: str = "jane@example.com", **wishes: Any) -> tuple[str, int]:
+        """The id of the notification and the position to wait for."""
+        answer = await self.send(address, **wishes)
+        return answer["notifications"][0]["id"], answer["position"]
+
+    async def detail(self, id: str, **params: Any) -> Any:
+        answer = await self.get(f"/api/v1/notifications/{id}", **params)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def detail_when(self, id: str, **facts: Any) -> Any:
+        """The detail as soon as it says all of this."""
+
+        async def asked() -> Any:
+            answer = await self.get(f"/api/v1/notifications/{id}")
+            found = answer.json() if answer.status_code == 200 else {}
+            return found if all(found.get(name) == value for name, value in facts.items()) else None
+
+        return await until(asked)
+
+    async def listed(self, **filters: Any) -> list[Any]:
+        answer = await self.get("/api/v1/notifications", **filters)
+        assert answer.status_code == 200, answer.text
+        found: list[Any] = answer.json()["notifications"]
+        return found
+
+
+def welcome(*addresses: str, **wishes: Any) -> dict[str, Any]:
+    """The body of a send."""
+    recipients = [{"email": address} for address in addresses]
+    return {"type": "welcome", "recipients": recipients, "variables": WELCOME, **wishes}
+
+
+class Service:
+    """A running service, spoken to over ASGI, so without a socket."""
+
+    def __init__(self, parts: Parts, app: Litestar, http: httpx.AsyncClient) -> None:
+        self.parts = parts
+        self.app = app
+        self.http = http
+
+    async def tenant(self, *scopes: Scope, name: str | None = None) -> Tenant:
+        """A tenant that nobody has met before, unless it is named."""
+        name = name or f"tenant-{uuid4().hex[:12]}"
+        _, key = await self.parts.api_keys.create(name, "test", [scope.value for scope in scopes or Scope])
+        return Tenant(name, key, self.http)
+
+    async def mails(self) -> dict[str, CapturedMail]:
+        """What was captured so far, by notification."""
+        return {mail.tags["notification_id"]: mail for mail in await self.parts.mails.latest(10_000)}
+
+    async def mail(self, id: str) -> CapturedMail:
+        """What was captured for this notification, as soon as it was."""
+
+        async def asked() -> CapturedMail | None:
+            return (await self.mails()).get(id)
+
+        found = await until(asked)
+        assert found
+        return found
+
+    async def idle(self) -> None:
+        """Return when nothing is due any more and the read models show everything."""
+
+        async def asked() -> bool:
+            waiting = sum(each.due + each.held for each in await self.parts.due.backlog())
+            head, positions = await self.parts.store.head(), await self.parts.reader.positions()
+            return not waiting and min(positions.values()) >= head
+
+        await until(asked, within=60)
+
+    async def events(self) -> int:
+        """How many events were ever stored."""
+        ((count,),) = await self.parts.database.rows("SELECT count(*) FROM stored_events")
+        return int(count)
+
+
+@contextmanager
+def new_database(server: str, *, like: str) -> Iterator[str]:
+    """A database of its own for longer than one test."""
+    name = f"carillon_test_{uuid4().hex}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(like)))
+    try:
+        yield make_conninfo(server, dbname=name)
+    finally:
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+
+@asynccontextmanager
+async def running(conninfo: str, **environment: str) -> AsyncIterator[Service]:
+    """Everything that `carillon run` runs, with the capture mailbox, until the block ends."""
+    settings = load({"PORT": "0", "EMAIL_PROVIDER": "capture", "EMAIL_CONCURRENCY": "20", **environment})
+    async with AsyncExitStack() as stack:
+        parts = await stack.enter_async_context(opened(settings, conninfo, MASTER_KEY))
+        await create_views(parts.database)
+        app = create_app(parts)
+        http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://carillon", timeout=60)
+        await stack.enter_async_context(http)
+        await stack.enter_async_context(roles.working(parts))
+        await stack.enter_async_context(_tasks(roles.dispatch(parts), roles.follow(parts)))
+        yield Service(parts, app, http)
+
+
+@asynccontextmanager
+async def listening(parts: Parts) -> AsyncIterator[str]:
+    """The same application behind a real socket; its address."""
+    server = roles.HttpServer(parts)
+    task = asyncio.create_task(server.serve())
+    try:
+        await until(_started(server))
+        yield server.address
+    finally:
+        server.should_exit = True
+        await task
+
+
+def _started(server: roles.HttpServer) -> Callable[[], Awaitable[bool]]:
+    async def asked() -> bool:
+        return server.started
+
+    return asked
+
+
+@asynccontextmanager
+async def _tasks(*work: Any) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task

@@ -1,0 +1,222 @@
+"""What the rows of a projection are kept by."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+import msgspec
+import psycopg
+import pytest
+
+from adapters.memory.views import MemoryView
+from adapters.postgres.database import Database
+from adapters.postgres.views import PostgresView
+from application.ports import ConflictError, Recorded
+from application.projections.attempts import Attempts
+from application.projections.metrics import Metrics
+from application.projections.notifications import Notifications
+from application.projections.projection import Projection, folded
+from application.projections.receipts import Receipts
+from tests.examples import one_of_each
+
+PROJECTIONS: list[Projection[Any]] = [Notifications(), Attempts(), Metrics(), Receipts()]
+
+MakeView = Callable[[Projection[Any]], Awaitable[Any]]
+
+
+class Note(msgspec.Struct, kw_only=True):
+    shelf: str
+    id: UUID
+    text: str | None = None
+    parts: list[int] = []
+    facts: dict[str, Any] | None = None
+    price: Decimal | None = None
+
+
+class Notes:
+    """A projection that nothing is folded into."""
+
+    name = "notes"
+    topics = ()
+    row = Note
+    key_columns = ("shelf", "id")
+    indexes: Mapping[str, str] = {"by_text": "(text)"}
+
+
+def note(**facts: Any) -> dict[tuple[str, UUID], Note]:
+    row = Note(**({"shelf": "a", "id": uuid4()} | facts))
+    return {(row.shelf, row.id): row}
+
+
+@pytest.fixture
+def make(storage: Database | None) -> MakeView:
+    async def make(projection: Projection[Any]) -> Any:
+        if storage is None:
+            return MemoryView()
+        view = PostgresView(storage, projection)
+        await view.create()
+        return view
+
+    return make
+
+
+@pytest.fixture
+async def view(make: MakeView) -> Any:
+    return await make(Notes())
+
+
+async def test_a_new_view_is_empty_and_stands_at_nought(view):
+    assert await view.position() == 0
+    assert await view.rows([("a", uuid4())]) == {}
+    assert await view.rows([]) == {}
+
+
+async def test_rows_come_back_as_they_were_written(view):
+    rows = note(text="ä\u2028'\"", parts=[1, 2], facts={"a": [None, 1.5, {"b": "ü"}]}, price=Decimal("0.00040"))
+    rows |= note(shelf="b")
+    await view.write(rows, 7, after=0)
+    assert await view.rows(list(rows)) == rows
+    assert await view.position() == 7
+
+
+@pytest.mark.parametrize("projection", PROJECTIONS, ids=lambda each: each.name)
+async def test_the_rows_of_every_projection_come_back_as_they_were_written(make, projection):
+    view = await make(projection)
+    log = [Recorded(i, e) for i, e in enumerate(one_of_each().values(), 1)]
+    wanted = [r for r in log if not projection.topics or type(r.event).TOPIC in projection.topics]
+    rows = folded(projection, {}, wanted)
+    assert rows
+    await view.write(rows, len(log), after=0)
+    assert await view.rows(list(rows)) == rows
+
+
+async def test_only_the_rows_asked_for_are_answered(view):
+    one, other = note(), note()
+    await view.write(one | other, 1, after=0)
+    assert await view.rows([*one, ("a", uuid4())]) == one
+
+
+async def test_a_row_is_replaced_by_a_later_one_under_the_same_key(view):
+    first = note(text="first", parts=[1])
+    await view.write(first, 1, after=0)
+    second = {key: Note(shelf=key[0], id=key[1], text="second") for key in first}
+    await view.write(second, 2, after=1)
+    assert await view.rows(list(first)) == second
+
+
+async def test_a_view_moves_on_without_rows_too(view):
+    await view.write({}, 5, after=0)
+    assert await view.position() == 5
+
+
+async def test_what_becomes_of_a_row_outside_stays_outside(view):
+    rows = note(parts=[1])
+    await view.write(rows, 1, after=0)
+    (key,) = rows
+    (await view.rows([key]))[key].parts.append(2)
+    rows[key].parts.append(3)
+    assert (await view.rows([key]))[key].parts == [1]
+
+
+async def test_a_view_that_stands_elsewhere_takes_nothing(view):
+    await view.write({}, 5, after=0)
+    with pytest.raises(ConflictError):
+        await view.write(rows := note(), 9, after=4)
+    assert await view.rows(list(rows)) == {}
+    assert await view.position() == 5
+
+
+async def test_of_two_who_write_at_once_one_is_refused(view):
+    one, other = note(), note()
+    answers = await asyncio.gather(view.write(one, 3, after=0), view.write(other, 4, after=0), return_exceptions=True)
+    assert sorted(type(answer).__name__ for answer in answers) == ["ConflictError", "NoneType"]
+    assert len(await view.rows([*one, *other])) == 1
+
+
+# In the database
+
+
+async def test_rows_and_position_are_written_together_or_not_at_all(database):
+    view = PostgresView(database, Notes())
+    await view.create()
+    rows = note(text="no\x00text")
+    with pytest.raises(psycopg.DataError):
+        await view.write(rows, 5, after=0)
+    assert await view.position() == 0
+
+
+async def test_a_view_can_be_made_by_several_processes_at_once(database):
+    await asyncio.gather(*[PostgresView(database, Notes()).create() for _ in range(5)])
+    assert await PostgresView(database, Notes()).position() == 0
+
+
+async def test_making_a_view_again_leaves_its_rows(database):
+    view = PostgresView(database, Notes())
+    await view.create()
+    await view.write(rows := note(), 3, after=0)
+    await view.create()
+    assert await view.rows(list(rows)) == rows
+    assert await view.position() == 3
+
+
+@pytest.fixture
+async def live(database: Database) -> PostgresView[Note]:
+    view = PostgresView(database, Notes())
+    await view.create()
+    await view.write(note(text="old"), 3, after=0)
+    return view
+
+
+@pytest.fixture
+async def shadow(database: Database) -> PostgresView[Note]:
+    view = PostgresView(database, Notes(), shadow=True)
+    await view.create()
+    return view
+
+
+async def test_a_shadow_is_filled_beside_the_view_and_then_takes_its_place(live, shadow):
+    rows = note(text="new")
+    await shadow.write(rows, 9, after=0)
+    assert await live.rows(list(rows)) == {}
+    for _ in range(7):
+        await live.rows(list(rows))  # so often that the statement is prepared
+    await shadow.replace(live)
+    assert await live.rows(list(rows)) == rows
+    assert await live.position() == 9
+
+
+async def test_the_replaced_rows_are_gone(live, shadow, database):
+    await shadow.replace(live)
+    schemas = await database.rows("SELECT nspname FROM pg_namespace WHERE starts_with(nspname, 'view_')")
+    assert schemas == [("view_notes",)]
+
+
+async def test_a_view_can_be_replaced_again_and_again(live, database):
+    for position in (11, 12):
+        shadow = PostgresView(database, Notes(), shadow=True)
+        await shadow.create()
+        await shadow.write({}, position, after=0)
+        await shadow.replace(live)
+        assert await live.position() == position
+
+
+async def test_the_swap_does_not_wait_for_a_reader_who_takes_his_time(live, shadow, database, conninfo):
+    await shadow.write({}, 9, after=0)
+    async with await psycopg.AsyncConnection.connect(conninfo) as reader:
+        await reader.execute("SELECT * FROM view_notes.rows")
+        swap = asyncio.create_task(shadow.replace(live))
+        await asyncio.wait([swap], timeout=0.5)
+        assert not swap.done()
+        assert await live.position() == 9
+        await reader.commit()
+        await swap
+    assert await database.rows("SELECT 1 FROM pg_namespace WHERE nspname = 'view_notes_old'") == []
+
+
+async def test_who_wrote_into_the_replaced_view_is_told(live, shadow):
+    await shadow.write({}, 9, after=0)
+    await shadow.replace(live)
+    with pytest.raises(ConflictError):
+        await live.write(note(), 4, after=3)

@@ -1,0 +1,92 @@
+"""What a follower of the log is woken by."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from adapters.memory.wakeup import MemoryWakeups
+from adapters.postgres.wakeup import Bell, PostgresWakeups
+from tests.contract.conftest import MemoryHouse, PostgresHouse
+from tests.examples import notification
+
+
+@pytest.fixture
+async def wakeups(
+    house: MemoryHouse | PostgresHouse, server: str | None
+) -> AsyncIterator[MemoryWakeups | PostgresWakeups]:
+    if server is None:
+        yield house.wakeups
+        return
+    async with listening(server) as wakeups:
+        yield wakeups
+
+
+@asynccontextmanager
+async def listening(conninfo: str) -> AsyncIterator[PostgresWakeups]:
+    wakeups = PostgresWakeups(conninfo)
+    first = wakeups.bell()
+    wakeups.start()
+    await first.wait(5)
+    try:
+        yield wakeups
+    finally:
+        await wakeups.close()
+
+
+async def append(house: MemoryHouse | PostgresHouse) -> None:
+    person = house.events.person("acme", "ada@example.com")
+    await house.events.save(notification(uuid4(), person=person))
+
+
+async def waited(bell: Bell, timeout: float) -> float:
+    begun = asyncio.get_running_loop().time()
+    await bell.wait(timeout)
+    return asyncio.get_running_loop().time() - begun
+
+
+async def test_a_save_wakes_who_waits(house, wakeups):
+    bell = wakeups.bell()
+    waiting = asyncio.create_task(waited(bell, 5))
+    await asyncio.sleep(0)
+    await append(house)
+    assert await waiting < 2
+
+
+async def test_a_save_before_the_wait_is_not_missed(house, wakeups):
+    bell, other = wakeups.bell(), wakeups.bell()
+    await append(house)
+    await other.wait(5)
+    assert await waited(bell, 5) < 2
+
+
+async def test_it_wakes_everybody(house, wakeups):
+    waiting = [asyncio.create_task(waited(wakeups.bell(), 5)) for _ in range(3)]
+    await asyncio.sleep(0)
+    await append(house)
+    assert max(await asyncio.gather(*waiting)) < 2
+
+
+async def test_with_nothing_new_it_waits_for_as_long_as_it_was_told(wakeups):
+    assert 0.05 <= await waited(wakeups.bell(), 0.05) < 1
+
+
+async def test_it_rings_once_for_what_has_been_heard(house, wakeups):
+    bell = wakeups.bell()
+    await append(house)
+    await bell.wait(5)
+    assert await waited(bell, 0.05) >= 0.05
+
+
+async def test_a_lost_connection_counts_as_a_wake_up_and_is_made_again(conninfo):
+    async with PostgresHouse(conninfo) as house, listening(conninfo) as wakeups:
+        bell = wakeups.bell()
+        with psycopg.connect(conninfo, autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
+        assert await waited(bell, 5) < 2
+        await bell.wait(0.5)
+        await append(house)
+        assert await waited(bell, 5) < 2

@@ -1,0 +1,52 @@
+"""One cluster for all fault tests; what its processes said is shown when a test fails, and the figures at the end."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.faults.cluster import Cluster, running
+from tests.faults.history import Verdict
+
+_figures: list[str] = []
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def cluster() -> AsyncIterator[Cluster]:
+    async with running() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def figures(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Notes what a scenario came to, for the table at the end of the run."""
+
+    def note(verdict: Verdict, **others: Any) -> None:
+        named = {
+            "acknowledged": verdict.acknowledged,
+            "effects": verdict.effects,
+            "calls": verdict.calls,
+            "lost": len(verdict.lost),
+            "repeated": verdict.repeats,
+            **{name: f"{value:.2f}" if isinstance(value, float) else value for name, value in others.items()},
+        }
+        _figures.append(f"{request.node.name}: " + ", ".join(f"{name} {value}" for name, value in named.items()))
+
+    return note
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report: pytest.TestReport = yield  # type: ignore[misc]
+    cluster = getattr(item, "funcargs", {}).get("cluster")
+    if report.failed and isinstance(cluster, Cluster):
+        report.sections += [(f"{each.name} said", each.last_lines) for each in cluster.processes]
+    return report  # type: ignore[return-value]
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if _figures:
+        terminalreporter.section("what was killed, and what became of it")
+        for line in _figures:
+            terminalreporter.line(line)

@@ -1,0 +1,119 @@
+"""Joining what was acknowledged, what arrived at the provider and what the log says, to see what is not as promised."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from typing import Self
+
+import msgspec
+
+ENDS = ("notification.sent", "notification.dead_lettered", "notification.cancelled", "notification.expired")
+
+
+class Acknowledged(msgspec.Struct, frozen=True):
+    """One notification of an answer 202, and the key under which it was asked for."""
+
+    id: str
+    key: str
+    tenant: str
+    address: str
+
+
+class Arrival(msgspec.Struct, frozen=True, rename={"address": "to"}):
+    """One message that a provider was handed. `new`: it had an effect; a provider with keys ignores a repetition."""
+
+    address: str
+    time: float
+    new: bool
+    key: str | None = None
+    notification: str | None = None  # if the provider is told
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One event of the log. `correlation` is the key that the sender put into the first one."""
+
+    position: int
+    notification: str
+    topic: str
+    tenant: str
+    by: str
+    correlation: str | None = None
+    reason: str | None = None
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """How many were acknowledged and took effect; below, what must be empty unless a test says why not."""
+
+    acknowledged: int
+    effects: int
+    calls: int
+    lost: frozenset[str]  # acknowledged, without effect
+    unfinished: frozenset[str]  # acknowledged, without an end in the log
+    given_up: frozenset[str]  # acknowledged, ended without being sent
+    repeated: dict[str, int]  # effects after the first
+    sent_twice: frozenset[str]  # by what the log says
+    accepted_twice: frozenset[str]  # keys with notifications that were not in their answer
+    misdirected: frozenset[str]  # another tenant's, or at another one's address
+
+    @property
+    def repeats(self) -> int:
+        return sum(self.repeated.values())
+
+    @property
+    def faultless(self) -> bool:
+        """Whether everything acknowledged took effect exactly once, for whom it was meant."""
+        return self == self.ideal(self.acknowledged, self.calls)
+
+    @classmethod
+    def ideal(cls, acknowledged: int, calls: int) -> Self:
+        none: frozenset[str] = frozenset()
+        return cls(
+            acknowledged=acknowledged,
+            effects=acknowledged,
+            calls=calls,
+            lost=none,
+            unfinished=none,
+            given_up=none,
+            repeated={},
+            sent_twice=none,
+            accepted_twice=none,
+            misdirected=none,
+        )
+
+
+def check(acknowledged: Collection[Acknowledged], arrivals: Collection[Arrival], events: Collection[Event]) -> Verdict:
+    """Every acknowledged message has an address of its own, which is what the histories are joined by."""
+    by_address = {each.address: each for each in acknowledged}
+    effects = Counter(each.address for each in arrivals if each.new and each.address in by_address)
+    ended = Counter(each.notification for each in events if each.topic in ENDS)
+    sent = Counter(each.notification for each in events if each.topic == "notification.sent")
+    ids = {each.id for each in acknowledged}
+    return Verdict(
+        acknowledged=len(acknowledged),
+        effects=sum(effects.values()),
+        calls=sum(each.address in by_address for each in arrivals),
+        lost=frozenset(each.id for each in acknowledged if not effects[each.address]),
+        unfinished=frozenset(ids - ended.keys()),
+        given_up=frozenset((ids & ended.keys()) - sent.keys()),
+        repeated={by_address[address].id: count - 1 for address, count in effects.items() if count > 1},
+        sent_twice=frozenset(id for id in ids if sent[id] > 1),
+        accepted_twice=_accepted_twice(acknowledged, events),
+        misdirected=_misdirected(acknowledged, arrivals, events),
+    )
+
+
+def _accepted_twice(acknowledged: Iterable[Acknowledged], events: Iterable[Event]) -> frozenset[str]:
+    answered = {(each.key, each.id) for each in acknowledged}
+    keys = {key for key, _ in answered}
+    queued = {(each.correlation, each.notification) for each in events if each.topic == "notification.queued"}
+    return frozenset(key for key, id in queued - answered if key in keys)
+
+
+def _misdirected(
+    acknowledged: Iterable[Acknowledged], arrivals: Iterable[Arrival], events: Iterable[Event]
+) -> frozenset[str]:
+    known = {each.id: each for each in acknowledged}
+    strangers = {e.notification for e in events if e.notification in known and e.tenant != known[e.notification].tenant}
+    astray = {
+        a.notification for a in arrivals if a.notification in known and a.address != known[a.notification].address
+    }
+    return frozenset(strangers | astray)

@@ -1,0 +1,128 @@
+"""Whoever follows the log must never pass over a position that is filled later."""
+
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from eventsourcing.persistence import StoredEvent
+from eventsourcing.postgres import PostgresDatastore
+from psycopg.conninfo import conninfo_to_dict
+
+from adapters.group_commit import Append
+from adapters.postgres.recorder import LogRecorder, open_datastore
+
+WRITERS = 8
+
+# Some inserts draw their position and then take their time, as a busy machine may make any of them do.
+DELAYED = """
+    CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF random() < 0.2 THEN PERFORM pg_sleep(0.005); END IF;
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER dawdle AFTER INSERT ON stored_events FOR EACH STATEMENT EXECUTE FUNCTION dawdle()
+"""
+
+
+_LATER = """
+    SELECT notification_id, originator_id, originator_version FROM stored_events
+    WHERE notification_id > %s ORDER BY notification_id
+"""
+
+
+class Follower:
+    """Reads on from the last position it has seen, as every projection does."""
+
+    def __init__(self, conninfo: str) -> None:
+        self._conninfo = conninfo
+        self._written = threading.Event()
+        self.seen: list[tuple[UUID, int]] = []
+
+    def run(self) -> None:
+        position, last_turn = 0, False
+        with psycopg.connect(self._conninfo, autocommit=True) as connection:
+            while not last_turn:
+                last_turn = self._written.is_set()
+                rows = connection.execute(_LATER, (position,)).fetchall()
+                position = rows[-1][0] if rows else position
+                self.seen += [(id, version) for _, id, version in rows]
+
+    def finish(self) -> None:
+        self._written.set()
+
+
+def missed_while_writing(conninfo: str, *, saves: int, locked: bool) -> int:
+    """How many of the events of concurrent writers a follower never saw."""
+    follower = Follower(conninfo)
+    with ThreadPoolExecutor(WRITERS + 1) as threads:
+        following = threads.submit(follower.run)
+        try:
+            writing = [threads.submit(write, conninfo, saves, locked) for _ in range(WRITERS)]
+            written = {place for each in writing for place in each.result()}
+        finally:
+            follower.finish()
+        following.result()
+    assert len(written) == WRITERS * saves * 3
+    assert len(follower.seen) == len(set(follower.seen))
+    return len(written - set(follower.seen))
+
+
+def write(conninfo: str, saves: int, locked: bool) -> list[tuple[UUID, int]]:
+    with closing(open_datastore(conninfo)) as datastore:
+        recorder = LogRecorder(datastore)
+        if not locked:
+            recorder.lock_table_statements = []
+        appends = [append() for _ in range(saves)]
+        for each in appends:
+            (position,) = recorder.append([each])
+            assert isinstance(position, int)
+        return [(event.originator_id, event.originator_version) for each in appends for event in each.events]
+
+
+def append() -> Append:
+    id = uuid4()
+    return Append([StoredEvent(id, version, "test", os.urandom(20)) for version in (1, 2, 3)], [], [])
+
+
+@pytest.fixture
+def busy(conninfo: str) -> str:
+    with psycopg.connect(conninfo) as connection:
+        connection.execute(DELAYED)
+    return conninfo
+
+
+def test_a_follower_misses_nothing_of_what_many_write_at_once(conninfo):
+    assert missed_while_writing(conninfo, saves=200, locked=True) == 0
+
+
+def test_a_follower_misses_nothing_when_some_take_their_time(busy):
+    assert missed_while_writing(busy, saves=40, locked=True) == 0
+
+
+def test_without_the_lock_events_are_missed_so_the_test_can_see_it(busy):
+    assert missed_while_writing(busy, saves=40, locked=False) > 0
+
+
+@pytest.fixture
+def with_functions(conninfo: str) -> Iterator[PostgresDatastore]:
+    given = {name: str(value) for name, value in conninfo_to_dict(conninfo).items()}
+    datastore = PostgresDatastore(
+        given["dbname"],
+        given.get("host", ""),
+        given.get("port", ""),
+        given.get("user", ""),
+        given.get("password", ""),
+        enable_db_functions=True,
+    )
+    with closing(datastore):
+        yield datastore
+
+
+def test_the_recorder_refuses_the_functions_that_drop_the_lock(with_functions):
+    with pytest.raises(ValueError, match="POSTGRES_ENABLE_DB_FUNCTIONS"):
+        LogRecorder(with_functions)
