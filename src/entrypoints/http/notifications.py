@@ -5,7 +5,7 @@ import base64
 import binascii
 from datetime import datetime
 from time import monotonic
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
@@ -18,6 +18,7 @@ from application.commands.send import IdempotencyKey, SendAnswer, SendEmail, Sen
 from application.problems import InvalidCommandError, NotFoundError, Problem
 from application.projections.notifications import NotificationRow
 from application.queries.notifications import DeliveryStatus, ListNotifications, delivery_status
+from domain.notification import Notification
 from domain.vocabulary import Channel, Status
 from entrypoints.bootstrap import Parts
 from entrypoints.http.authentication import demand
