@@ -1,6 +1,7 @@
 """The whole service inside the test's own process: every role of `carillon run`, on a database of its own."""
 
 import asyncio
+import base64
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
@@ -23,6 +24,7 @@ from entrypoints.settings import load
 T = TypeVar("T")
 
 MASTER_KEY = bytes(range(32))
+RESEND_SECRET = "whsec_" + base64.b64encode(bytes(range(24))).decode()
 WELCOME = {"user_name": "Anna", "product_name": "Tallyho", "action_url": "https://app.tallyho.example.com/start"}
 
 

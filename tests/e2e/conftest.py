@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
-from tests.application import Service, Tenant, new_database, running
+from tests.application import RESEND_SECRET, Service, Tenant, new_database, running
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def database_of_module(postgres: str, migrated: str) -> Iterator[str]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service(database_of_module: str) -> AsyncIterator[Service]:
-    async with running(database_of_module) as service:
+    async with running(database_of_module, RESEND_WEBHOOK_SECRET=RESEND_SECRET) as service:
         yield service
 
 

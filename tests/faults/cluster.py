@@ -4,6 +4,7 @@ import asyncio
 import base64
 import os
 import re
+import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -57,6 +58,8 @@ class Cluster:
         self._conninfo = ""
         self._numbers = count(1)
         self._providers: dict[Provider, Mapping[str, str]] = {}
+        self._arrivals: dict[Provider, list[Arrival]] = {"resend": [], "smtp": []}
+        self._read: dict[Provider, int] = {"resend": 0, "smtp": 0}
         self._master_key = base64.b64encode(os.urandom(32)).decode()
 
     @property
@@ -145,6 +148,11 @@ class Cluster:
         assert process.returncode == 0, f"carillon {' '.join(arguments)}: {out.decode()}{err.decode()}"
         return out.decode()
 
+    def crash_postgres(self) -> None:
+        """As by `kill -9` of the server; `postgres.restart()` brings it back."""
+        first_line, *_ = (self.folder / "postgres" / "data" / "postmaster.pid").read_text().splitlines()
+        os.kill(int(first_line), signal.SIGQUIT)
+
     async def query(self, statement: str, values: Any = ()) -> list[tuple[Any, ...]]:
         """Ask the database behind Carillon's back, once it answers."""
 
@@ -188,16 +196,16 @@ class Cluster:
         )
         return [Event(*row) for row in rows]
 
-    async def calls_on_their_way(self, worker: Role) -> int:
-        """Calls that this worker has announced in the log and of which nothing more is known."""
-        ((number,),) = await self.query(
-            "SELECT count(*) FROM stored_events r WHERE r.topic = 'notification.rendered'"
+    async def calls_on_their_way(self, worker: Role) -> set[str]:
+        """What this worker has announced in the log to call for, and of which nothing more is known."""
+        rows = await self.query(
+            "SELECT originator_id::text FROM stored_events r WHERE r.topic = 'notification.rendered'"
             " AND convert_from(r.state, 'UTF8')::jsonb->>'by' LIKE %s AND NOT EXISTS ("
             "  SELECT FROM stored_events n WHERE n.originator_id = r.originator_id"
             "  AND n.originator_version > r.originator_version)",
             (f"%{worker.signature}",),
         )
-        return int(number)
+        return {id for (id,) in rows}
 
     async def skip_the_wait(self) -> None:
         """Make everything due that waits for its time, so that nobody has to wait a minute for a retry."""
@@ -206,8 +214,15 @@ class Cluster:
         )
 
     def arrivals(self, provider: Provider) -> list[Arrival]:
-        lines = self._arrivals_file(provider).read_bytes().splitlines(keepends=True)
-        return [msgspec.json.decode(line, type=Arrival) for line in lines if line.endswith(b"\n")]
+        """Everything that ever arrived at this provider; read on from where it was read before."""
+        known = self._arrivals[provider]
+        with self._arrivals_file(provider).open("rb") as file:
+            file.seek(self._read[provider])
+            for line in file:
+                if line.endswith(b"\n"):
+                    known.append(msgspec.json.decode(line, type=Arrival))
+                    self._read[provider] += len(line)
+        return known
 
     async def _start_providers(self) -> None:
         told = {

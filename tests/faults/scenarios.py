@@ -74,7 +74,7 @@ async def workers_killed(scenario: Scenario, *, sends: int, kills: int) -> tuple
             worker = cluster.all_of("worker")[0]
             await until(lambda worker=worker: cluster.calls_on_their_way(worker), "calls on their way")
             worker.kill()
-            cut_short += await cluster.calls_on_their_way(worker)
+            cut_short += len(await cluster.calls_on_their_way(worker))
             cluster.start("worker", scenario.provider)
     return await scenario.settled(), cut_short
 
@@ -106,12 +106,19 @@ async def redis_lost(scenario: Scenario, *, sends: int, losses: int) -> tuple[Ve
     return verdict, time.monotonic() - began
 
 
-async def postgres_restarted(scenario: Scenario, *, sends: int, restarts: int) -> tuple[Verdict, float]:
-    """Crash the database while requests come in; answers the longest time until the read models moved on."""
+async def postgres_restarted(
+    scenario: Scenario, *, sends: int, restarts: int, away: float = 0.0
+) -> tuple[Verdict, float]:
+    """Crash the database while requests come in and bring it back after `away` seconds.
+
+    Answers the longest time from then on until the read models moved on.
+    """
     cluster, longest = scenario.cluster, 0.0
     async with sending(scenario, sends):
         for restart in range(1, restarts + 1):
             await scenario.arrivals_reach(restart * sends // (restarts + 1))
+            cluster.crash_postgres()
+            await asyncio.sleep(away)
             await asyncio.to_thread(cluster.postgres.restart, "immediate")
             longest = max(longest, await _until_the_read_models_move_on(scenario))
     return await scenario.settled(), longest
@@ -148,13 +155,17 @@ async def _stored_and_not_answered(scenario: Scenario) -> int:
     return len({e.notification for e in events if e.topic == "notification.queued"} - answered)
 
 
-async def wakeups_lost(scenario: Scenario, *, sends: int) -> tuple[Verdict, float, float]:
-    """Cut the listening connections all the time; answers the longest it took to send and to be seen by readers."""
-    cluster, longest_send, longest_read = scenario.cluster, 0.0, 0.0
+async def wakeups_lost(scenario: Scenario, *, sends: int) -> tuple[Verdict, int, float, float]:
+    """Cut the listening connections all the time.
+
+    Answers how many that were, and the longest it took to send and to be seen by readers.
+    """
+    cluster, cut, longest_send, longest_read = scenario.cluster, 0, 0.0, 0.0
 
     async def cutting() -> None:
+        nonlocal cut
         while True:
-            await cluster.cut_listeners()
+            cut += await cluster.cut_listeners()
             await asyncio.sleep(0.02)
 
     cutter = asyncio.create_task(cutting())
@@ -171,7 +182,7 @@ async def wakeups_lost(scenario: Scenario, *, sends: int) -> tuple[Verdict, floa
         cutter.cancel()
         with suppress(asyncio.CancelledError):
             await cutter
-    return await scenario.settled(), longest_send, longest_read
+    return await scenario.settled(), cut, longest_send, longest_read
 
 
 async def worker_paused(scenario: Scenario, *, sends: int) -> tuple[Verdict, int, Role]:
@@ -180,7 +191,7 @@ async def worker_paused(scenario: Scenario, *, sends: int) -> tuple[Verdict, int
     async with sending(scenario, sends):
         await scenario.arrivals_reach(sends // 4)
         worker = cluster.all_of("worker")[0]
-        await until(lambda: _caught_with_calls(cluster, worker), "calls on their way")
+        await until(lambda: _caught_with_calls(scenario, worker), "a worker waiting for the provider")
     verdict = await scenario.settled()
     failed = [e for e in await cluster.events(scenario.began) if e.topic == "notification.failed"]
     taken_over = sum(e.reason == "outcome_unknown" for e in failed)
@@ -207,7 +218,7 @@ async def worker_stopped(scenario: Scenario, *, sends: int) -> tuple[Verdict, in
         await until(lambda: cluster.calls_on_their_way(worker), "calls on their way")
         worker.ask_to_stop()
         code = await worker.stopped()
-        cut_short = await cluster.calls_on_their_way(worker)
+        cut_short = len(await cluster.calls_on_their_way(worker))
     return await scenario.settled(), code, cut_short
 
 
@@ -224,20 +235,21 @@ async def hasty_worker_killed(scenario: Scenario, *, sends: int, program: list[s
         async def ahead() -> bool:
             events = await cluster.events(scenario.began)
             noted = sum(e.topic == "notification.sent" for e in events)
-            return noted > len(cluster.arrivals(scenario.provider)) - arrived_before
+            return noted > len(cluster.arrivals(scenario.provider)) - arrived_before + 5
 
-        await until(ahead, "a message is noted as sent that has not arrived")
+        await until(ahead, "messages are noted as sent that have not arrived")
         hasty.kill()
         cluster.start("worker", scenario.provider)
     return await scenario.settled()
 
 
-async def _caught_with_calls(cluster: Cluster, worker: Role) -> bool:
-    """Pause it, and let it go on if that was at the wrong moment."""
-    if not await cluster.calls_on_their_way(worker):
+async def _caught_with_calls(scenario: Scenario, worker: Role) -> bool:
+    """Pause it while it waits for the provider; let it go on if that was at the wrong moment."""
+    if not await scenario.cluster.calls_on_their_way(worker):
         return False
     worker.pause()
-    if await cluster.calls_on_their_way(worker):
+    arrived = {each.notification for each in scenario.cluster.arrivals(scenario.provider)}
+    if arrived & await scenario.cluster.calls_on_their_way(worker):
         return True
     worker.resume()
     return False

@@ -19,7 +19,7 @@ class HastyDelivery(deliver.Delivery):
         attempt = notification.attempt(sender.provider, None, deliver._digest(email), envelope, **self._signed())
         await self._events.save(notification)
         await self._record(notification, attempt, Accepted(None), rules)
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.5)
         await sender.send(email, attempt.key)
 
 

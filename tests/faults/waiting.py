@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from typing import Any
 
-_PAUSE = 0.01
+_PAUSE = 0.02
 
 
 async def until(condition: Callable[[], Any | Awaitable[Any]], what: str, within: float = 60.0) -> Any:

@@ -276,6 +276,17 @@ async def test_an_address_that_is_none_means_not_sent(url: str):
     assert came.detail
 
 
+@pytest.mark.parametrize("header", [("X-A", "b\r\nX-C: d"), ("X-A\n", "b"), ("X-A", "b\0"), ("X-A", "ü"), ("Ü", "b")])
+@pytest.mark.parametrize("content", [b"", b"body"])
+async def test_a_header_that_cannot_be_one_line_of_ascii_means_not_sent(header: tuple[str, str], content: bytes):
+    client = http_client()
+    async with server(says(b"HTTP/1.1 204 No\r\n\r\n")) as url:
+        came = await exchange(client, "POST", url, content=content, headers=dict([header]), deadline=DEADLINE)
+        await client.aclose()
+    assert isinstance(came, NotSent)
+    assert came.detail
+
+
 async def test_a_socket_factory_sees_the_address_dialled_and_may_refuse():
     seen = []
 

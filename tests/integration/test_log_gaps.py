@@ -97,7 +97,7 @@ def busy(conninfo: str) -> str:
 
 
 def test_a_follower_misses_nothing_of_what_many_write_at_once(conninfo):
-    assert missed_while_writing(conninfo, saves=200, locked=True) == 0
+    assert missed_while_writing(conninfo, saves=120, locked=True) == 0
 
 
 def test_a_follower_misses_nothing_when_some_take_their_time(busy):

@@ -24,7 +24,8 @@ def objection(email: Email) -> Refused | None:
     """Why this message must not be handed to anybody, or None. It never repeats the value it objects to."""
     try:
         _check_sender("sender", email.sender)
-        _check_sender("reply-to", email.reply_to or email.sender)
+        if email.reply_to:
+            _check_sender("reply-to", email.reply_to)
         _check_mailbox("recipient", email.to)
         _check("subject", email.subject)
         for name, value in email.headers.items():

@@ -9,7 +9,7 @@ import httpx
 import msgspec
 
 from adapters.email.envelope import objection
-from adapters.http_client import Answer, NoAnswer, NotSent, exchange, retry_after, whole_seconds
+from adapters.http_client import Answer, HttpClient, NoAnswer, NotSent, exchange, retry_after, whole_seconds
 from adapters.remarks import remark
 from application.ports import Email, Mailbox
 from domain.outcomes import Accepted, Misconfigured, Outcome, Refused, Retryable, Throttled, Unknown
@@ -42,13 +42,13 @@ class ResendEmailSender:
         api_key: str,
         base_url: str = "https://api.resend.com",
         *,
-        client: httpx.AsyncClient,
+        client: HttpClient,
         deadline: timedelta = timedelta(seconds=10),
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         if not _API_KEY.fullmatch(api_key):
             raise ValueError("an API key of Resend is one word of ASCII characters")
-        self._url = httpx.URL(f"{base_url.rstrip('/')}/emails")
+        self._url = str(httpx.URL(f"{base_url.rstrip('/')}/emails"))
         self._headers = {"authorization": f"Bearer {api_key}", "content-type": "application/json"}
         self._client = client
         self.deadline = deadline

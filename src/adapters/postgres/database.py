@@ -13,8 +13,8 @@ from application.ports import StoreUnavailableError
 
 _STATEMENT_SECONDS = 30
 _TRUSTED_SECONDS = 1.0
-RECONNECT_SECONDS = 2.0
-"""For how long a pool tries to replace one lost connection; after that the next caller makes it try again.
+RECONNECT_SECONDS = 5.0
+"""For how long a pool tries to replace one lost connection, as long as a caller waits; the next caller makes it try again.
 
 Its pauses double: with more patience it would stay blind for as long again as the database was away.
 """

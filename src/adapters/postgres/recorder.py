@@ -68,9 +68,17 @@ class LogRecorder(PostgresApplicationRecorder):
 
     @retry((InterfaceError, OperationalError), max_attempts=2, wait=0.05)
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
-        """Once more after a lost connection; the library's ten times would keep every caller waiting for a minute."""
-        inserted: Sequence[int] | None = super().insert_events.__wrapped__(self, stored_events, **kwargs)
-        return inserted
+        """Once more after a lost connection; the library's ten times would keep every caller waiting for a minute.
+
+        Without the library's pipeline: psycopg (3.3.9) begins to wait for the answer when only as much as fits into
+        the socket's buffer was sent, and with an insert of some 200 kB that is for ever.
+        """
+        with self.datastore.get_connection() as conn, conn.transaction(), conn.cursor() as curs:
+            self._insert_events(curs, stored_events, **kwargs)
+            if not stored_events:
+                return None
+            self._insert_stored_events(curs, stored_events, **kwargs)
+            return self._fetch_ids_after_insert_events(curs, stored_events, **kwargs)
 
     def append(self, appends: Sequence[Append]) -> list[int | Exception]:
         """Write all that can be written in one transaction; a conflict fails its own append only.

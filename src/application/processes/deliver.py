@@ -107,8 +107,12 @@ class Delivery:
             await self._due.release(leases)
             return
         lapses = asyncio.get_running_loop().time() + self._rules[channel].lease.total_seconds()
-        held = await self._due.renew(leases, self._rules[channel].lease)
-        found = await self._events.get_many(Notification, [lease.notification for lease in held])
+        try:
+            held = await self._due.renew(leases, self._rules[channel].lease)
+            found = await self._events.get_many(Notification, [lease.notification for lease in held])
+        except StoreUnavailableError:
+            self._log.note("store away, left for later", leases[0].notification, others=len(leases) - 1)
+            return
         work = [
             self._attend(notification, lease, lapses)
             for lease in held

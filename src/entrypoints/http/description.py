@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
+from litestar import Router
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
 from litestar.openapi.spec import Components, OpenAPI, Reference, SecurityScheme, Tag
@@ -101,7 +102,7 @@ class Description(OpenAPISchemaPlugin, ReceiveRoutePlugin):
             components=Components(security_schemes={"ApiKey": SecurityScheme(type="http", scheme="bearer")}),
             tags=[Tag(name, description) for name, description in _TAGS.items()],
             use_handler_docstrings=True,
-            path="/openapi",
+            openapi_router=Router("/openapi", route_handlers=[], include_in_schema=False, opt={"open": True}),
             render_plugins=[JsonRenderPlugin(), YamlRenderPlugin()],
         )
         config.finish = self._finished

@@ -12,6 +12,7 @@ import msgspec
 from litestar import Controller, get, post
 from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody, QueryParameter
 
+from application.addresses import InvalidAddressError, email_address
 from application.caller import Caller, Scope
 from application.commands.manage import CancelAnswer, CancelNotification, RetryAnswer, RetryNotification
 from application.commands.send import IdempotencyKey, SendAnswer, SendEmail, SendNotification
@@ -65,7 +66,7 @@ class NotificationsController(Controller):
             status=status,
             channel=channel,
             type=type,
-            recipient=recipient,
+            recipient=_as_stored(recipient),
             recipient_user_id=recipient_user_id,
             since=since,
             until=until,
@@ -153,6 +154,14 @@ async def _row(parts: Parts, caller: Caller, id: UUID, wait_for: int | None) -> 
     if row is None:
         raise NotFoundError(f"there is no notification {id}")
     return row
+
+
+def _as_stored(address: str | None) -> str | None:
+    """However the domain of an address was written, it is stored in one form."""
+    try:
+        return address and email_address(address)
+    except InvalidAddressError:
+        return address
 
 
 class _Place(msgspec.Struct, frozen=True, array_like=True):

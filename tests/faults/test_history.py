@@ -1,0 +1,118 @@
+"""The checker sees what it is there to see: each test doctors a history in which everything is as it should be."""
+
+import msgspec
+import pytest
+
+from tests.faults.history import Acknowledged, Arrival, Event, Verdict, check
+
+_Histories = tuple[list[Acknowledged], list[Arrival], list[Event]]
+
+
+@pytest.fixture
+def histories() -> _Histories:
+    """Three messages of two tenants, each acknowledged, sent once and noted as sent."""
+    acknowledged = [
+        Acknowledged(id=f"id-{n}", key=f"key-{n}", tenant=tenant, address=f"{n}@example.com")
+        for n, tenant in enumerate(("acme", "globex", "acme"))
+    ]
+    arrivals = [Arrival(each.address, 0.0, new=True, key=each.key, notification=each.id) for each in acknowledged]
+    events = [
+        Event(0, each.id, f"notification.{what}", each.tenant, "worker", each.key if what == "queued" else None)
+        for what in ("queued", "rendered", "sent")
+        for each in acknowledged
+    ]
+    return acknowledged, arrivals, events
+
+
+def test_what_is_as_promised_is_faultless(histories: _Histories) -> None:
+    verdict = check(*histories)
+    assert verdict.faultless
+    assert verdict == Verdict.ideal(acknowledged=3, calls=3)
+
+
+def test_a_message_that_never_arrived_is_lost_whatever_the_log_says(histories: _Histories) -> None:
+    _, arrivals, _ = histories
+    del arrivals[1]
+    verdict = check(*histories)
+    assert verdict.lost == {"id-1"}
+    assert not verdict.faultless
+
+
+def test_a_message_that_the_log_has_never_heard_of_is_lost(histories: _Histories) -> None:
+    acknowledged, _, _ = histories
+    acknowledged.append(Acknowledged("id-9", "key-9", "acme", "9@example.com"))
+    verdict = check(*histories)
+    assert verdict.lost == verdict.unfinished == {"id-9"}
+
+
+def test_a_second_effect_is_a_repetition(histories: _Histories) -> None:
+    _, arrivals, _ = histories
+    arrivals += [arrivals[0], arrivals[0], arrivals[2]]
+    verdict = check(*histories)
+    assert verdict.repeated == {"id-0": 2, "id-2": 1}
+    assert verdict.repeats == 3
+    assert not verdict.faultless
+
+
+def test_a_call_that_the_provider_recognised_has_no_second_effect(histories: _Histories) -> None:
+    _, arrivals, _ = histories
+    arrivals.append(msgspec.structs.replace(arrivals[0], new=False))
+    verdict = check(*histories)
+    assert verdict.faultless
+    assert verdict.calls == 4
+
+
+def test_what_has_no_end_in_the_log_is_unfinished(histories: _Histories) -> None:
+    *_, events = histories
+    events.pop()
+    verdict = check(*histories)
+    assert verdict.unfinished == {"id-2"}
+    assert not verdict.faultless
+
+
+def test_what_ended_otherwise_is_given_up(histories: _Histories) -> None:
+    *_, events = histories
+    events.append(msgspec.structs.replace(events.pop(), topic="notification.dead_lettered"))
+    verdict = check(*histories)
+    assert verdict.given_up == {"id-2"}
+    assert not verdict.unfinished
+    assert not verdict.faultless
+
+
+def test_what_is_noted_as_sent_twice_is_told(histories: _Histories) -> None:
+    *_, events = histories
+    events.append(events[-1])
+    verdict = check(*histories)
+    assert verdict.sent_twice == {"id-2"}
+    assert not verdict.faultless
+
+
+def test_a_key_with_a_notification_that_was_not_in_its_answer_was_accepted_twice(histories: _Histories) -> None:
+    *_, events = histories
+    events.append(msgspec.structs.replace(events[0], notification="id-7"))
+    verdict = check(*histories)
+    assert verdict.accepted_twice == {"key-0"}
+    assert not verdict.faultless
+
+
+def test_what_is_another_tenants_is_misdirected(histories: _Histories) -> None:
+    *_, events = histories
+    events[-1] = msgspec.structs.replace(events[-1], tenant="globex")
+    verdict = check(*histories)
+    assert verdict.misdirected == {"id-2"}
+    assert not verdict.faultless
+
+
+def test_what_came_to_another_address_is_misdirected(histories: _Histories) -> None:
+    _, arrivals, _ = histories
+    arrivals[0] = msgspec.structs.replace(arrivals[0], address="1@example.com")
+    verdict = check(*histories)
+    assert verdict.misdirected == {"id-0"}
+    assert verdict.lost == {"id-0"}
+
+
+def test_what_others_sent_does_not_count(histories: _Histories) -> None:
+    _, arrivals, events = histories
+    arrivals.append(Arrival("other@example.com", 0.0, new=True))
+    events.append(Event(9, "other", "notification.queued", "acme", "api", "other-key"))
+    assert check(*histories).faultless
