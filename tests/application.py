@@ -16,8 +16,9 @@ from psycopg.sql import SQL, Identifier
 
 from adapters.email.capture import CapturedMail
 from application.caller import Scope
+from application.processes.rebuild import Difference, verify
 from entrypoints import roles
-from entrypoints.bootstrap import Parts, create_views, opened
+from entrypoints.bootstrap import PROJECTIONS, Parts, create_views, opened
 from entrypoints.http.app import create_app
 from entrypoints.settings import load
 
@@ -134,6 +135,14 @@ class Service:
             return not waiting and min(positions.values()) >= head
 
         await until(asked, within=60)
+
+    async def differences(self) -> list[Difference]:
+        """The rows of the read models that are not what the log says."""
+        store, view = self.parts.store, self.parts.view
+        found = [
+            await verify(each, store, view(each), view(each, shadow=True), lambda *_: None) for each in PROJECTIONS
+        ]
+        return [difference for each in found for difference in each]
 
     async def events(self) -> int:
         """How many events were ever stored."""

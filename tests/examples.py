@@ -9,6 +9,7 @@ from uuid import UUID
 from eventsourcing.domain import AggregateEvent
 
 from domain.acceptance import Acceptance
+from domain.mailbox import Mailbox
 from domain.notification import Notification
 from domain.personal import Envelope, Letter, Remark
 from domain.receipts import Receipt, ReceiptKind
@@ -19,6 +20,7 @@ from domain.vocabulary import Channel, Priority, Purpose, Reason
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SOMEBODY = UUID(int=0x7EA)
 POLICY = RetryPolicy()
+SENDER = Mailbox("hello@acme.example", "Acme")
 PIN = TemplatePin("welcome", "9f86d081884c7d65", "en")
 
 
@@ -45,7 +47,7 @@ def attempted(
 ) -> Notification:
     """The same, with a call on its way."""
     envelope = Envelope(person=notification.person, subject="Hello", preview="Welcome, Ada")
-    notification.attempt(provider, key_until, "digest", envelope, now=now, by="worker")
+    notification.attempt(provider, key_until, "digest", envelope, sender=SENDER, reply_to=None, now=now, by="worker")
     return notification
 
 

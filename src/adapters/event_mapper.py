@@ -1,7 +1,7 @@
 """Between typed events and the bytes the log keeps, with personal data sealed on the way."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Any, get_args, get_type_hints
 from uuid import UUID
@@ -61,7 +61,7 @@ class EventMapper:
     """Stores typed events as JSON and reads them back typed; `personal` is sealed with its person's key.
 
     The event's stream and its place there are bound into the seal, so that a sealed value cannot be moved.
-    Reading takes keys that are already in `keys`: load `persons_in(stored)` first; what is absent reads as `Erased`.
+    Reading takes keys that are already at hand: load those of `opened(...).persons` first; what has none is `Erased`.
     """
 
     def __init__(self, keys: PersonKeys, aggregates: Iterable[type[Aggregate]] = AGGREGATES) -> None:
@@ -84,15 +84,13 @@ class EventMapper:
         return StoredEvent(id, version, get_topic(type(event)), self._encode(state))
 
     def to_event(self, stored: StoredEvent) -> AggregateEvent:
-        return self._to_event(stored, self._codec(stored.topic))
+        return self.opened([stored]).events()[0]
 
-    def to_events(self, stored: Iterable[StoredEvent]) -> list[AggregateEvent]:
-        return [self._to_event(each, self._codec(each.topic)) for each in stored]
-
-    def persons_in(self, stored: Iterable[StoredEvent]) -> set[UUID]:
-        """Whose keys are needed to read these events."""
-        found = (_PERSON_OF.decode(each.state).personal for each in stored if self._codec(each.topic).personal)
-        return {sealed.person for sealed in found if sealed is not None}
+    def opened(self, stored: Sequence[StoredEvent]) -> "OpenedEvents":
+        """The first half of reading: what can be read without anybody's key."""
+        codecs = [self._codec(each.topic) for each in stored]
+        states = [codec.decode(each.state) for codec, each in zip(codecs, stored, strict=True)]
+        return OpenedEvents(self._to_event, stored, codecs, states)
 
     def _codec(self, topic: str) -> _EventCodec:
         try:
@@ -100,9 +98,8 @@ class EventMapper:
         except KeyError:
             raise UnknownTopicError(topic) from None
 
-    def _to_event(self, stored: StoredEvent, codec: _EventCodec) -> AggregateEvent:
-        state = codec.decode(stored.state)
-        values: dict[str, Any] = {name: getattr(state, name) for name in codec.fields}
+    def _to_event(self, stored: StoredEvent, codec: _EventCodec, state: Any) -> AggregateEvent:
+        values = msgspec.structs.asdict(state)
         if sealed := values.get("personal"):
             values["personal"] = self._unseal(sealed, stored, codec.personal)
         values["originator_id"] = stored.originator_id
@@ -110,7 +107,7 @@ class EventMapper:
         if codec.originator_topic:
             values["originator_topic"] = codec.originator_topic
         event = object.__new__(codec.event_class)
-        event.__dict__.update(values)
+        object.__setattr__(event, "__dict__", values)
         return event
 
     def _seal(self, personal: Any, id: UUID, version: int) -> Sealed:
@@ -124,15 +121,30 @@ class EventMapper:
         return Erased(sealed.person) if plain is None else msgspec.json.decode(plain, type=personal)
 
 
-class _PersonOnly(msgspec.Struct, frozen=True):
-    person: UUID
+class OpenedEvents:
+    """Stored events with all but their personal data read."""
 
+    def __init__(
+        self,
+        finish: Callable[[StoredEvent, _EventCodec, Any], AggregateEvent],
+        stored: Sequence[StoredEvent],
+        codecs: Sequence[_EventCodec],
+        states: Sequence[Any],
+    ) -> None:
+        self._finish = finish
+        self._stored = stored
+        self._codecs = codecs
+        self._states = states
 
-class _PersonalOnly(msgspec.Struct, frozen=True):
-    personal: _PersonOnly | None = None
+    @property
+    def persons(self) -> set[UUID]:
+        """Whose keys are needed to read the rest."""
+        pairs = zip(self._codecs, self._states, strict=True)
+        return {state.personal.person for codec, state in pairs if codec.personal and state.personal}
 
-
-_PERSON_OF = msgspec.json.Decoder(_PersonalOnly)
+    def events(self) -> list[AggregateEvent]:
+        """The events, with the keys that are at hand by now."""
+        return list(map(self._finish, self._stored, self._codecs, self._states))
 
 
 def _place(id: UUID, version: int) -> bytes:

@@ -99,7 +99,7 @@ class GroupCommit:
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
             answers = [error] * len(lot)
         for (_, future), answer in zip(lot, answers, strict=True):
-            if future.cancelled():
+            if future.done():  # cancelled meanwhile
                 continue
             if isinstance(answer, Exception):
                 future.set_exception(answer)

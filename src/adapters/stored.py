@@ -32,15 +32,11 @@ def append_of(
 
 
 def replayed(kind: type[A], events: Iterable[CanMutateAggregate[UUID]]) -> dict[UUID, A]:
-    """The aggregates that these events make, each stream's events being in order."""
-    aggregates: dict[UUID, A] = {}
+    """The aggregates of this kind that these events make, each stream's events being in order."""
+    aggregates: dict[UUID, Any] = {}
     for event in events:
-        known = aggregates.get(event.originator_id)
-        aggregate: Any = event.mutate(known)
-        if not isinstance(aggregate, kind):
-            raise TypeError(f"stream {event.originator_id} is no {kind.__name__}")
-        aggregates[event.originator_id] = aggregate
-    return aggregates
+        aggregates[event.originator_id] = event.mutate(aggregates.get(event.originator_id))
+    return {id: aggregate for id, aggregate in aggregates.items() if isinstance(aggregate, kind)}
 
 
 def persons_of(events: Iterable[CanMutateAggregate[UUID]]) -> set[UUID]:

@@ -55,13 +55,15 @@ class TaskiqDeliveryQueue:
         self._broker = broker
         self._on_loss = on_loss
 
-    async def put(self, channel: Channel, leases: Sequence[Lease]) -> None:
+    async def put(self, channel: Channel, leases: Sequence[Lease]) -> bool:
         ids = [[str(lease.notification), str(lease.token)] for lease in leases]
         try:
             async with asyncio.timeout(1):
                 await AsyncKicker(_TASK, self._broker, {}).kiq(channel.value, ids)  # type: ignore[call-overload]
         except Exception as error:  # noqa: BLE001 - a hint that is lost costs time, nothing else
             self._on_loss(error)
+            return False
+        return True
 
 
 class TaskiqWorker:

@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 from eventsourcing.domain import Aggregate, AggregateEvent
 
+from domain.mailbox import Mailbox
 from domain.outcomes import Outcome
 from domain.template import Content, NotificationType, Template, TemplatePin
 from domain.vocabulary import Channel
@@ -65,7 +66,7 @@ class EventStore(Protocol):
         """
 
     async def get(self, kind: type[A], id: UUID) -> A | None:
-        """The aggregate as its events made it, or None."""
+        """The aggregate as its events made it, or None; a stream of another kind is None too."""
 
     async def get_many(self, kind: type[A], ids: Collection[UUID]) -> dict[UUID, A]:
         """Those that exist, in one round trip."""
@@ -151,7 +152,8 @@ class DueWork(Protocol):
 class DeliveryQueue(Protocol):
     """A hint to the workers. It may lose everything: a lease that lapses is taken again."""
 
-    async def put(self, channel: Channel, leases: Sequence[Lease]) -> None: ...
+    async def put(self, channel: Channel, leases: Sequence[Lease]) -> bool:
+        """False when the queue does not answer, so that probably nobody will hear of these."""
 
 
 class ProviderBudget(Protocol):
@@ -204,13 +206,6 @@ class TemplateRenderer(Protocol):
 
         Raises RenderError.
         """
-
-
-class Mailbox(msgspec.Struct, frozen=True):
-    """An address with the name shown beside it."""
-
-    address: str
-    name: str | None = None
 
 
 class Email(msgspec.Struct, frozen=True, kw_only=True):

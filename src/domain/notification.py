@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 from eventsourcing.domain import Aggregate
 
+from domain.mailbox import Mailbox
 from domain.outcomes import Accepted, Misconfigured, Outcome, Refused, Retryable, Throttled, Unknown
 from domain.personal import Envelope, Erased, Letter, Remark
 from domain.receipts import ReceiptKind
@@ -100,6 +101,8 @@ class Notification(Aggregate):
         provider: str
         key: str | None
         key_until: datetime | None
+        sender: Mailbox
+        reply_to: Mailbox | None
         digest: str
         personal: Envelope | Erased
 
@@ -110,6 +113,7 @@ class Notification(Aggregate):
             notification.calls = self.call
             notification.provider = self.provider
             notification.key_until = self.key_until
+            notification.sender, notification.reply_to = self.sender, self.reply_to
             notification.deferred_for = None
 
     class Sent(Event):
@@ -134,11 +138,13 @@ class Notification(Aggregate):
         attempt: int
         provider: str | None
         reason: Reason
+        uncertain: bool
         personal: Remark | Erased | None
 
         def apply(self, notification: "Notification") -> None:
             notification.in_flight = None
             notification.attempts = self.attempt
+            notification.may_have_gone_out |= self.uncertain
 
     class Retried(Event):
         TOPIC = "notification.retried"
@@ -279,9 +285,12 @@ class Notification(Aggregate):
         self.generation = 1
         self.calls = 0
         self.attempts = 0
+        self.may_have_gone_out = False
         self.in_flight: Attempt | None = None
         self.provider: str | None = None
         self.key_until: datetime | None = None
+        self.sender: Mailbox | None = None
+        self.reply_to: Mailbox | None = None
         self.provider_id: str | None = None
         self.earlier_provider_ids: frozenset[str] = frozenset()
         self.deferred_for = Reason.SCHEDULED if due_at > self.created_on else None
@@ -385,9 +394,20 @@ class Notification(Aggregate):
         return False
 
     def attempt(
-        self, provider: str, key_until: datetime | None, digest: str, envelope: Envelope, *, now: datetime, by: str
+        self,
+        provider: str,
+        key_until: datetime | None,
+        digest: str,
+        envelope: Envelope,
+        *,
+        sender: Mailbox,
+        reply_to: Mailbox | None,
+        now: datetime,
+        by: str,
     ) -> Attempt:
         """Record the intent to call `provider`, which knows this notification's key until `key_until` (None: no keys).
+
+        `sender` and `reply_to` stay for the whole generation: under one key nothing may change.
 
         Raises NotAttemptableError when it has ended or another call may still be on its way.
         """
@@ -403,6 +423,8 @@ class Notification(Aggregate):
             provider=provider,
             key=self.idempotency_key if key_until else None,
             key_until=known_until,
+            sender=sender,
+            reply_to=reply_to,
             digest=digest,
             personal=envelope,
         )
@@ -428,7 +450,7 @@ class Notification(Aggregate):
                 self._fail(attempt, reason, detail, now, by)
                 self.trigger_event(self.DeadLettered, **self._about(by, now), reason=reason)
             case Unknown(reason, detail):
-                self._fail(attempt, reason, detail, now, by)
+                self._fail(attempt, reason, detail, now, by, uncertain=True)
                 at = policy.next_attempt(attempt.number, now, None, luck)
                 self._retry_or_end(reason, at if self._may_repeat(attempt, at) else None, now, by)
 
@@ -440,13 +462,11 @@ class Notification(Aggregate):
         attempt = self.in_flight
         if attempt is None:
             return
-        self._fail(attempt, Reason.OUTCOME_UNKNOWN, "", now, by)
+        self._fail(attempt, Reason.OUTCOME_UNKNOWN, "", now, by, uncertain=True)
         at = policy.next_attempt(attempt.number, now, None, luck)
-        if not self._may_repeat(attempt, at):
-            at = None
-        elif attempt.key_until and now < attempt.key_until:
+        if at and attempt.key_until and now < attempt.key_until:
             at = now
-        self._retry_or_end(Reason.OUTCOME_UNKNOWN, at, now, by)
+        self._retry_or_end(Reason.OUTCOME_UNKNOWN, at if self._may_repeat(attempt, at) else None, now, by)
 
     def fail(self, reason: Reason, detail: str, *, now: datetime, by: str) -> None:
         """Give up before any call: what was to be sent cannot be made."""
@@ -459,6 +479,7 @@ class Notification(Aggregate):
             attempt=0,
             provider=None,
             reason=reason,
+            uncertain=False,
             personal=self._remark(detail),
         )
         self.trigger_event(self.DeadLettered, **self._about(by, now), reason=reason)
@@ -472,10 +493,10 @@ class Notification(Aggregate):
     # What people ask
 
     def cancel(self, *, now: datetime, by: str) -> bool:
-        """Stop it if no call was ever on its way without a known outcome; False when it is too late."""
+        """Stop it; False when it is too late, because a call is on its way, has succeeded, or may have."""
         if self.ended is Status.CANCELLED:
             return True
-        if not self.is_open or self.in_flight:
+        if not self.is_open or self.in_flight or self.may_have_gone_out:
             return False
         self.trigger_event(self.Cancelled, **self._about(by, now), reason=Reason.CANCELLED_BY_CALLER)
         return True
@@ -515,7 +536,7 @@ class Notification(Aggregate):
         match kind:
             case _ if provider_id in self.earlier_provider_ids:
                 return
-            case ReceiptKind.SENT if self.sent_at is None and self.calls and not self.in_flight:
+            case ReceiptKind.SENT if self.sent_at is None and self.calls:
                 self._send(self.calls, provider, provider_id, None, now, by)
             case ReceiptKind.DELIVERED if _is_news(occurred_at, self.delivered_at):
                 self.trigger_event(
@@ -581,7 +602,9 @@ class Notification(Aggregate):
             personal=self._remark(detail),
         )
 
-    def _fail(self, attempt: Attempt, reason: Reason, detail: str, now: datetime, by: str) -> None:
+    def _fail(
+        self, attempt: Attempt, reason: Reason, detail: str, now: datetime, by: str, *, uncertain: bool = False
+    ) -> None:
         self.trigger_event(
             self.Failed,
             **self._about(by, now),
@@ -589,6 +612,7 @@ class Notification(Aggregate):
             attempt=attempt.number,
             provider=attempt.provider,
             reason=reason,
+            uncertain=uncertain,
             personal=self._remark(detail),
         )
 
@@ -617,7 +641,7 @@ class Notification(Aggregate):
     def _start_over(self) -> None:
         self.earlier_provider_ids |= {self.provider_id} if self.provider_id else set()
         self.attempts = 0
-        self.provider = self.key_until = self.provider_id = self.deferred_for = None
+        self.provider = self.key_until = self.sender = self.reply_to = self.provider_id = self.deferred_for = None
         self.ended = self.reason = self.sent_at = self.delivered_at = self.bounced_at = self.bounce_reason = None
         self.rejected_at = self.opened_at = self.clicked_at = self.complained_at = None
         self.expires_at = None

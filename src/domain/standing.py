@@ -39,9 +39,9 @@ def status_of(facts: Facts) -> Status:
     return facts.ended or (Status.DEFERRED if facts.deferred_for else Status.PENDING)
 
 
-def reason_of(facts: Facts) -> Reason | None:
-    """Why it has that status, where a status needs a reason."""
-    match status_of(facts):
+def reason_of(facts: Facts, status: Status | None = None) -> Reason | None:
+    """Why it has that status (that of the facts, unless known already), where a status needs a reason."""
+    match status or status_of(facts):
         case Status.BOUNCED:
             return facts.bounce_reason
         case Status.DEFERRED:

@@ -85,7 +85,7 @@ class UnknownTemplateError(Exception):
     """No such notification type here, or none for that channel."""
 
     def __init__(self, name: str, channel: str) -> None:
-        super().__init__(f"there is no template {name!r} for the channel {channel!r}")
+        super().__init__(f"there is no template {name!r} for the channel {channel}")
         self.name = name
         self.channel = channel
 

@@ -38,7 +38,7 @@ from application.caller import Caller
 from application.commands.manage import CancelAnswer, CancelNotification, RetryAnswer, RetryNotification, cancel, retry
 from application.commands.send import SendAnswer, send
 from application.commands.take_receipt import take_receipt
-from application.ports import EmailSender, Mailbox
+from application.ports import EmailSender
 from application.processes.deliver import Delivery, SendingRules
 from application.processes.dispatch import Dispatcher, DispatchRules
 from application.projections.attempts import Attempts
@@ -46,6 +46,7 @@ from application.projections.metrics import Metrics
 from application.projections.notifications import Notifications
 from application.projections.projection import Projection
 from application.projections.receipts import Receipts
+from domain.mailbox import Mailbox
 from domain.receipts import ProviderReceipt
 from domain.vocabulary import Channel
 from entrypoints.logs import Lines

@@ -12,7 +12,8 @@ from psycopg_pool import AsyncConnectionPool
 from adapters.email.capture import CapturedMails, CaptureEmailSender
 from adapters.memory.captured_mails import MemoryCapturedMails
 from adapters.postgres.captured_mails import CAPTURED_MAILS_CHANNEL, PostgresCapturedMails
-from application.ports import Email, Mailbox
+from application.ports import Email
+from domain.mailbox import Mailbox
 from domain.outcomes import Accepted, Retryable
 from domain.vocabulary import Reason
 from tests.contract.email_rigs import EMAIL

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from application.ports import Email, Mailbox
+from application.ports import Email
+from domain.mailbox import Mailbox
 from domain.outcomes import Accepted, Misconfigured, Outcome, Refused, Retryable, Throttled, Unknown
 from domain.vocabulary import Reason
 from tests.contract.email_rigs import EMAIL, FAULTS, HANG, RIGS, SHORT, Rig, Seen

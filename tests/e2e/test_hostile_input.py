@@ -149,7 +149,9 @@ async def test_a_bad_address_is_refused_and_never_repeated(tenant: Tenant, addre
     assert not address or len(address) < 6 or address not in error["message"]
 
 
-@pytest.mark.parametrize("name", ["Jane\r\nBcc: eve@example.com", "Jane\n", "Jane\u2028", "=?utf-8?q?a=0d=0ab?=", "\u202eenaJ"])
+@pytest.mark.parametrize(
+    "name", ["Jane\r\nBcc: eve@example.com", "Jane\n", "Jane\u2028", "=?utf-8?q?a=0d=0ab?=", "\u202eenaJ"]
+)
 async def test_a_name_that_would_not_stay_one_header_line_is_refused(tenant: Tenant, name: str) -> None:
     body = welcome(recipients=[{"email": "jane@example.com", "name": name}])
     problem = assert_problem(await tenant.post(API, body), 422, "invalid")
@@ -188,9 +190,7 @@ async def test_a_number_too_large_for_most_is_kept_or_refused(tenant: Tenant, nu
 
 
 @pytest.mark.parametrize("path", [*TAKE_A_BODY, "/api/v1/webhooks/resend"])
-async def test_a_body_over_a_mebibyte_is_too_large_announced_or_not(
-    tenant: Tenant, path: str
-) -> None:
+async def test_a_body_over_a_mebibyte_is_too_large_announced_or_not(tenant: Tenant, path: str) -> None:
     large = json.dumps(welcome("a@example.com")).encode() + b" " * 1024 * 1024
 
     async def chunked() -> AsyncIterator[bytes]:
@@ -234,7 +234,10 @@ async def test_a_body_that_never_ends_is_not_waited_for(
     [
         *({}, {"Content-Type": "text/plain"}, {"Content-Type": "application/xml"}, {"Content-Type": "nonsense"}),
         *({"Content-Type": "application/x-www-form-urlencoded"}, {"Content-Type": "multipart/form-data; boundary=x"}),
-        *({"Content-Type": "application/json", "Content-Encoding": code} for code in ("gzip", "br", "zstd", "identity, gzip")),
+        *(
+            {"Content-Type": "application/json", "Content-Encoding": code}
+            for code in ("gzip", "br", "zstd", "identity, gzip")
+        ),
     ],
 )
 async def test_only_plain_json_is_a_body(tenant: Tenant, path: str, headers: dict[str, str]) -> None:
@@ -259,7 +262,9 @@ async def test_an_idempotency_key_has_its_length(tenant: Tenant, key: str) -> No
 # Addresses and parameters
 
 
-@pytest.mark.parametrize("id", ["nonsense", "1", "%00", "..", "' OR 1=1 --", "01890a5d-ac96-774b-bcce-b302099a805", "é"])
+@pytest.mark.parametrize(
+    "id", ["nonsense", "1", "%00", "..", "' OR 1=1 --", "01890a5d-ac96-774b-bcce-b302099a805", "é"]
+)
 async def test_a_bad_id_is_an_id_of_nothing(tenant: Tenant, id: str) -> None:
     for path in (f"{API}/{id}/status", f"{API}/{id}/events"):
         assert_problem(await tenant.get(path), 404, "not_found")
@@ -333,12 +338,26 @@ def from_address(service: Service, host: str) -> httpx.AsyncClient:
 
 @pytest.mark.parametrize(
     "authorization",
-    [None, "", "Bearer", "Bearer ", "Basic dXNlcjpwYXNz", "ck_0123456789ab_" + "0" * 64, "Bearer nonsense", "Bearer \xff\xfe"],
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        "Basic dXNlcjpwYXNz",
+        "ck_0123456789ab_" + "0" * 64,
+        "Bearer nonsense",
+        "Bearer \xff\xfe",
+    ],
 )
 async def test_without_a_good_key_nothing_is_answered_or_even_read(service: Service, authorization: str | None) -> None:
     headers = {} if authorization is None else {"Authorization": authorization.encode("latin-1")}
     async with from_address(service, f"anon-{uuid4()}") as client:
-        for method, path in (("GET", API), ("POST", API), ("POST", "/internal/send"), ("GET", f"{API}/{NOBODY}/events")):
+        for method, path in (
+            ("GET", API),
+            ("POST", API),
+            ("POST", "/internal/send"),
+            ("GET", f"{API}/{NOBODY}/events"),
+        ):
             answer = await client.request(method, path, headers=headers, content=b"{ nonsense")
             assert_problem(answer, 401, "unauthenticated")
             assert answer.headers["WWW-Authenticate"] == "Bearer"

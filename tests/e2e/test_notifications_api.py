@@ -518,7 +518,12 @@ async def test_a_key_can_do_what_its_scopes_say_and_no_more(service: Service, sc
     limited = await service.tenant(scope, name=everything.name)
     body = welcome("jane@example.com", scheduled_at=later(3600))
     needed = {
-        Scope.READ: [("GET", API), ("GET", f"{API}/{id}"), ("GET", f"{API}/{id}/status"), ("GET", f"{API}/{id}/events")],
+        Scope.READ: [
+            ("GET", API),
+            ("GET", f"{API}/{id}"),
+            ("GET", f"{API}/{id}/status"),
+            ("GET", f"{API}/{id}/events"),
+        ],
         Scope.SEND: [("POST", API), ("POST", f"{API}/{id}/retry"), ("POST", f"{API}/{id}/cancel")],
         Scope.INTERNAL: [("POST", "/internal/send")],
     }

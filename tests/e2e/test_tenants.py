@@ -61,7 +61,8 @@ class World:
     async def by_command(self, who: int, whose: int, command: str) -> None:
         for id in self.sent[whose][-2:]:
             answer, nothing = [
-                await self.tenants[who].post("/internal/send", {"command": command, "id": each}) for each in (id, NOBODY)
+                await self.tenants[who].post("/internal/send", {"command": command, "id": each})
+                for each in (id, NOBODY)
             ]
             self._check(who, whose, id, answer, nothing)
 

@@ -16,7 +16,15 @@ class HastyDelivery(deliver.Delivery):
         sender = self._senders[notification.channel]
         email = deliver._email(notification, content, rules)
         envelope = self._envelope(notification, content)
-        attempt = notification.attempt(sender.provider, None, deliver._digest(email), envelope, **self._signed())
+        attempt = notification.attempt(
+            sender.provider,
+            None,
+            deliver._digest(email),
+            envelope,
+            sender=email.sender,
+            reply_to=None,
+            **self._signed(),
+        )
         await self._events.save(notification)
         await self._record(notification, attempt, Accepted(None), rules)
         await asyncio.sleep(0.5)

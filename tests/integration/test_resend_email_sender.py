@@ -13,7 +13,8 @@ import pytest
 
 from adapters.email.resend import ResendEmailSender
 from adapters.http_client import http_client
-from application.ports import Email, Mailbox
+from application.ports import Email
+from domain.mailbox import Mailbox
 from domain.outcomes import Accepted, Misconfigured, Outcome, Refused, Retryable, Throttled, Unknown
 from domain.vocabulary import Reason
 from tests.contract.email_rigs import EMAIL

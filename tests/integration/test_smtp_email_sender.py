@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from adapters.email.smtp import SmtpEmailSender
-from application.ports import Mailbox
+from domain.mailbox import Mailbox
 from domain.outcomes import Accepted, Misconfigured, Refused, Retryable
 from domain.vocabulary import Reason
 from tests.contract.email_rigs import EMAIL

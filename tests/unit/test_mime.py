@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from adapters.email.mime import compose
-from application.ports import Email, Mailbox
+from application.ports import Email
 from domain.headers import UnsafeHeaderError, check_header
+from domain.mailbox import Mailbox
 
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a machine may be busy
 NOW = datetime(2026, 3, 1, 21, 30, tzinfo=UTC)

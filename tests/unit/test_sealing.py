@@ -64,7 +64,7 @@ def test_the_same_value_is_never_sealed_twice_alike(keys, person):
 
 
 def test_the_persons_in_stored_events_are_found_without_their_keys(person, stored):
-    assert EventMapper(PersonKeys(MASTER_KEY)).persons_in([stored]) == {person}
+    assert EventMapper(PersonKeys(MASTER_KEY)).opened([stored]).persons == {person}
 
 
 def test_what_is_erased_is_not_stored_as_if_it_were_data(keys):

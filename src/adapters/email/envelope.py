@@ -6,8 +6,9 @@ recipients of their own.
 
 import re
 
-from application.ports import Email, Mailbox
+from application.ports import Email
 from domain.headers import UnsafeHeaderError, check_header
+from domain.mailbox import Mailbox
 from domain.outcomes import Refused
 from domain.vocabulary import Reason
 

@@ -76,9 +76,10 @@ class MemoryEventStore:
         return len(gone)
 
     def _recorded(self, positions: Iterable[int]) -> list[Recorded]:
-        found = [(position, self._log[position - 1]) for position in positions]
-        self._load_keys(self._mapper.persons_in(stored for _, stored in found))
-        return [Recorded(position, self._mapper.to_event(stored)) for position, stored in found]
+        found = list(positions)
+        opened = self._mapper.opened([self._log[position - 1] for position in found])
+        self._load_keys(opened.persons)
+        return [Recorded(position, event) for position, event in zip(found, opened.events(), strict=True)]
 
     def _load_keys(self, persons: Iterable[UUID]) -> None:
         unknown = self._keys.unknown(persons)

@@ -14,7 +14,7 @@ from application.ports import StoreUnavailableError
 _STATEMENT_SECONDS = 30
 _TRUSTED_SECONDS = 1.0
 RECONNECT_SECONDS = 5.0
-"""For how long a pool tries to replace one lost connection, as long as a caller waits; the next caller makes it try again.
+"""For how long a pool tries to replace one lost connection: as long as a caller waits. The next one makes it try again.
 
 Its pauses double: with more patience it would stay blind for as long again as the database was away.
 """

@@ -84,9 +84,9 @@ class PostgresEventStore:
         await self._commit.close()
 
     async def _recorded(self, rows: Sequence[tuple[Any, ...]]) -> list[Recorded]:
-        stored = [StoredEvent(*row[:4]) for row in rows]
-        await self._load_keys(self._mapper.persons_in(stored))
-        return [Recorded(row[4], event) for row, event in zip(rows, self._mapper.to_events(stored), strict=True)]
+        opened = self._mapper.opened([StoredEvent(*row[:4]) for row in rows])
+        await self._load_keys(opened.persons)
+        return [Recorded(row[4], event) for row, event in zip(rows, opened.events(), strict=True)]
 
     async def _load_keys(self, persons: Iterable[UUID]) -> None:
         unknown = self._keys.unknown(persons)

@@ -18,13 +18,13 @@ from application.ports import (
     EmailSender,
     EventStore,
     Lease,
-    Mailbox,
     ProviderBudget,
     RenderError,
     StoreUnavailableError,
     TemplateRenderer,
     Templates,
 )
+from domain.mailbox import Mailbox
 from domain.notification import Attempt, NotAttemptableError, Notification
 from domain.outcomes import Accepted, Misconfigured, Outcome, Throttled, Unknown
 from domain.personal import Envelope, Letter
@@ -159,6 +159,7 @@ class Delivery:
         async with self._slots[notification.channel]:
             if self._stopping or asyncio.get_running_loop().time() + rules.deadline.total_seconds() > lapses:
                 await self._due.release([lease])
+                await self._budget.give_back(self._senders[notification.channel].provider, 1)
                 return
             await self._attempt(notification, content, rules, lapses)
 
@@ -167,7 +168,13 @@ class Delivery:
         email = _email(notification, content, rules)
         key_until = self._clock.now() + sender.key_lifetime if sender.key_lifetime else None
         attempt = notification.attempt(
-            sender.provider, key_until, _digest(email), self._envelope(notification, content), **self._signed()
+            sender.provider,
+            key_until,
+            _digest(email),
+            self._envelope(notification, content),
+            sender=email.sender,
+            reply_to=email.reply_to,
+            **self._signed(),
         )
         await self._events.save(notification)
         started = asyncio.get_running_loop().time()
@@ -249,9 +256,9 @@ def _email(notification: Notification, content: Content, rules: SendingRules) ->
     letter = notification.letter
     assert isinstance(letter, Letter)
     return Email(
-        sender=rules.sender,
+        sender=notification.sender or rules.sender,
         to=Mailbox(letter.address, letter.name),
-        reply_to=rules.reply_to,
+        reply_to=notification.reply_to if notification.sender else rules.reply_to,
         subject=content.subject or "",
         html=content.html,
         text=content.text,

@@ -1,12 +1,12 @@
 """Leasing what is due and telling the workers."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import msgspec
 
-from application.ports import DeliveryQueue, DueWork, ProviderBudget, Wakeup
+from application.ports import DeliveryQueue, DueWork, Lease, ProviderBudget, Wakeup
 from domain.vocabulary import Channel
 
 _LISTENING = 0.5
@@ -55,6 +55,14 @@ class Dispatcher:
         leases = await self._due.lease(channel, granted, rules.window, rules.lease)
         if len(leases) < granted:
             await self._budget.give_back(rules.provider, granted - len(leases))
-        for start in range(0, len(leases), rules.batch):
-            await self._queue.put(channel, leases[start : start + rules.batch])
-        return 0.0 if leases else _FULL
+        lots = [leases[start : start + rules.batch] for start in range(0, len(leases), rules.batch)]
+        told = [await self._tell(channel, rules, lot) for lot in lots]
+        return 0.0 if any(told) else _FULL
+
+    async def _tell(self, channel: Channel, rules: DispatchRules, leases: Sequence[Lease]) -> bool:
+        """Tell the workers; what they cannot be told of is given back, with the budget it took."""
+        if await self._queue.put(channel, leases):
+            return True
+        await self._due.release(leases)
+        await self._budget.give_back(rules.provider, len(leases))
+        return False

@@ -46,10 +46,11 @@ class Projector:
 
     async def run(self, wakeup: Wakeup, after_each: Callable[[int], Any] | None = None) -> None:
         """Until cancelled. `after_each` is called with the position that all projections have reached."""
+        then = _Guarded("settlement", self._lines, after_each) if after_each else None
         while True:
             moved = await self.turn()
-            if after_each:
-                await after_each(self.reached)
+            if then:
+                await then.run(self.reached)
             if not moved:
                 await wakeup.wait(_POLL)
 
@@ -78,9 +79,13 @@ class Projector:
         return True
 
     async def _read(self, after: int) -> list[Recorded]:
+        """The next batch; none while the log cannot be read, be the store away or an event not understood."""
         try:
             return await self._log.read(after, self._batch)
         except StoreUnavailableError:
+            return []
+        except Exception as error:  # noqa: BLE001 - an event of a later version, say: nobody may pass over it
+            self._lines.stuck("log", after, error)
             return []
 
     async def _find_place(self, each: Followed) -> None:
@@ -102,6 +107,29 @@ class Projector:
             each.position = None
             each.rest_until = asyncio.get_running_loop().time() + each.backoff
             each.backoff = min(2 * each.backoff, _LONGEST_BACKOFF)
+
+
+class _Guarded:
+    """What follows each batch: tried again with growing pauses when it fails, without holding up the projections."""
+
+    def __init__(self, name: str, lines: ProjectionLog, step: Callable[[int], Any]) -> None:
+        self._name = name
+        self._lines = lines
+        self._step = step
+        self._rest_until = 0.0
+        self._backoff = 0.1
+
+    async def run(self, position: int) -> None:
+        now = asyncio.get_running_loop().time()
+        if now < self._rest_until:
+            return
+        try:
+            await self._step(position)
+            self._backoff = 0.1
+        except Exception as error:  # noqa: BLE001 - it must not hold up the projections
+            self._lines.stuck(self._name, position, error)
+            self._rest_until = now + self._backoff
+            self._backoff = min(2 * self._backoff, _LONGEST_BACKOFF)
 
 
 async def project(projection: Projection[Any], view: View[Any, Any], batch: Sequence[Recorded], *, after: int) -> int:

@@ -1,12 +1,13 @@
 """Making a read model again from the log, beside the live one; and checking the live one against the log."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, Self, TypeVar
 
 import msgspec
 
-from application.ports import EventLog, View
+from application.ports import EventLog, Recorded, View
 from application.processes.project import project
 from application.projections.projection import Projection
 
@@ -78,11 +79,21 @@ async def _fold(
 async def _catch_up(
     projection: Projection[Any], log: EventLog, view: View[Any, Any], progress: Progress, until: int
 ) -> None:
+    """While one batch is written the next is read already."""
     position = await view.position()
-    while position < until:
-        batch = [r for r in await log.read(position, BATCH) if r.position <= until]
-        if not batch:
-            return
-        await project(projection, view, batch, after=position)
-        position = batch[-1].position
-        progress(position, until)
+    reading = asyncio.ensure_future(_read(projection, log, position, until))
+    try:
+        while batch := await reading:
+            reading = asyncio.ensure_future(_read(projection, log, batch[-1].position, until))
+            await project(projection, view, batch, after=position)
+            position = batch[-1].position
+            progress(position, until)
+    finally:
+        reading.cancel()
+    if position < until:
+        await view.write({}, until, after=position)
+    progress(until, until)
+
+
+async def _read(projection: Projection[Any], log: EventLog, after: int, until: int) -> list[Recorded]:
+    return [r for r in await log.read(after, BATCH, projection.topics) if r.position <= until]

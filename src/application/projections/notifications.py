@@ -92,7 +92,8 @@ class Notifications:
             row = _queued(event, recorded.position)
         assert row is not None
         _apply(row, event)
-        row.status, row.reason_code = status_of(row), reason_of(row)
+        row.status = status_of(row)
+        row.reason_code = reason_of(row, row.status)
         if row.status not in (Status.PENDING, Status.DEFERRED):
             row.next_attempt_at = None
         row.updated_at, row.position = event.timestamp, recorded.position
