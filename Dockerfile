@@ -4,7 +4,7 @@ WORKDIR /build
 RUN python -m venv /opt/carillon
 COPY requirements/server.lock requirements/
 RUN /opt/carillon/bin/pip install --no-cache-dir --only-binary=:all: --require-hashes --requirement requirements/server.lock
-COPY pyproject.toml ./
+COPY pyproject.toml README.md ./
 COPY src src
 COPY templates templates
 RUN /opt/carillon/bin/pip install --no-cache-dir --no-deps --no-build-isolation .

@@ -96,13 +96,15 @@ def _events(person: UUID) -> Iterable[Any]:
         generation=1,
         key=f"{id}/1",
         key_until=NOON + timedelta(days=1),
+        sender=SENDER,
+        reply_to=Mailbox("help@acme.example"),
         digest="e3b0c442",
         personal=Envelope(person=person, subject="Willkommen", preview="Hallo Ada"),
     )
     yield Notification.Deferred(
         **place(3), **called, reason=Reason.PROVIDER_THROTTLED, until=NOON + timedelta(minutes=5), personal=None
     )
-    yield Notification.Failed(**place(4), **called, attempt=1, reason=Reason.TIMEOUT, personal=remark)
+    yield Notification.Failed(**place(4), **called, attempt=1, reason=Reason.TIMEOUT, uncertain=True, personal=remark)
     yield Notification.Retried(
         **place(5), generation=1, due_at=NOON + timedelta(minutes=1), reason=Reason.PROVIDER_UNAVAILABLE
     )

@@ -99,16 +99,7 @@ class EventMapper:
             raise UnknownTopicError(topic) from None
 
     def _to_event(self, stored: StoredEvent, codec: _EventCodec, state: Any) -> AggregateEvent:
-        values = msgspec.structs.asdict(state)
-        if sealed := values.get("personal"):
-            values["personal"] = self._unseal(sealed, stored, codec.personal)
-        values["originator_id"] = stored.originator_id
-        values["originator_version"] = stored.originator_version
-        if codec.originator_topic:
-            values["originator_topic"] = codec.originator_topic
-        event = object.__new__(codec.event_class)
-        object.__setattr__(event, "__dict__", values)
-        return event
+        return _event(stored, codec, state, lambda sealed: self._unseal(sealed, stored, codec.personal))
 
     def _seal(self, personal: Any, id: UUID, version: int) -> Sealed:
         if isinstance(personal, Erased):
@@ -142,9 +133,26 @@ class OpenedEvents:
         pairs = zip(self._codecs, self._states, strict=True)
         return {state.personal.person for codec, state in pairs if codec.personal and state.personal}
 
-    def events(self) -> list[AggregateEvent]:
-        """The events, with the keys that are at hand by now."""
-        return list(map(self._finish, self._stored, self._codecs, self._states))
+    def events(self, *, personal: bool = True) -> list[AggregateEvent]:
+        """The events, with the keys at hand by now; without `personal` that stays sealed and reads as erased."""
+        finish = self._finish if personal else self._leave_sealed
+        return list(map(finish, self._stored, self._codecs, self._states))
+
+    def _leave_sealed(self, stored: StoredEvent, codec: _EventCodec, state: Any) -> AggregateEvent:
+        return _event(stored, codec, state, lambda sealed: Erased(sealed.person))
+
+
+def _event(stored: StoredEvent, codec: _EventCodec, state: Any, unseal: Callable[[Sealed], Any]) -> AggregateEvent:
+    values = msgspec.structs.asdict(state)
+    if sealed := values.get("personal"):
+        values["personal"] = unseal(sealed)
+    values["originator_id"] = stored.originator_id
+    values["originator_version"] = stored.originator_version
+    if codec.originator_topic:
+        values["originator_topic"] = codec.originator_topic
+    event = object.__new__(codec.event_class)
+    object.__setattr__(event, "__dict__", values)
+    return event
 
 
 def _place(id: UUID, version: int) -> bytes:

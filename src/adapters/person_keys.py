@@ -85,6 +85,10 @@ class PersonKeys:
         now = monotonic()
         return [p for p in persons if (known := self._known.get(p)) is None or (known.until < now and not known.fresh)]
 
+    def check(self, stored: WrappedKey) -> None:
+        """Raises WrongMasterKeyError unless this stored key was wrapped by our master key."""
+        self._unwrap(stored.person, stored.wrapped)
+
     def load(self, asked: Iterable[UUID], rows: Iterable[tuple[UUID, bytes]]) -> None:
         """Take in stored keys; what was asked for and not found was destroyed."""
         for person in asked:

@@ -78,8 +78,12 @@ class EventStore(Protocol):
 class EventLog(Protocol):
     """The log as one sequence, for those who follow it."""
 
-    async def read(self, after: int, limit: int, topics: Sequence[str] = ()) -> list[Recorded]:
+    async def read(
+        self, after: int, limit: int, topics: Sequence[str] = (), *, personal: bool = True
+    ) -> list[Recorded]:
         """At most `limit` events with a position greater than `after`, in order, of these topics (none: all).
+
+        Without `personal`, which costs as much as the rest, personal data stay sealed and read as `Erased`.
 
         No event ever appears at a position that was already read past.
         """

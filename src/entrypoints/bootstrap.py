@@ -11,6 +11,7 @@ from typing import Any
 
 from taskiq import AsyncBroker
 
+from adapters.allowance import Allowance
 from adapters.callbacks.resend import ResendCallbacks
 from adapters.email.capture import CapturedMails, CaptureEmailSender
 from adapters.email.resend import ResendEmailSender
@@ -19,7 +20,7 @@ from adapters.event_mapper import EventMapper
 from adapters.http_client import http_client
 from adapters.person_keys import PersonKeys
 from adapters.postgres.api_keys import PostgresApiKeys
-from adapters.postgres.budget import Allowance, PostgresProviderBudget
+from adapters.postgres.budget import PostgresProviderBudget
 from adapters.postgres.captured_mails import PostgresCapturedMails
 from adapters.postgres.database import Database, open_pool
 from adapters.postgres.due_work import PostgresDueWork
@@ -170,9 +171,15 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
 
 
 async def create_views(database: Database) -> None:
-    """The read models' tables, where they are not there yet."""
+    """The read models' tables, where they are not there yet or are those of another version."""
     for projection in PROJECTIONS:
         await PostgresView(database, projection).create()
+
+
+async def missing_views(database: Database) -> list[str]:
+    """The read models whose tables are not there yet or are those of another version."""
+    views = [PostgresView(database, projection) for projection in PROJECTIONS]
+    return [view.schema for view in views if not await view.is_up_to_date()]
 
 
 def email_sender(settings: Settings, mails: CapturedMails) -> EmailSender:
@@ -194,6 +201,7 @@ def email_sender(settings: Settings, mails: CapturedMails) -> EmailSender:
                 smtp.user,
                 smtp.password,
                 starttls=smtp.starttls,
+                tls=smtp.tls,
                 connections=settings.email_concurrency,
                 deadline=settings.email_deadline,
             )

@@ -1,11 +1,12 @@
 """The command line."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import click
@@ -16,7 +17,7 @@ from application.caller import Scope
 from application.ports import StoreUnavailableError
 from entrypoints import deployment, logs, maintenance, roles
 from entrypoints.bootstrap import Parts, opened
-from entrypoints.settings import SettingError, Settings, load
+from entrypoints.settings import SettingError, Settings, check_queue, load
 
 _SWITCH_SECONDS = 0.0005
 """How long the thread that writes the log waits for the busy event loop to let it on, several times in each commit."""
@@ -44,13 +45,13 @@ def api() -> None:
 @main.command()
 def dispatcher() -> None:
     """The dispatcher alone: leases what is due and tells the workers."""
-    _start(_dispatch)
+    _start(_dispatch, queue=True)
 
 
 @main.command()
 def worker() -> None:
     """A worker alone: renders and sends. Run as many as you like."""
-    _start(_work)
+    _start(_work, queue=True)
 
 
 @main.command()
@@ -93,11 +94,8 @@ async def _follow(parts: Parts) -> None:
 @main.command()
 def migrate() -> None:
     """Bring the database up to date."""
-    _once(_up_to_date, migrating=True)
-
-
-async def _up_to_date(parts: Parts) -> None:
-    click.echo("the database is up to date")
+    with _explained(), deployment.up_to_date(load(os.environ), migrating=True):
+        click.echo("the database is up to date")
 
 
 @main.command()
@@ -175,20 +173,28 @@ def tail(after: int | None, once: bool) -> None:
     _once(lambda parts: maintenance.tail(parts, after, follow=not once))
 
 
-def _start(work: Work, *, everything: bool = False) -> None:
+def _start(work: Work, *, everything: bool = False, queue: bool = False) -> None:
     """Run a role until a signal stops it."""
-    _once(work, role=True, everything=everything)
+    _once(work, role=True, everything=everything, queue=queue)
 
 
-def _once(work: Work, *, role: bool = False, everything: bool = False, migrating: bool = False) -> Any:
+def _once(work: Work, *, role: bool = False, everything: bool = False, queue: bool = False) -> Any:
     """Open the parts, do the work, close them. Whatever is wrong with the set-up is one line on standard error."""
-    try:
+    with _explained():
         settings = load(os.environ)
+        if queue:
+            check_queue(settings)
         if not settings.email_provider and (everything or not role):
             settings = msgspec.structs.replace(settings, email_provider="capture")
         logs.configure(settings.log_level)
-        with deployment.prepared(settings, migrating=everything or migrating) as (conninfo, master_key):
+        with deployment.prepared(settings, everything=everything) as (conninfo, master_key):
             return uvloop.run(_with_parts(settings, conninfo, master_key, work))
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
     except SettingError as error:
         raise click.ClickException(str(error)) from None
     except deployment.NOT_READY as error:
@@ -198,9 +204,17 @@ def _once(work: Work, *, role: bool = False, everything: bool = False, migrating
 
 
 async def _with_parts(settings: Settings, conninfo: str, master_key: bytes, work: Work) -> Any:
-    sys.setswitchinterval(_SWITCH_SECONDS)
+    _tune()
     async with opened(settings, conninfo, master_key) as parts:
         return await work(parts)
+
+
+def _tune() -> None:
+    """What was imported is never garbage, and short-lived batches should not make the collector look for it."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 @asynccontextmanager

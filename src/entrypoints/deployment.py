@@ -4,20 +4,24 @@ import asyncio
 import base64
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import TypeVar
 
 import psycopg
 
 from adapters.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresUnavailableError
-from adapters.person_keys import WrongMasterKeyError
+from adapters.person_keys import PersonKeys, WrongMasterKeyError
 from adapters.postgres.database import Database, open_pool
 from adapters.postgres.migrations import migrate, missing
+from adapters.postgres.person_keys import a_stored_key
 from adapters.templates.problems import TemplateFolderError
-from entrypoints.bootstrap import create_views
-from entrypoints.settings import SettingError, Settings
+from entrypoints.bootstrap import create_views, missing_views
+from entrypoints.settings import SettingError, Settings, master_key
+
+T = TypeVar("T")
 
 
 class NotMigratedError(Exception):
@@ -29,16 +33,27 @@ NOT_READY = (EmbeddedPostgresUnavailableError, NotMigratedError, TemplateFolderE
 
 
 @contextmanager
-def prepared(settings: Settings, *, migrating: bool) -> Iterator[tuple[str, bytes]]:
-    """A database that is up to date, and the master key of its data. Raises one of NOT_READY or SettingError."""
+def prepared(settings: Settings, *, everything: bool) -> Iterator[tuple[str, bytes]]:
+    """A database that is up to date, and the master key of its data. Raises one of NOT_READY or SettingError.
+
+    Only the process that is `everything` brings a database server up to date itself, and makes a key where there is
+    none: of several processes each would make its own.
+    """
+    with up_to_date(settings, migrating=everything) as conninfo:
+        yield conninfo, _master_key(settings, conninfo, may_make=everything)
+
+
+@contextmanager
+def up_to_date(settings: Settings, *, migrating: bool) -> Iterator[str]:
+    """A database that is up to date; the embedded one is always brought there. Raises as `prepared` does."""
     if settings.database_url:
         _bring_up_to_date(settings.database_url, migrating=migrating)
-        yield settings.database_url, _master_key(settings, may_make=migrating)
+        yield settings.database_url
     else:
         with EmbeddedPostgres(settings.data) as server:
             conninfo = server.start()
             _bring_up_to_date(conninfo, migrating=True)
-            yield conninfo, _master_key(settings, may_make=True)
+            yield conninfo
 
 
 def kept_secret(file: Path, make: Callable[[], str]) -> str:
@@ -63,26 +78,42 @@ def _someone_else_was_first() -> Iterator[None]:
 
 
 def _bring_up_to_date(conninfo: str, *, migrating: bool) -> None:
-    try:
-        if not migrating and missing(conninfo):
-            raise NotMigratedError("the database is not up to date: run `carillon migrate` first")
+    with _answering():
         if migrating:
             migrate(conninfo)
-            asyncio.run(_make_views(conninfo))
+            asyncio.run(_with_database(conninfo, create_views))
+        elif missing(conninfo) or asyncio.run(_with_database(conninfo, missing_views)):
+            raise NotMigratedError("the database is not up to date: run `carillon migrate` first")
+
+
+async def _with_database(conninfo: str, work: Callable[[Database], Awaitable[T]]) -> T:
+    async with open_pool(conninfo, most=1) as pool:
+        return await work(Database(pool))
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
     except psycopg.OperationalError as error:
         reason = str(error).splitlines()[0]
         raise SettingError("DATABASE_URL", f"names a database that does not answer: {reason}") from None
 
 
-async def _make_views(conninfo: str) -> None:
-    async with open_pool(conninfo, most=1) as pool:
-        await create_views(Database(pool))
+def _master_key(settings: Settings, conninfo: str, *, may_make: bool) -> bytes:
+    """The key that was set or is kept, proved on what is stored; never a new one where something is."""
+    with _answering():
+        stored = a_stored_key(conninfo)
+    key = settings.master_key or _kept_master_key(settings.data / "master-key", may_make=may_make and not stored)
+    if stored:
+        PersonKeys(key).check(stored)
+    return key
 
 
-def _master_key(settings: Settings, *, may_make: bool) -> bytes:
-    if settings.master_key:
-        return settings.master_key
-    file = settings.data / "master-key"
+def _kept_master_key(file: Path, *, may_make: bool) -> bytes:
     if not file.exists() and not may_make:
         raise SettingError("CARILLON_MASTER_KEY", "must be set: the key that people's data are sealed with")
-    return base64.b64decode(kept_secret(file, lambda: base64.b64encode(secrets.token_bytes(32)).decode()))
+    try:
+        return master_key(kept_secret(file, lambda: base64.b64encode(secrets.token_bytes(32)).decode()))
+    except ValueError:
+        raise SettingError("CARILLON_MASTER_KEY", f"must be set: what is in {file} is no such key") from None

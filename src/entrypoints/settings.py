@@ -1,12 +1,12 @@
 """The environment, read once at the start. A wrong value stops the start with one line that names the variable."""
 
 import base64
-import binascii
+import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
-from urllib.parse import urlsplit
+from typing import Literal, TypeVar
+from urllib.parse import quote, urlsplit
 
 import msgspec
 import psycopg
@@ -15,6 +15,8 @@ from psycopg.conninfo import make_conninfo
 T = TypeVar("T")
 
 EMAIL_PROVIDERS = ("capture", "resend", "smtp")
+
+_TLS_FROM_THE_START = 465  # RFC 8314, 7.3
 
 
 class SettingError(Exception):
@@ -30,7 +32,8 @@ class Smtp(msgspec.Struct, frozen=True):
     port: int
     user: str | None
     password: str | None
-    starttls: bool
+    starttls: bool | Literal["auto"]
+    tls: bool
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +47,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     master_key: bytes | None
     templates: Path | None
     default_language: str
-    public_url: str | None
     log_level: str
     email_provider: str | None
     email_from: str
@@ -74,10 +76,9 @@ def load(environment: Mapping[str, str]) -> Settings:
         data=env.get("CARILLON_DATA", Path, Path(".carillon")),
         database_url=_database_url(env),
         redis_url=_redis_url(env),
-        master_key=env.maybe("CARILLON_MASTER_KEY", _master_key),
+        master_key=env.maybe("CARILLON_MASTER_KEY", master_key),
         templates=env.maybe("TEMPLATES_PATH", _folder),
         default_language=env.get("DEFAULT_LANGUAGE", str, "en"),
-        public_url=env.maybe("PUBLIC_URL", _web_address),
         log_level=env.get("LOG_LEVEL", _one_of("debug", "info", "warning", "error"), "info"),
         email_provider=env.maybe("EMAIL_PROVIDER", _one_of(*EMAIL_PROVIDERS)),
         email_from=env.maybe("EMAIL_FROM", _mail_address)
@@ -88,7 +89,7 @@ def load(environment: Mapping[str, str]) -> Settings:
         email_deadline=env.get("EMAIL_DEADLINE_MS", _milliseconds, timedelta(seconds=20)),
         lease=env.get("LEASE_MS", _milliseconds, timedelta(seconds=60)),
         window=env.get("DISPATCH_WINDOW", _between(1, 100_000), 8 * concurrency),
-        resend_api_key=env.maybe("RESEND_API_KEY", str),
+        resend_api_key=env.maybe("RESEND_API_KEY", _word),
         resend_base_url=env.get("RESEND_BASE_URL", _web_address, "https://api.resend.com"),
         resend_webhook_secrets=env.get("RESEND_WEBHOOK_SECRET", _webhook_secrets, []),
         resend_per_second=env.get("RESEND_PER_SECOND", _positive, 2.0),
@@ -99,6 +100,12 @@ def load(environment: Mapping[str, str]) -> Settings:
     )
     _check_together(settings)
     return settings
+
+
+def check_queue(settings: Settings) -> None:
+    """A dispatcher and workers in processes of their own meet at Redis only. Raises SettingError."""
+    if not settings.redis_url:
+        raise SettingError("REDIS_URL", "must be set when the dispatcher and the workers are processes of their own")
 
 
 def _check_together(settings: Settings) -> None:
@@ -162,11 +169,25 @@ def _one_of(*words: str) -> Callable[[str], str]:
     return read
 
 
+def _word(text: str) -> str:
+    if not re.fullmatch("[!-~]+", text):
+        raise ValueError("must be one word of ASCII characters")
+    return text
+
+
 def _web_address(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not _is_address(text, "http", "https") or not urlsplit(text).hostname:
         raise ValueError("must be an http or https address")
     return text.rstrip("/")
+
+
+def _is_address(text: str, *schemes: str) -> bool:
+    """Also that its port is one: others find out later, and in other words."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in schemes and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
 
 
 def _mail_address(text: str) -> str:
@@ -182,11 +203,9 @@ def _folder(text: str) -> Path:
     return Path(text)
 
 
-def _master_key(text: str) -> bytes:
-    try:
-        key = base64.b64decode(text, validate=True)
-    except binascii.Error:
-        key = b""
+def master_key(text: str) -> bytes:
+    """Read the key from base64. Raises ValueError."""
+    key = _from_base64(text)
     if len(key) != 32:
         raise ValueError("must be 32 random bytes in base64, such as `openssl rand -base64 32` prints")
     return key
@@ -194,9 +213,22 @@ def _master_key(text: str) -> bytes:
 
 def _webhook_secrets(text: str) -> list[str]:
     secrets = text.replace(",", " ").split()
-    if not all(secret.startswith("whsec_") for secret in secrets):
-        raise ValueError("must be one or more secrets that begin with whsec_")
+    if not secrets or not all(map(_is_webhook_secret, secrets)):
+        raise ValueError("must be one or more secrets of whsec_ and base64, as Resend shows them")
     return secrets
+
+
+def _is_webhook_secret(text: str) -> bool:
+    prefix, _, secret = text.partition("_")
+    return prefix == "whsec" and bool(_from_base64(secret))
+
+
+def _from_base64(text: str) -> bytes:
+    """Nothing where it is not base64."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        return b""
 
 
 def _database_url(env: _Environment) -> str | None:
@@ -228,12 +260,12 @@ def _redis_url(env: _Environment) -> str | None:
     if host is None:
         return None
     password = env.maybe("REDIS_PASSWORD", str)
-    login = f":{password}@" if password else ""
+    login = f":{quote(password, safe='')}@" if password else ""
     return f"redis://{login}{host}:{env.get('REDIS_PORT', _between(1, 65_535), 6379)}/0"
 
 
 def _redis_address(text: str) -> str:
-    if urlsplit(text).scheme not in ("redis", "rediss", "unix"):
+    if not _is_address(text, "redis", "rediss", "unix"):
         raise ValueError("must be a Redis address such as redis://host:6379/0")
     return text
 
@@ -242,11 +274,20 @@ def _smtp(env: _Environment) -> Smtp | None:
     host = env.maybe("SMTP_HOST", str)
     if host is None:
         return None
-    starttls = env.get("SMTP_STARTTLS", _one_of("yes", "no"), "yes")
+    port = env.get("SMTP_PORT", _between(1, 65_535), 587)
     return Smtp(
         host,
-        env.get("SMTP_PORT", _between(1, 65_535), 587),
+        port,
         env.maybe("SMTP_USER", str),
         env.maybe("SMTP_PASSWORD", str),
-        starttls == "yes",
+        starttls=env.get("SMTP_STARTTLS", _starttls, True),
+        tls=port == _TLS_FROM_THE_START,
     )
+
+
+def _starttls(text: str) -> bool | Literal["auto"]:
+    match _one_of("yes", "no", "auto")(text):
+        case "auto":
+            return "auto"
+        case word:
+            return word == "yes"

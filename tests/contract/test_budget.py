@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from adapters.allowance import Allowance
 from adapters.memory.budget import MemoryProviderBudget
-from adapters.postgres.budget import Allowance, PostgresProviderBudget
+from adapters.postgres.budget import PostgresProviderBudget
 from adapters.postgres.database import Database
 from application.ports import ProviderBudget
 from tests.contract.conftest import Passing

@@ -95,6 +95,12 @@ async def test_no_more_are_held_than_the_window_allows(house, due):
     assert len(await due.lease(EMAIL, 10, 11, MINUTE)) == 3
 
 
+async def test_many_dispatchers_together_hold_no_more_than_the_window_allows(house, due):
+    await waiting(house, 40)
+    lots = await asyncio.gather(*(due.lease(EMAIL, 10, 12, MINUTE) for _ in range(8)))
+    assert sum(map(len, lots)) == 12
+
+
 async def test_a_lease_that_lapsed_is_taken_again_under_another_token(house, due):
     (one,) = await waiting(house)
     (lapsed,) = await due.lease(EMAIL, 10, 1, SHORT)

@@ -18,6 +18,7 @@ from domain.acceptance import Acceptance
 from domain.notification import Notification
 from domain.outcomes import Refused
 from domain.personal import Erased, Letter
+from domain.receipts import Receipt
 from domain.vocabulary import Channel, Reason, Status
 from tests.contract.conftest import PostgresHouse
 from tests.examples import NOON, POLICY, attempted, notification, one_of_each
@@ -163,6 +164,21 @@ async def test_the_log_can_be_read_by_topic(house):
     await house.events.save(*[attempted(queued(house)) for _ in range(3)])
     found = await house.events.read(0, 2, ["notification.rendered", "notification.sent"])
     assert [type(r.event) for r in found] == [Notification.Rendered] * 2
+
+
+async def test_the_log_can_be_read_with_personal_data_left_sealed(house):
+    saved = queued(house)
+    await house.events.save(saved)
+    (sealed,) = await house.events.read(0, 1, personal=False)
+    (opened,) = await house.events.read(0, 1)
+    assert sealed.event.personal == Erased(saved.person)
+    assert opened.event.personal == saved.letter
+
+
+async def test_a_stream_of_another_kind_is_not_there(house):
+    saved = queued(house)
+    await house.events.save(saved)
+    assert await house.events.get(Receipt, saved.id) is None
 
 
 async def test_whoever_follows_the_log_misses_nothing_while_others_append(house):

@@ -220,3 +220,47 @@ async def test_who_wrote_into_the_replaced_view_is_told(live, shadow):
     await shadow.replace(live)
     with pytest.raises(ConflictError):
         await live.write(note(), 4, after=3)
+
+
+# In the database, made by another version
+
+
+class LongerNote(Note, kw_only=True):
+    colour: str | None = None
+
+
+class LongerNotes(Notes):
+    row = LongerNote
+
+
+class SortedNotes(Notes):
+    indexes: Mapping[str, str] = {"by_text": "(text DESC)"}
+
+
+@pytest.mark.parametrize("projection", [LongerNotes(), SortedNotes()], ids=["columns", "indexes"])
+async def test_a_view_that_was_made_otherwise_begins_anew(live, database, projection):
+    later = PostgresView(database, projection)
+    assert await live.is_up_to_date()
+    assert not await later.is_up_to_date()
+    await later.create()
+    assert await later.is_up_to_date()
+    assert await later.position() == 0
+    assert await database.rows("SELECT 1 FROM view_notes.rows") == []
+
+
+async def test_who_still_writes_into_a_view_that_began_anew_is_told(live, database):
+    await PostgresView(database, LongerNotes()).create()
+    with pytest.raises(ConflictError):
+        await live.write(note(), 4, after=3)
+
+
+async def test_a_view_that_took_the_place_of_another_is_as_good_as_one_made_there(live, shadow):
+    await shadow.write(rows := note(), 9, after=0)
+    await shadow.replace(live)
+    assert await live.is_up_to_date()
+    await live.create()
+    assert await live.rows(list(rows)) == rows
+
+
+async def test_a_view_that_is_not_there_is_not_up_to_date(database):
+    assert not await PostgresView(database, Notes()).is_up_to_date()

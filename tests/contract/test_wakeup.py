@@ -8,8 +8,9 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from adapters.bell import Bell
 from adapters.memory.wakeup import MemoryWakeups
-from adapters.postgres.wakeup import Bell, PostgresWakeups
+from adapters.postgres.wakeup import PostgresWakeups
 from tests.contract.conftest import MemoryHouse, PostgresHouse
 from tests.examples import notification
 

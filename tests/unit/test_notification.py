@@ -14,7 +14,7 @@ from domain.outcomes import Accepted, Misconfigured, Outcome, Refused, Retryable
 from domain.personal import Erased, Remark
 from domain.receipts import ReceiptKind
 from domain.vocabulary import Purpose, Reason, Status
-from tests.examples import NOON, POLICY, attempted, notification
+from tests.examples import NOON, POLICY, SENDER, attempted, notification
 from tests.lives import Life, Moment, Received, lives
 
 MINUTE = timedelta(minutes=1)
@@ -367,6 +367,16 @@ def test_where_no_call_was_on_its_way_nothing_was_interrupted():
     assert len(it.pending_events) == 1
 
 
+@pytest.mark.parametrize("key_until", [None, NOON + DAY], ids=["no key", "a key"])
+@pytest.mark.parametrize("purpose", Purpose)
+def test_a_message_that_kills_its_worker_each_time_is_given_up(purpose, key_until):
+    it = called(key_until=key_until, purpose=purpose)
+    while interrupted(it).due:
+        assert it.attempts < POLICY.attempts
+        attempted(it, key_until=key_until)
+    assert (it.status, it.reason_code) == (Status.FAILED, Reason.OUTCOME_UNKNOWN)
+
+
 # Cancelling
 
 
@@ -380,6 +390,27 @@ def test_what_waits_can_be_cancelled_and_cancelled_again():
 
 def test_what_waits_for_its_next_attempt_can_be_cancelled():
     assert answered(called(), Retryable(Reason.TIMEOUT)).cancel(now=NOON, by="key:k1")
+
+
+@pytest.mark.parametrize("how", [interrupted, lambda it: answered(it, Unknown())], ids=["interrupted", "unknown"])
+def test_what_may_have_gone_out_cannot_be_cancelled(how):
+    it = how(called())
+    assert it.due
+    assert not it.cancel(now=NOON, by="key:k1")
+
+
+def test_the_sender_stays_the_same_for_as_long_as_the_key_does():
+    it = answered(called(), Retryable(Reason.TIMEOUT))
+    assert it.sender == SENDER
+    it = failed()
+    it.retry(now=NOON, by="key:k1")
+    assert it.sender is None
+
+
+def test_a_provider_that_says_it_was_sent_settles_a_call_on_its_way():
+    it = called()
+    received(it, ReceiptKind.SENT)
+    assert (it.status, it.in_flight, it.due) == (Status.SENT, None, None)
 
 
 @pytest.mark.parametrize("late", [called, sent, failed], ids=lambda each: each.__name__)

@@ -6,7 +6,7 @@ from math import floor
 
 import msgspec
 
-from adapters.postgres.budget import Allowance
+from adapters.allowance import Allowance
 from application.ports import Clock
 
 

@@ -55,10 +55,12 @@ class MemoryEventStore:
     async def history(self, id: UUID) -> list[Recorded]:
         return self._recorded(self._places.get(id, {}).values())
 
-    async def read(self, after: int, limit: int, topics: Sequence[str] = ()) -> list[Recorded]:
+    async def read(
+        self, after: int, limit: int, topics: Sequence[str] = (), *, personal: bool = True
+    ) -> list[Recorded]:
         later = range(after + 1, len(self._log) + 1)
         found = [position for position in later if not topics or self._log[position - 1].topic in topics]
-        return self._recorded(found[:limit])
+        return self._recorded(found[:limit], personal=personal)
 
     async def head(self) -> int:
         return len(self._log)
@@ -75,11 +77,13 @@ class MemoryEventStore:
         self._keys.load(gone, [])
         return len(gone)
 
-    def _recorded(self, positions: Iterable[int]) -> list[Recorded]:
+    def _recorded(self, positions: Iterable[int], *, personal: bool = True) -> list[Recorded]:
         found = list(positions)
         opened = self._mapper.opened([self._log[position - 1] for position in found])
-        self._load_keys(opened.persons)
-        return [Recorded(position, event) for position, event in zip(found, opened.events(), strict=True)]
+        if personal:
+            self._load_keys(opened.persons)
+        events = opened.events(personal=personal)
+        return [Recorded(position, event) for position, event in zip(found, events, strict=True)]
 
     def _load_keys(self, persons: Iterable[UUID]) -> None:
         unknown = self._keys.unknown(persons)

@@ -1,6 +1,6 @@
 """Bells that every save rings."""
 
-from adapters.postgres.wakeup import Bell
+from adapters.bell import Bell
 
 
 class MemoryWakeups:

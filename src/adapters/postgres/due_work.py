@@ -39,9 +39,15 @@ _LEASE = f"""
     RETURNING chosen.place, s.notification_id
 """
 
+_LEASE_LOCK = 0x0CA7
+_IN_TURN = "SELECT pg_advisory_xact_lock(%s, hashtext(%s))"
+
 
 class PostgresDueWork:
-    """Leases by `FOR UPDATE SKIP LOCKED`: several dispatchers never wait for one another nor take the same work."""
+    """Leases by `FOR UPDATE SKIP LOCKED`: dispatchers never wait for what workers do nor take the same work.
+
+    Of one channel they lease in turn, so that each sees how much the others hold.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -49,7 +55,10 @@ class PostgresDueWork:
     async def lease(self, channel: Channel, limit: int, window: int, duration: timedelta) -> list[Lease]:
         token = uuid4()
         values = {"channel": channel, "limit": limit, "window": window, "duration": duration, "token": token}
-        rows = await self._database.rows(_LEASE, values)
+        async with self._database.connection() as connection, connection.pipeline(), connection.transaction():
+            await connection.execute(_IN_TURN, (_LEASE_LOCK, channel), prepare=True)
+            leased = await connection.execute(_LEASE, values, prepare=True, binary=True)
+            rows = await leased.fetchall()
         return [Lease(id, token, channel) for _, id in sorted(rows)]
 
     async def renew(self, leases: Sequence[Lease], duration: timedelta) -> list[Lease]:

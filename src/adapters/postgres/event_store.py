@@ -56,14 +56,16 @@ class PostgresEventStore:
         )
         return await self._recorded(rows)
 
-    async def read(self, after: int, limit: int, topics: Sequence[str] = ()) -> list[Recorded]:
+    async def read(
+        self, after: int, limit: int, topics: Sequence[str] = (), *, personal: bool = True
+    ) -> list[Recorded]:
         only = " AND topic = ANY(%s)" if topics else ""
         rows = await self._database.rows(
             "SELECT originator_id, originator_version, topic, state, notification_id FROM stored_events"
             f" WHERE notification_id > %s{only} ORDER BY notification_id LIMIT %s",
             (after, list(topics), limit) if topics else (after, limit),
         )
-        return await self._recorded(rows)
+        return await self._recorded(rows, personal=personal)
 
     async def head(self) -> int:
         ((head,),) = await self._database.rows("SELECT coalesce(max(notification_id), 0) FROM stored_events", ())
@@ -83,10 +85,12 @@ class PostgresEventStore:
         """Write what waits; further saves are refused."""
         await self._commit.close()
 
-    async def _recorded(self, rows: Sequence[tuple[Any, ...]]) -> list[Recorded]:
+    async def _recorded(self, rows: Sequence[tuple[Any, ...]], *, personal: bool = True) -> list[Recorded]:
         opened = self._mapper.opened([StoredEvent(*row[:4]) for row in rows])
-        await self._load_keys(opened.persons)
-        return [Recorded(row[4], event) for row, event in zip(rows, opened.events(), strict=True)]
+        if personal:
+            await self._load_keys(opened.persons)
+        events = opened.events(personal=personal)
+        return [Recorded(row[4], event) for row, event in zip(rows, events, strict=True)]
 
     async def _load_keys(self, persons: Iterable[UUID]) -> None:
         unknown = self._keys.unknown(persons)

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager, suppress
 
 import psycopg
 
+from adapters.bell import Bell
 from adapters.postgres.captured_mails import CAPTURED_MAILS_CHANNEL
-from adapters.postgres.wakeup import Bell
 
 LISTENER = "carillon mailbox"
 """What the connection is called in pg_stat_activity."""

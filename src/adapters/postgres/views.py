@@ -1,6 +1,7 @@
 """Read models: one schema per projection, whose table follows from its row struct."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -31,8 +32,11 @@ _TYPES: dict[Any, str] = {
     Decimal: "numeric",
     bytes: "bytea",
 }
+_AS_THEY_ARE = (UUID, datetime, Decimal)
+_WORTH_A_COPY = 100
 _SHADOW = "_next"
 _OLD = "_old"
+_MADE_FOR = "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = %s"
 
 
 class PostgresView(Generic[R]):
@@ -48,20 +52,32 @@ class PostgresView(Generic[R]):
         self._columns = _columns(projection.row)
         self._key = projection.key_columns
         self._shadow = shadow
+        self._present: set[tuple[Any, ...]] = set()
         self.schema = f"view_{projection.name}{_SHADOW if shadow else ''}"
         self._table = Identifier(self.schema, "rows")
         self._position = Identifier(self.schema, "position")
         move = SQL("UPDATE {} SET position = %s, moved_at = now() WHERE position = %s")
         self._move = move.format(self._position).as_string()
+        names = SQL(", ").join(map(Identifier, self._columns))
+        self._copy_in = SQL("COPY {} ({}) FROM STDIN").format(self._table, names).as_string()
         self._upsert = self._upsert_statement().as_string()
         self._select = self._select_statement().as_string()
 
     async def create(self) -> None:
-        """Make the schema if it is not there yet. Safe from several processes at once."""
+        """Make the schema if it is not there yet. Safe from several processes at once.
+
+        One that was made for another row struct gives way to an empty one at position 0, to be filled from the log.
+        """
         async with self._database.connection() as connection, connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (self.schema,))
-            for statement in self._create_statements():
+            found = await connection.execute(_MADE_FOR, (self.schema,))
+            outdated = await found.fetchone() != (self._fingerprint(),)
+            for statement in [*(self._drop_statements() if outdated else ()), *self._create_statements()]:
                 await connection.execute(statement)
+
+    async def is_up_to_date(self) -> bool:
+        """Whether the schema is there and was made for this row struct."""
+        return await self._database.rows(_MADE_FOR, (self.schema,)) == [(self._fingerprint(),)]
 
     async def position(self) -> int:
         rows = await self._database.rows(SQL("SELECT position FROM {}").format(self._position))
@@ -72,18 +88,22 @@ class PostgresView(Generic[R]):
             return {}
         columns = [list(column) for column in zip(*keys, strict=True)]
         found = await self._database.rows(self._select, columns)
-        rows = [self._from_columns(values) for values in found]
-        return {self._key_of(row): row for row in rows}
+        known = {self._key_of(row): row for row in map(self._from_columns, found)}
+        self._present = set(known)
+        return known
 
     async def write(self, rows: Mapping[tuple[Any, ...], R], position: int, *, after: int) -> None:
         async with self._database.connection() as connection, connection.transaction():
             moved = await connection.execute(self._move, (position, after), prepare=True)
             if not moved.rowcount:
                 raise ConflictError(f"{self.schema} does not stand at {after}")
-            if rows:
-                await connection.execute(
-                    self._upsert, (msgspec.json.encode(list(rows.values())).decode(),), prepare=True
-                )
+            fresh = [row for key, row in rows.items() if key not in self._present]
+            if len(fresh) < _WORTH_A_COPY:
+                await self._put(connection, list(rows.values()))
+            else:
+                await self._copy(connection, fresh)
+                await self._put(connection, [row for key, row in rows.items() if key in self._present])
+        self._present = set()
 
     @asynccontextmanager
     async def standing_still(self) -> AsyncIterator[int]:
@@ -128,6 +148,17 @@ class PostgresView(Generic[R]):
                 await connection.execute(rename.format(Identifier(self.schema), Identifier(live.schema)))
         await self._drop_patiently(old)
 
+    async def _put(self, connection: psycopg.AsyncConnection[Any], rows: Collection[R]) -> None:
+        """New rows and old ones, as one JSON document: much cheaper than an array for each of many columns."""
+        if rows:
+            await connection.execute(self._upsert, (msgspec.json.encode(rows).decode(),), prepare=True)
+
+    async def _copy(self, connection: psycopg.AsyncConnection[Any], rows: Collection[R]) -> None:
+        """Rows that are not there yet: several times as fast as an upsert."""
+        async with connection.cursor() as cursor, cursor.copy(self._copy_in) as copy:
+            for row in rows:
+                await copy.write_row(self._to_columns(row))
+
     async def _index(self) -> None:
         """A copy gets its indexes when it is full: to keep them up row by row costs more."""
         async with self._database.connection() as connection, connection.transaction():
@@ -164,7 +195,20 @@ class PostgresView(Generic[R]):
             ).format(self._position),
             SQL("INSERT INTO {} (position) VALUES (0) ON CONFLICT DO NOTHING").format(self._position),
             *([] if self._shadow else self._index_statements()),
+            SQL("COMMENT ON SCHEMA {} IS {}").format(schema, self._fingerprint()),
         ]
+
+    def _drop_statements(self) -> Sequence[Composed]:
+        """First the position, as whoever writes begins with that."""
+        return [
+            SQL("DROP TABLE IF EXISTS {}").format(self._position),
+            SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(self.schema)),
+        ]
+
+    def _fingerprint(self) -> str:
+        """What the tables follow from, the same for a copy, which takes the place of the live ones one day."""
+        made_of = (self._columns, self._key, dict(self._projection.indexes))
+        return hashlib.sha256(msgspec.json.encode(made_of)).hexdigest()
 
     def _index_statements(self) -> Sequence[Composed]:
         return [
@@ -173,7 +217,6 @@ class PostgresView(Generic[R]):
         ]
 
     def _upsert_statement(self) -> Composed:
-        """All rows as one JSON document: much cheaper than an array for each of many columns."""
         names = SQL(", ").join(map(Identifier, self._columns))
         typed = SQL(", ").join(SQL("{} {}").format(Identifier(n), SQL(kind)) for n, kind in self._columns.items())
         changed = [
@@ -197,6 +240,13 @@ class PostgresView(Generic[R]):
 
     def _key_of(self, row: R) -> tuple[Any, ...]:
         return tuple(getattr(row, name) for name in self._key)
+
+    def _to_columns(self, row: R) -> list[Any]:
+        values = msgspec.to_builtins(row, builtin_types=_AS_THEY_ARE)
+        return [
+            value if value is None or kind != "jsonb" else msgspec.json.encode(value).decode()
+            for kind, value in zip(self._columns.values(), values.values(), strict=True)
+        ]
 
     def _from_columns(self, values: Sequence[Any]) -> R:
         return msgspec.convert(dict(zip(self._columns, values, strict=True)), self._row, strict=False)

@@ -5,6 +5,8 @@ from contextlib import suppress
 
 import psycopg
 
+from adapters.bell import Bell
+
 _CHANNEL = "stored_events"
 _QUIET_SECONDS = 10.0
 _LONGEST_BACKOFF = 2.0
@@ -21,7 +23,7 @@ class PostgresWakeups:
         self._bells: list[Bell] = []
         self._task: asyncio.Task[None] | None = None
 
-    def bell(self) -> "Bell":
+    def bell(self) -> Bell:
         bell = Bell()
         self._bells.append(bell)
         return bell
@@ -59,19 +61,3 @@ class PostgresWakeups:
     def _ring(self) -> None:
         for bell in self._bells:
             bell.ring()
-
-
-class Bell:
-    """Implements the port Wakeup for one follower."""
-
-    def __init__(self) -> None:
-        self._rung = asyncio.Event()
-
-    def ring(self) -> None:
-        self._rung.set()
-
-    async def wait(self, timeout: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                await self._rung.wait()
-        self._rung.clear()

@@ -96,4 +96,5 @@ async def _catch_up(
 
 
 async def _read(projection: Projection[Any], log: EventLog, after: int, until: int) -> list[Recorded]:
-    return [r for r in await log.read(after, BATCH, projection.topics) if r.position <= until]
+    batch = await log.read(after, BATCH, projection.topics, personal=projection.personal)
+    return [r for r in batch if r.position <= until]

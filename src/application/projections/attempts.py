@@ -40,6 +40,7 @@ class Attempts:
     )
     row = AttemptRow
     key_columns = ("notification", "call")
+    personal = True
     indexes: Mapping[str, str] = MappingProxyType({})
 
     def keys(self, recorded: Recorded) -> Sequence[tuple[Any, ...]]:

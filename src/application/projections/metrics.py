@@ -37,6 +37,7 @@ class Metrics:
     topics: Sequence[str] = ()
     row = MetricRow
     key_columns = ("tenant", "channel", "template", "provider", "fact", "hour")
+    personal = False
     indexes: Mapping[str, str] = MappingProxyType({})
 
     def keys(self, recorded: Recorded) -> Sequence[tuple[Any, ...]]:

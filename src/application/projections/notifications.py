@@ -72,6 +72,7 @@ class Notifications:
     topics: Sequence[str] = ()
     row = NotificationRow
     key_columns = ("id",)
+    personal = True
     indexes: Mapping[str, str] = MappingProxyType(
         {
             "newest": "(tenant, id DESC)",

@@ -32,6 +32,10 @@ class Projection(Protocol[R]):
     @property
     def indexes(self) -> Mapping[str, str]: ...
 
+    @property
+    def personal(self) -> bool:
+        """Whether it looks at personal data."""
+
     def keys(self, recorded: Recorded) -> Sequence[tuple[Any, ...]]:
         """The keys of the rows that this event touches."""
 

@@ -32,6 +32,7 @@ class Receipts:
     topics: Sequence[str] = (Receipt.Received.TOPIC,)
     row = ReceiptRow
     key_columns = ("id",)
+    personal = False
     indexes: Mapping[str, str] = MappingProxyType({"by_provider_id": "(provider, provider_id)"})
 
     def keys(self, recorded: Recorded) -> Sequence[tuple[Any, ...]]:

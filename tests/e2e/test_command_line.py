@@ -1,0 +1,400 @@
+"""`carillon` as people run it: a process of its own, on the database it brings along."""
+
+import json
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import psycopg
+import pytest
+from click.testing import CliRunner, Result
+
+from adapters.embedded_postgres import EmbeddedPostgres
+from entrypoints.bootstrap import PROJECTIONS
+from entrypoints.cli import main
+from tests.application import welcome
+
+CARILLON = Path(sys.executable).with_name("carillon")
+KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "SYSTEMROOT")
+
+
+def environment(data: Path, **more: str) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    return {**kept, "CARILLON_DATA": str(data), "PORT": "0", "LOG_LEVEL": "warning", **more}
+
+
+def carillon(data: Path, *arguments: str, given: str = "", **more: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [CARILLON, *arguments],
+        env=environment(data, **more),
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def done(finished: "subprocess.CompletedProcess[str]") -> str:
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+class Running:
+    """A `carillon run` that has greeted."""
+
+    def __init__(self, data: Path, **more: str) -> None:
+        self.data = data
+        self.process = subprocess.Popen(
+            [CARILLON, "run"],
+            env=environment(data, **more),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.greeting = self._read_greeting()
+        self.address = re.findall(r"answers on (http://\S+)", self.greeting)[0]
+        self.key = re.findall(r"API key\s+(ck_\w+)", self.greeting)[0]
+        self.http = httpx.Client(
+            base_url=self.address, headers={"Authorization": f"Bearer {self.key}"}, timeout=30, trust_env=False
+        )
+
+    @property
+    def curl(self) -> str:
+        """The command that the greeting offers, over all its lines."""
+        return re.findall(r"^  (curl .*\\\n.*)$", self.greeting, re.MULTILINE)[0]
+
+    def stop(self) -> float:
+        """The seconds from Ctrl-C to the end."""
+        self.http.close()
+        began = time.monotonic()
+        self.process.send_signal(signal.SIGINT)
+        self.process.communicate(timeout=30)
+        return time.monotonic() - began
+
+    def _read_greeting(self) -> str:
+        assert self.process.stdout
+        text, give_up = "", time.monotonic() + 60
+        while not text.endswith("\n\n") or "read it at" not in text:
+            ready, _, _ = select.select([self.process.stdout], [], [], max(0.0, give_up - time.monotonic()))
+            said = os.read(self.process.stdout.fileno(), 65_536) if ready else b""
+            if not said:
+                self.process.kill()
+                pytest.fail(f"no greeting, but: {text}{self.process.communicate()[1]}")
+            text += said.decode()
+        return text
+
+
+@contextmanager
+def data_folder() -> Iterator[Path]:
+    """Not in pytest's own folder, which is closed to other users: PostgreSQL never runs as root."""
+    with tempfile.TemporaryDirectory(prefix="carillon-cli-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Running]:
+    with data_folder() as data:
+        running = Running(data)
+        try:
+            yield running
+        finally:
+            running.stop()
+
+
+def until(answer: Callable[[], Any], within: float = 20.0) -> Any:
+    give_up = time.monotonic() + within
+    while not (found := answer()):
+        assert time.monotonic() < give_up, f"not true within {within:.1f} s"
+        time.sleep(0.02)
+    return found
+
+
+def servers_of(data: Path) -> list[int]:
+    """The processes of PostgreSQL that work on this folder."""
+    folder = str(data.resolve())
+    with_folder = []
+    for process in psutil.process_iter(["pid", "cmdline"]):
+        if any(folder in word for word in process.info["cmdline"] or ()) and "postgres" in str(process.info["cmdline"]):
+            with_folder.append(process.info["pid"])
+    return with_folder
+
+
+# run
+
+
+def test_the_line_that_run_offers_can_be_run_as_it_is(service: Running) -> None:
+    answer = subprocess.run(["/bin/sh", "-c", service.curl], capture_output=True, text=True, timeout=30, check=True)
+    (one,) = json.loads(answer.stdout)["notifications"]
+    assert one["recipient"]["email"] == "jane@example.com"
+    until(lambda: _status(service, one["id"]) == "sent")
+
+
+def _status(service: Running, id: str) -> str | None:
+    answer = service.http.get(f"/api/v1/notifications/{id}")
+    return answer.json()["status"] if answer.status_code == 200 else None
+
+
+def test_the_development_key_is_kept_for_its_owner_only(service: Running) -> None:
+    file = service.data / "dev-key"
+    assert file.read_text().strip() == service.key
+    assert (service.data / "dev-key").stat().st_mode & 0o777 == 0o600
+    assert (service.data / "master-key").stat().st_mode & 0o777 == 0o600
+    assert "also in" in service.greeting
+    assert str(file) in service.greeting
+
+
+def test_a_second_run_finds_what_the_first_one_left_and_ctrl_c_stops_everything() -> None:
+    with data_folder() as data:
+        first = Running(data)
+        sent = first.http.post("/api/v1/notifications", json=welcome("jane@example.com")).json()
+        id = sent["notifications"][0]["id"]
+        until(lambda: _status(first, id) == "sent")
+        assert servers_of(data)
+        assert first.stop() < 5
+        assert first.process.returncode == 0
+        assert servers_of(data) == []
+
+        second = Running(data)
+        assert second.key == first.key
+        assert _status(second, id) == "sent"
+        assert second.http.get("/api/v1/notifications").json()["notifications"][0]["id"] == id
+        second.process.send_signal(signal.SIGTERM)
+        assert second.stop() < 5
+        assert servers_of(data) == []
+
+
+def test_what_waits_at_the_end_of_one_run_is_sent_by_the_next() -> None:
+    with data_folder() as data:
+        first = Running(data)
+        soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 2))
+        sent = first.http.post("/api/v1/notifications", json=welcome("jane@example.com", scheduled_at=soon)).json()
+        first.stop()
+        second = Running(data)
+        until(lambda: _status(second, sent["notifications"][0]["id"]) == "sent")
+        second.stop()
+
+
+def test_a_taken_port_is_one_clear_line() -> None:
+    with data_folder() as data, socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        finished = carillon(data, "run", PORT=str(taken.getsockname()[1]))
+        assert finished.returncode == 1
+        assert finished.stderr == "Error: PORT is taken by another program\n"
+        assert "API key" not in finished.stdout
+        assert servers_of(data) == []
+
+
+# keys
+
+
+def test_keys_are_made_listed_and_revoked_while_the_service_runs(service: Running) -> None:
+    text = done(
+        carillon(service.data, "keys", "create", "--tenant", "acme", "--name", "shop", "--scope", "read")
+    ).strip()
+    id = text.split("_")[1]
+    assert re.fullmatch(r"ck_[0-9a-z]{12}_[0-9a-f]{64}", text)
+    headers = {"Authorization": f"Bearer {text}"}
+    assert service.http.get("/api/v1/notifications", headers=headers).status_code == 200
+    assert service.http.post("/api/v1/notifications", headers=headers, json=welcome("a@b.de")).status_code == 403
+
+    listed = done(carillon(service.data, "keys", "list"))
+    (line,) = [line for line in listed.splitlines() if line.startswith(id)]
+    assert line.split() == [id, "acme", "read", "live", "shop"]
+    assert text not in listed
+    assert text.split("_")[2] not in listed
+
+    done(carillon(service.data, "keys", "revoke", id))
+    until(lambda: service.http.get("/api/v1/notifications", headers=headers).status_code == 401, within=1.5)
+    assert "revoked" in done(carillon(service.data, "keys", "list"))
+    again = carillon(service.data, "keys", "revoke", id)
+    assert (again.returncode, again.stderr) == (1, f"Error: there is no live key {id}\n")
+
+
+# send, tail, rebuild, verify
+
+
+def test_send_takes_standard_input_and_the_running_service_sends_it(service: Running) -> None:
+    body = json.dumps(welcome("by-hand@example.com"))
+    answer = json.loads(done(carillon(service.data, "send", given=body)))
+    until(lambda: _status(service, answer["notifications"][0]["id"]) == "sent")
+
+
+def test_send_takes_a_file_and_another_tenant(service: Running, tmp_path: Path) -> None:
+    file = tmp_path / "body.json"
+    file.write_text(json.dumps(welcome("by-hand@example.com")))
+    answer = json.loads(done(carillon(service.data, "send", "--tenant", "acme", str(file))))
+    assert _status(service, answer["notifications"][0]["id"]) is None  # the development key is another tenant's
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("{", "Input data was truncated"),
+        ("", "Input data was truncated"),
+        ('{"type": "welcome"}', "missing required field `recipients`"),
+        (json.dumps(welcome("nonsense")), "recipients[0].email"),
+        (json.dumps(welcome("a@example.com", variables={})), "variables.user_name: is missing"),
+        ('{"variables":' + "[" * 100_000, "Expected `object`"),
+        (json.dumps(welcome("a@example.com")).replace("Anna", "A\\u0000"), "NUL"),
+        (json.dumps(welcome("a@example.com")).replace('"Anna"', "[" * 100_000 + "]" * 100_000), "nested too deeply"),
+    ],
+)
+def test_send_says_in_one_line_what_is_wrong(service: Running, body: str, said: str) -> None:
+    finished = carillon(service.data, "send", given=body)
+    assert finished.returncode == 1
+    assert finished.stderr.startswith("Error: ")
+    assert finished.stderr.count("\n") == 1
+    assert said in finished.stderr
+
+
+def test_tail_prints_the_log_without_personal_data(service: Running) -> None:
+    before = done(carillon(service.data, "send", given=json.dumps(welcome("secret-reader@example.com"))))
+    sent = json.loads(before)
+    until(lambda: _status(service, sent["notifications"][0]["id"]) == "sent")
+
+    text = done(carillon(service.data, "tail", "--after", str(sent["position"] - 1), "--once"))
+
+    lines = [json.loads(line) for line in text.splitlines()]
+    mine = [line["event"]["event"] for line in lines if line["stream"] == sent["notifications"][0]["id"]]
+    assert mine == ["notification.queued", "notification.rendered", "notification.sent"]
+    assert lines[0]["event"]["position"] == sent["position"]
+    assert "secret-reader" not in text
+    assert "Anna" not in text
+
+
+@pytest.mark.parametrize("name", [*(projection.name for projection in PROJECTIONS), "schedule", None])
+def test_every_read_model_can_be_rebuilt_while_the_service_runs(service: Running, name: str | None) -> None:
+    said = done(carillon(service.data, "rebuild", *([name] if name else [])))
+    for each in [name] if name else [*(projection.name for projection in PROJECTIONS), "schedule"]:
+        assert re.search(rf"^{each} (stands at|holds) \d+", said, re.MULTILINE)
+    answer = service.http.post("/api/v1/notifications", json=welcome("jane@example.com")).json()
+    until(lambda: _status(service, answer["notifications"][0]["id"]) == "sent")
+
+
+def test_an_unknown_read_model_is_named_together_with_the_known(service: Running) -> None:
+    finished = carillon(service.data, "rebuild", "nonsense")
+    assert finished.returncode == 2
+    assert "notifications" in finished.stderr
+
+
+def test_verify_finds_and_shows_the_row_that_was_changed_by_hand(service: Running) -> None:
+    sent = service.http.post("/api/v1/notifications", json=welcome("jane@example.com")).json()
+    id = sent["notifications"][0]["id"]
+    until(lambda: _status(service, id) == "sent")
+    assert "notifications: equal to the log" in done(carillon(service.data, "verify"))
+
+    with EmbeddedPostgres(service.data) as server, psycopg.connect(server.start(), autocommit=True) as connection:
+        connection.execute("UPDATE view_notifications.rows SET status = 'delivered' WHERE id = %s", (id,))
+    finished = carillon(service.data, "verify")
+
+    assert finished.returncode == 1
+    assert "notifications: 1 rows differ" in finished.stdout
+    (row,) = [json.loads(line) for line in finished.stdout.splitlines() if line.startswith("{")]
+    assert id in row["key"]
+    assert (row["live"]["status"], row["expected"]["status"]) == ("delivered", "sent")
+    done(carillon(service.data, "rebuild", "notifications"))
+    done(carillon(service.data, "verify"))
+
+
+# What can be wrong with the set-up
+
+
+def invoked(*arguments: str, **given: str) -> Result:
+    """In this process, which is quicker; what has to do with signals and sockets is tested with one of its own."""
+    unset = dict.fromkeys(_SETTABLE, "")
+    return CliRunner().invoke(main, [*arguments], env={**unset, **given})
+
+
+_SETTABLE = (
+    *("HOST", "PORT", "DATABASE_URL", "DATABASE_HOST", "DATABASE_PORT", "REDIS_URL", "REDIS_HOST", "REDIS_PORT"),
+    *("CARILLON_MASTER_KEY", "TEMPLATES_PATH", "DEFAULT_LANGUAGE", "PUBLIC_URL", "LOG_LEVEL", "EMAIL_PROVIDER"),
+    *("EMAIL_FROM", "EMAIL_REPLY_TO", "EMAIL_CONCURRENCY", "EMAIL_DEADLINE_MS", "LEASE_MS", "RESEND_API_KEY"),
+    *("RESEND_BASE_URL", "RESEND_WEBHOOK_SECRET", "RESEND_PER_SECOND", "SMTP_HOST", "SMTP_PORT", "SMTP_STARTTLS"),
+)
+
+WRONG = [
+    ("PORT", {"PORT": "80a"}),
+    ("PORT", {"PORT": "65536"}),
+    ("PORT", {"PORT": "-1"}),
+    ("DATABASE_URL", {"DATABASE_URL": "nonsense"}),
+    ("DATABASE_URL", {"DATABASE_URL": "postgresql://localhost:1/none?connect_timeout=2"}),
+    ("DATABASE_PORT", {"DATABASE_HOST": "localhost", "DATABASE_PORT": "x"}),
+    ("REDIS_URL", {"REDIS_URL": "http://localhost"}),
+    ("REDIS_PORT", {"REDIS_HOST": "localhost", "REDIS_PORT": "0"}),
+    ("CARILLON_MASTER_KEY", {"CARILLON_MASTER_KEY": "c2hvcnQ="}),
+    ("CARILLON_MASTER_KEY", {"CARILLON_MASTER_KEY": "§"}),
+    ("TEMPLATES_PATH", {"TEMPLATES_PATH": "no/such/folder"}),
+    ("PUBLIC_URL", {"PUBLIC_URL": "carillon.example.com"}),
+    ("LOG_LEVEL", {"LOG_LEVEL": "loud"}),
+    ("EMAIL_PROVIDER", {"EMAIL_PROVIDER": "pigeon"}),
+    ("EMAIL_FROM", {"EMAIL_FROM": "nobody"}),
+    ("EMAIL_REPLY_TO", {"EMAIL_REPLY_TO": "a@b.de, c@d.de"}),
+    ("EMAIL_CONCURRENCY", {"EMAIL_CONCURRENCY": "0"}),
+    ("EMAIL_DEADLINE_MS", {"EMAIL_DEADLINE_MS": "30000", "LEASE_MS": "60000"}),
+    ("LEASE_MS", {"LEASE_MS": "1.5"}),
+    ("RESEND_API_KEY", {"EMAIL_PROVIDER": "resend"}),
+    ("RESEND_BASE_URL", {"RESEND_BASE_URL": "ftp://example.com"}),
+    ("RESEND_WEBHOOK_SECRET", {"RESEND_WEBHOOK_SECRET": "secret"}),
+    ("RESEND_WEBHOOK_SECRET", {"RESEND_WEBHOOK_SECRET": "whsec_!!!"}),
+    ("RESEND_PER_SECOND", {"RESEND_PER_SECOND": "0"}),
+    ("RESEND_PER_SECOND", {"RESEND_PER_SECOND": "nan"}),
+    ("SMTP_HOST", {"EMAIL_PROVIDER": "smtp"}),
+    ("SMTP_PORT", {"SMTP_HOST": "localhost", "SMTP_PORT": "smtp"}),
+    ("SMTP_STARTTLS", {"SMTP_HOST": "localhost", "SMTP_STARTTLS": "maybe"}),
+]
+
+
+@pytest.mark.parametrize(("variable", "given"), WRONG)
+def test_a_wrong_setting_stops_the_start_with_one_line_that_names_it(variable: str, given: dict[str, str]) -> None:
+    with data_folder() as data:
+        finished = invoked("run", CARILLON_DATA=str(data), **given)
+        assert finished.exit_code == 1
+        assert finished.stdout == ""
+        assert finished.stderr.startswith(f"Error: {variable} ")
+        assert finished.stderr.count("\n") == 1
+        assert list(data.iterdir()) == []
+
+
+def test_a_wrong_secret_is_not_repeated() -> None:
+    for variable in ("CARILLON_MASTER_KEY", "RESEND_WEBHOOK_SECRET"):
+        assert "hunter2" not in invoked("run", **{variable: "hunter2"}).output
+    url = "postgresql://carillon:hunter2@localhost:1/none?connect_timeout=2"
+    assert "hunter2" not in invoked("run", DATABASE_URL=url).output
+
+
+@pytest.mark.parametrize("role", ["api", "dispatcher", "worker", "projector"])
+def test_no_role_but_run_starts_without_a_provider(conninfo: str, role: str) -> None:
+    with data_folder() as data:
+        key = "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE="
+        finished = invoked(role, CARILLON_DATA=str(data), DATABASE_URL=conninfo, CARILLON_MASTER_KEY=key)
+    assert finished.exit_code == 1
+    assert finished.stderr.startswith("Error: EMAIL_PROVIDER must be set")
+    assert finished.stderr.count("\n") == 1
+
+
+def test_a_role_on_a_database_that_is_not_migrated_says_what_to_do(postgres: str) -> None:
+    finished = invoked("worker", DATABASE_URL=postgres, EMAIL_PROVIDER="capture")
+    assert finished.exit_code == 1
+    assert "carillon migrate" in finished.stderr
+    assert finished.stderr.count("\n") == 1
+
+
+def test_a_role_of_its_own_needs_the_master_key(conninfo: str) -> None:
+    with data_folder() as data:
+        finished = invoked("worker", CARILLON_DATA=str(data), DATABASE_URL=conninfo, EMAIL_PROVIDER="capture")
+    assert finished.exit_code == 1
+    assert finished.stderr.startswith("Error: CARILLON_MASTER_KEY must be set")

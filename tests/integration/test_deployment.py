@@ -1,0 +1,165 @@
+"""What a process makes sure of before it begins, on a database server and on the database it brings along."""
+
+import base64
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from click.testing import CliRunner, Result
+
+from adapters.embedded_postgres import EmbeddedPostgres
+from adapters.person_keys import PersonKeys, WrongMasterKeyError
+from application.projections.notifications import NotificationRow, Notifications
+from entrypoints.cli import main
+from entrypoints.deployment import NotMigratedError, prepared, up_to_date
+from entrypoints.settings import SettingError, Settings, load
+
+KEY, OTHER_KEY = bytes(range(32)), bytes(32)
+
+
+@pytest.fixture
+def data() -> Iterator[Path]:
+    """Not in pytest's own folder: each run of pytest closes that to other users, and PostgreSQL never runs as root."""
+    with tempfile.TemporaryDirectory(prefix="carillon-tests-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def server(conninfo: str, data: Path) -> dict[str, str]:
+    """The environment of a process on a server that was never migrated by this version."""
+    return {"DATABASE_URL": conninfo, "CARILLON_DATA": str(data)}
+
+
+def made(environment: dict[str, str]) -> dict[str, str]:
+    """The same, once it was migrated."""
+    with up_to_date(load(environment), migrating=True):
+        return environment
+
+
+def text(key: bytes) -> str:
+    return base64.b64encode(key).decode()
+
+
+def with_key(environment: dict[str, str], key: bytes = KEY) -> Settings:
+    return load({**environment, "CARILLON_MASTER_KEY": text(key)})
+
+
+def meet_somebody(conninfo: str, key: bytes = KEY) -> None:
+    keys = PersonKeys(key)
+    (stored,) = keys.fresh([keys.person("acme", "jane@example.com")])
+    with psycopg.connect(conninfo) as connection:
+        connection.execute(
+            "INSERT INTO person_keys (person, subject, wrapped) VALUES (%s, %s, %s)",
+            (stored.person, stored.subject, stored.wrapped),
+        )
+
+
+def begun(settings: Settings, *, everything: bool = False) -> bytes:
+    """The master key that a process would begin with."""
+    with prepared(settings, everything=everything) as (_, key):
+        return key
+
+
+def invoked(command: str, environment: dict[str, str]) -> Result:
+    return CliRunner().invoke(main, [command], env=environment)
+
+
+# The master key
+
+
+@pytest.mark.parametrize("everything", [True, False], ids=["run", "a role"])
+def test_a_master_key_that_does_not_fit_what_is_stored_is_refused(server, conninfo, everything):
+    meet_somebody(conninfo)
+    assert begun(with_key(made(server)), everything=everything) == KEY
+    with pytest.raises(WrongMasterKeyError):
+        begun(with_key(server, OTHER_KEY), everything=everything)
+
+
+def test_a_master_key_that_does_not_fit_is_one_line(server, conninfo):
+    meet_somebody(conninfo)
+    wrong = {"CARILLON_MASTER_KEY": text(OTHER_KEY), "EMAIL_PROVIDER": "capture"}
+    finished = invoked("api", {**made(server), **wrong})
+    assert (finished.exit_code, finished.stderr) == (1, "Error: CARILLON_MASTER_KEY does not fit the stored keys\n")
+
+
+def test_run_makes_a_master_key_once(server, data):
+    key = begun(load(server), everything=True)
+    assert begun(load(server), everything=True) == key
+    assert (data / "master-key").stat().st_mode & 0o777 == 0o600
+
+
+def test_run_makes_no_master_key_where_somebody_is_known_under_another(server, conninfo, data):
+    meet_somebody(conninfo)
+    with pytest.raises(SettingError, match="CARILLON_MASTER_KEY must be set"):
+        begun(load(server), everything=True)
+    assert not (data / "master-key").exists()
+
+
+def test_a_role_makes_no_master_key_and_uses_the_one_that_is_kept(server, data):
+    made(server)
+    with pytest.raises(SettingError, match="CARILLON_MASTER_KEY must be set"):
+        begun(load(server))
+    assert list(data.iterdir()) == []
+    key = begun(load(server), everything=True)
+    assert begun(load(server)) == key
+
+
+def test_a_kept_master_key_that_is_none_is_said_to_be(server, data):
+    made(server)
+    (data / "master-key").write_text("hunter2\n")
+    with pytest.raises(SettingError, match="CARILLON_MASTER_KEY must be set: what is in .* is no such key"):
+        begun(load(server))
+
+
+def test_migrate_needs_and_makes_no_master_key(server, data):
+    finished = invoked("migrate", {**server, "CARILLON_MASTER_KEY": ""})
+    assert (finished.exit_code, finished.output) == (0, "the database is up to date\n")
+    assert list(data.iterdir()) == []
+
+
+def test_on_the_database_it_brings_along_only_run_makes_a_master_key(data):
+    settings = load({"CARILLON_DATA": str(data)})
+    with EmbeddedPostgres(data):
+        with up_to_date(settings, migrating=True):
+            pass
+        with pytest.raises(SettingError, match="CARILLON_MASTER_KEY must be set"):
+            begun(settings)
+        assert begun(settings, everything=True) == begun(settings)
+
+
+# The state of the database
+
+
+def test_a_role_refuses_a_database_whose_read_models_are_not_there(server):
+    with pytest.raises(NotMigratedError, match="carillon migrate"):
+        begun(with_key(server))
+    assert begun(with_key(made(server))) == KEY
+
+
+def test_a_role_refuses_read_models_of_another_version_until_they_are_made_anew(server, conninfo, monkeypatch):
+    made(server)
+    monkeypatch.setattr(Notifications, "row", NewerRow)
+    with pytest.raises(NotMigratedError, match="carillon migrate"):
+        begun(with_key(server))
+    assert begun(with_key(made(server))) == KEY
+    with psycopg.connect(conninfo) as connection:
+        assert connection.execute("SELECT mood FROM view_notifications.rows").fetchall() == []
+
+
+class NewerRow(NotificationRow, kw_only=True):
+    mood: str | None = None
+
+
+# The queue
+
+
+@pytest.mark.parametrize("role", ["dispatcher", "worker"])
+def test_dispatcher_and_workers_apart_need_a_queue_between_them(server, role):
+    apart = {**made(server), "CARILLON_MASTER_KEY": text(KEY), "EMAIL_PROVIDER": "capture", "REDIS_URL": ""}
+    finished = invoked(role, apart)
+    assert finished.exit_code == 1
+    assert finished.stderr == (
+        "Error: REDIS_URL must be set when the dispatcher and the workers are processes of their own\n"
+    )
