@@ -4,7 +4,6 @@ AES-256-GCM throughout (NIST SP 800-38D) with 96-bit random nonces.
 """
 
 import hmac
-import os
 from collections.abc import Iterable
 from hashlib import blake2b
 from time import monotonic
@@ -14,6 +13,7 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from adapters.chance import RandomBytes
 from domain.personal import PersonErasedError
 
 _NONCE = 12
@@ -52,6 +52,7 @@ class PersonKeys:
             raise ValueError("the master key must have 32 bytes")
         self._master = AESGCM(master_key)
         self._pepper = hmac.digest(master_key, b"carillon subject pepper", "sha256")
+        self._random = RandomBytes()
         self._known: dict[UUID, _Known] = {}
         self._persons: dict[bytes, UUID] = {}
         self._swept_at = monotonic()
@@ -72,7 +73,7 @@ class PersonKeys:
         known = self._known.get(person)
         if known is None:
             raise PersonErasedError(f"the key {person} is gone")
-        nonce = os.urandom(_NONCE)
+        nonce = self._random.take(_NONCE)
         return nonce + known.cipher.encrypt(nonce, plain, place)
 
     def unseal(self, person: UUID, box: bytes, place: bytes) -> bytes | None:
@@ -112,7 +113,7 @@ class PersonKeys:
 
     def _new(self, subject: bytes) -> UUID:
         person, key = uuid4(), AESGCM.generate_key(256)
-        nonce = os.urandom(_NONCE)
+        nonce = self._random.take(_NONCE)
         wrapped = nonce + self._master.encrypt(nonce, key, person.bytes)
         self._keep(person, key, WrappedKey(person, subject, wrapped))
         self._persons[subject] = person

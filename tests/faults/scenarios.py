@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -185,8 +185,11 @@ async def wakeups_lost(scenario: Scenario, *, sends: int) -> tuple[Verdict, int,
     return await scenario.settled(), cut, longest_send, longest_read
 
 
-async def worker_paused(scenario: Scenario, *, sends: int) -> tuple[Verdict, int, Role]:
-    """Let a worker sleep past its leases; answers how things stood before it went on, the calls taken over, and it."""
+async def worker_paused(scenario: Scenario, *, sends: int) -> tuple[Verdict, int, Callable[[], str]]:
+    """Let a worker sleep past its leases and go on.
+
+    Answers how things stood before it went on, how many of its calls others took over, and what it says from then on.
+    """
     cluster = scenario.cluster
     async with sending(scenario, sends):
         await scenario.arrivals_reach(sends // 4)
@@ -194,8 +197,9 @@ async def worker_paused(scenario: Scenario, *, sends: int) -> tuple[Verdict, int
         await until(lambda: _caught_with_calls(scenario, worker), "a worker waiting for the provider")
     verdict = await scenario.settled()
     taken_over = _taken_over(await cluster.events(scenario.began), worker)
+    before = len(worker.said)
     worker.resume()
-    return verdict, taken_over, worker
+    return verdict, taken_over, lambda: worker.said[before:]
 
 
 async def schedule_dropped(scenario: Scenario, *, waiting: int, to_a_request: int = 100) -> tuple[Verdict, str]:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 
 from tests.faults import scenarios
-from tests.faults.cluster import Cluster, Role
+from tests.faults.cluster import Cluster
 from tests.faults.scenarios import Scenario
 from tests.faults.waiting import until
 
@@ -76,10 +76,10 @@ async def test_lost_wake_ups_cost_less_than_two_seconds(cluster: Cluster, figure
 
 async def test_a_worker_that_slept_past_its_leases_has_its_outcomes_refused(cluster: Cluster, figures: Note) -> None:
     scenario = await Scenario.begin(cluster)
-    verdict, taken_over, worker = await scenarios.worker_paused(scenario, sends=200)
+    verdict, taken_over, said = await scenarios.worker_paused(scenario, sends=200)
     assert taken_over
-    await until(lambda: _given_up(worker) >= taken_over, "the worker gives up each call that others took over")
-    refused = worker.said.count("late outcome refused")
+    await until(lambda: _given_up(said()) >= taken_over, "the worker gives up each call that others took over")
+    refused = said().count("late outcome refused")
     figures(verdict, taken_over=taken_over, refused=refused)
     assert refused
     assert verdict.faultless
@@ -123,9 +123,8 @@ async def test_without_keys_at_most_the_calls_cut_short_are_repeated(cluster: Cl
     assert verdict.repeats <= cut_short
 
 
-def _given_up(worker: Role) -> int:
+def _given_up(said: str) -> int:
     """Calls whose outcome came too late, and those that were not begun because it was too late for them."""
-    said = worker.said
     return sum(said.count(note) for note in ("late outcome refused", "lease too short", "store away"))
 
 

@@ -109,7 +109,7 @@ def test_a_role_makes_no_master_key_and_uses_the_one_that_is_kept(server, data):
 def test_a_kept_master_key_that_is_none_is_said_to_be(server, data):
     made(server)
     (data / "master-key").write_text("hunter2\n")
-    with pytest.raises(SettingError, match="CARILLON_MASTER_KEY must be set: what is in .* is no such key"):
+    with pytest.raises(SettingError, match=r"CARILLON_MASTER_KEY must be set: what is in .* is no such key"):
         begun(load(server))
 
 

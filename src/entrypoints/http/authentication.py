@@ -10,6 +10,7 @@ from litestar.exceptions import NotAuthorizedException, PermissionDeniedExceptio
 from application.caller import Caller, Scope
 from application.ports import ApiKeys
 from entrypoints.http.problems import TooManyFailuresError
+from entrypoints.http.request import header
 
 _SECONDS_KEPT = 1.0
 _MOST_KEPT = 10_000
@@ -41,7 +42,7 @@ class Authentication:
 
     async def caller(self, request: Request) -> Caller:  # type: ignore[type-arg]
         """Who asks. Raises NotAuthorizedException without a good key and TooManyFailuresError after many wrong ones."""
-        scheme, _, text = request.headers.get("authorization", "").partition(" ")
+        scheme, _, text = header(request, b"authorization").partition(" ")
         if scheme.lower() != "bearer" or not text:
             raise NotAuthorizedException("send an API key as: Authorization: Bearer <key>", headers=_CHALLENGE)
         known = self._known.get(text)
@@ -53,6 +54,9 @@ class Authentication:
         return await self._look_up(text, address)
 
     async def _look_up(self, text: str, address: str) -> Caller:
+        """Ask the database; who asks with the same known key meanwhile is answered by what was known."""
+        if known := self._known.get(text):
+            known.until = monotonic() + _SECONDS_KEPT
         key = await self._keys.find(text)
         if key is None:
             self._known.pop(text, None)

@@ -32,6 +32,14 @@ def needs_key(handler: BaseRouteHandler) -> bool:
     return not handler.opt.get("open")
 
 
+def header(request: Request[Any, Any, Any], name: bytes) -> str:
+    """The first header of this name, in lower case, or nothing; a few times as fast as the framework's mapping."""
+    for each, value in request.scope["headers"]:
+        if each == name:
+            return value.decode("latin-1")
+    return ""
+
+
 class MalformedBodyError(HTTPException):
     status_code = 400
 
@@ -80,9 +88,9 @@ class JsonRequest(Request[Any, Any, Any]):
         return decoded(await self.body(), field.annotation if field else Any)
 
     def _check_content_type(self) -> None:
-        if self.content_type[0].lower() != "application/json":
+        if header(self, b"content-type").partition(";")[0].strip().lower() != "application/json":
             raise UnsupportedMediaTypeError("the body must be application/json")
-        if self.headers.get("content-encoding", "identity").lower() != "identity":
+        if header(self, b"content-encoding").lower() not in ("", "identity"):
             raise UnsupportedMediaTypeError("the body must not be compressed")
 
 
