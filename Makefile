@@ -33,8 +33,8 @@ lint: $(DEV_READY) ## style, types and the direction of imports
 bench: $(DEV_READY) ## measure
 	@exec $(BIN)/python -m bench
 
-faults: $(DEV_READY) ## the long form of the fault tests
-	@exec $(BIN)/python -m tests.faults
+faults: $(DEV_READY) ## the fault tests alone, each scenario by name with its time
+	@exec $(BIN)/pytest tests/faults -v --durations=0
 
 migrate: $(RUN_READY) ## bring the schema of DATABASE_URL up to date
 	@exec $(BIN)/carillon migrate

@@ -47,7 +47,7 @@ def _content_length(head: bytes) -> int:
 
 async def serve() -> None:
     server = await asyncio.get_running_loop().create_server(_Sink, "127.0.0.1", 0)
-    print("http://127.0.0.1:{}".format(server.sockets[0].getsockname()[1]), flush=True)
+    print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     await server.serve_forever()
 
 

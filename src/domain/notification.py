@@ -439,7 +439,7 @@ class Notification(Aggregate):
         match outcome:
             case Accepted(provider_id, cost):
                 self._send(attempt.call, attempt.provider, provider_id, cost, now, by)
-            case Throttled(wait, detail):
+            case Throttled(wait, detail, _):
                 self._postpone(Reason.PROVIDER_THROTTLED, attempt, wait, detail, now, by)
             case Misconfigured(wait, detail):
                 self._postpone(Reason.PROVIDER_MISCONFIGURED, attempt, wait, detail, now, by)

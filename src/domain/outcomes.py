@@ -16,10 +16,14 @@ class Accepted(msgspec.Struct, frozen=True):
 
 
 class Throttled(msgspec.Struct, frozen=True):
-    """The provider asks for patience. Nobody's attempt: the message waits and keeps all its attempts."""
+    """The provider asks for patience. Nobody's attempt: the message waits and keeps all its attempts.
+
+    `only_this` message, or all that goes to this provider.
+    """
 
     retry_after: timedelta
     detail: str = ""
+    only_this: bool = False
 
 
 class Misconfigured(msgspec.Struct, frozen=True):

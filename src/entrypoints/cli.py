@@ -204,12 +204,12 @@ def _explained() -> Iterator[None]:
 
 
 async def _with_parts(settings: Settings, conninfo: str, master_key: bytes, work: Work) -> Any:
-    _tune()
+    tune()
     async with opened(settings, conninfo, master_key) as parts:
         return await work(parts)
 
 
-def _tune() -> None:
+def tune() -> None:
     """What was imported is never garbage, and short-lived batches should not make the collector look for it."""
     sys.setswitchinterval(_SWITCH_SECONDS)
     gc.collect()
@@ -237,7 +237,6 @@ async def _serving(server: roles.HttpServer) -> AsyncIterator[None]:
         await asyncio.sleep(0.01)
     if task.done():
         await task
-        raise SettingError("PORT", "is taken by another program")
     try:
         yield
     finally:

@@ -17,6 +17,7 @@ from application.processes.rebuild import rebuild, verify
 from application.processes.reschedule import reschedule
 from entrypoints.bootstrap import PROJECTIONS, Parts
 from entrypoints.http.detail import AuditEvent, audit_event
+from entrypoints.http.request import MalformedBodyError, decoded
 
 _BATCH = 500
 
@@ -54,9 +55,11 @@ async def verify_views(parts: Parts) -> bool:
 
 async def send_one(parts: Parts, tenant: str, body: bytes) -> None:
     try:
-        command = msgspec.json.decode(body, type=SendNotification)
+        command = decoded(body, SendNotification)
         answer = await parts.send(command, Caller(tenant, "cli"))
-    except (msgspec.MsgspecError, InvalidCommandError) as error:
+    except MalformedBodyError as error:
+        raise click.ClickException(error.detail) from None
+    except InvalidCommandError as error:
         raise click.ClickException(str(error)) from None
     click.echo(msgspec.json.encode(answer).decode())
 

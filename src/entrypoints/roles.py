@@ -1,6 +1,7 @@
 """What a process can be: each role alone, or all of them in one."""
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -18,6 +19,7 @@ from domain.vocabulary import Channel
 from entrypoints.bootstrap import PROJECTIONS, Parts
 from entrypoints.http.app import create_app
 from entrypoints.logs import Lines
+from entrypoints.settings import SettingError
 
 _DRAIN_SECONDS = 20.0
 
@@ -40,6 +42,10 @@ class HttpServer(uvicorn.Server):
         )
         super().__init__(config)
 
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Raises SettingError when it may not listen there, where uvicorn would end the process."""
+        await super().serve(sockets or [_listening(self.config.host, self.config.port)])
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
@@ -54,6 +60,18 @@ class HttpServer(uvicorn.Server):
         """Where it answers, once started."""
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         return f"http://{host}:{port}"
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except PermissionError:
+        raise SettingError("PORT", "may not be used by this user") from None
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise SettingError("PORT", "is taken by another program") from None
+        raise SettingError("HOST", "is not an address of this machine") from None
 
 
 async def dispatch(parts: Parts) -> None:

@@ -1,110 +1,199 @@
-"""What the environment may say, and what is said when it is wrong."""
+"""The environment as it is read: defaults, every wrong value by its name, and nothing secret in what is said."""
 
-import re
-from collections.abc import Iterator, Mapping
+import base64
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from psycopg.conninfo import conninfo_to_dict
 
-from adapters.callbacks.resend import ResendCallbacks
-from entrypoints.settings import SettingError, check_queue, load
+from entrypoints.settings import SettingError, Settings, check_queue, load
 
-ROOT = Path(__file__).parents[2]
-NOT_OURS = {"POSTGRES_DB", "POSTGRES_USER", "POSTGRES_PASSWORD"}
-
-WRONG = {
-    "RESEND_API_KEY": ["re_1 re_2", "re_ü", "re_\x07"],
-    "RESEND_BASE_URL": ["api.resend.com", "ftp://api.resend.com", "https://", "https://[", "https://resend:99999"],
-    "RESEND_WEBHOOK_SECRET": ["whsec_", "whsec_secret!", "whsec_ü", "c2VjcmV0", "whsec_c2VjcmV0, whsec_a", ","],
-    "CARILLON_MASTER_KEY": ["short", "c2hvcnQ=", "ü" * 44],
-    "REDIS_URL": ["localhost", "http://localhost", "redis://localhost:port"],
-    "SMTP_STARTTLS": ["maybe", "1"],
-    "SMTP_PORT": ["0", "65536", "smtp"],
-}
+KEY = base64.b64encode(bytes(range(32))).decode()
+SECRET = "whsec_" + base64.b64encode(bytes(24)).decode()
 
 
-class Asked(Mapping[str, str]):
-    """An environment that remembers what it was asked for."""
-
-    def __init__(self, **values: str) -> None:
-        self._values = values
-        self.names: set[str] = set()
-
-    def __getitem__(self, name: str) -> str:
-        self.names.add(name)
-        return self._values[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
+def refusal(**environment: str) -> SettingError:
+    with pytest.raises(SettingError) as raised:
+        load(environment)
+    return raised.value
 
 
-@pytest.mark.parametrize(("variable", "value"), [(name, value) for name, values in WRONG.items() for value in values])
-def test_a_wrong_value_is_one_line_that_names_the_variable(variable, value):
-    with pytest.raises(SettingError) as caught:
-        load({"SMTP_HOST": "localhost", variable: value})
-    assert str(caught.value).startswith(f"{variable} must be ")
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("variable", ["CARILLON_MASTER_KEY", "RESEND_API_KEY", "RESEND_WEBHOOK_SECRET", "DATABASE_URL"])
-def test_a_wrong_secret_is_not_repeated(variable):
-    with pytest.raises(SettingError) as caught:
-        load({variable: "hunter2 hunter2"})
-    assert "hunter2" not in str(caught.value)
-
-
-def test_the_webhook_secrets_are_good_for_what_checks_them():
-    settings = load({"RESEND_WEBHOOK_SECRET": "whsec_c2VjcmV0, whsec_b3RoZXI="})
-    assert settings.resend_webhook_secrets == ["whsec_c2VjcmV0", "whsec_b3RoZXI="]
-    ResendCallbacks(settings.resend_webhook_secrets)
+def test_nothing_has_to_be_set() -> None:
+    settings = load({})
+    assert (settings.host, settings.port, settings.data) == ("127.0.0.1", 3008, Path(".carillon"))
+    assert settings.database_url is None
+    assert settings.redis_url is None
+    assert settings.email_provider is None
+    assert settings.default_language == "en"
+    assert (settings.email_concurrency, settings.window) == (5, 40)
+    assert (settings.resend_per_second, settings.resend_per_day) == (2.0, 100)
+    assert settings.resend_base_url == "https://api.resend.com"
+    assert settings.email_deadline * 2 < settings.lease
 
 
 @pytest.mark.parametrize(
-    ("given", "starttls", "tls"),
+    ("variable", "text", "field", "value"),
     [
-        ({}, True, False),
-        ({"SMTP_STARTTLS": "yes"}, True, False),
-        ({"SMTP_STARTTLS": "no"}, False, False),
-        ({"SMTP_STARTTLS": "AUTO"}, "auto", False),
-        ({"SMTP_PORT": "465"}, True, True),
+        ("HOST", "0.0.0.0", "host", "0.0.0.0"),
+        ("PORT", "0", "port", 0),
+        ("PORT", "65535", "port", 65_535),
+        ("PORT", " 80 ", "port", 80),
+        ("CARILLON_DATA", "data", "data", Path("data")),
+        ("DEFAULT_LANGUAGE", "de", "default_language", "de"),
+        ("LOG_LEVEL", "WARNING", "log_level", "warning"),
+        ("EMAIL_PROVIDER", "Capture", "email_provider", "capture"),
+        ("EMAIL_FROM", "hello@example.org", "email_from", "hello@example.org"),
+        ("EMAIL_FROM_EMAIL", "hello@example.org", "email_from", "hello@example.org"),
+        ("EMAIL_FROM_NAME", "Carillon", "email_from_name", "Carillon"),
+        ("EMAIL_REPLY_TO", "help@example.org", "email_reply_to", "help@example.org"),
+        ("EMAIL_CONCURRENCY", "50", "email_concurrency", 50),
+        ("EMAIL_CONCURRENCY", "50", "window", 400),
+        ("DISPATCH_WINDOW", "7", "window", 7),
+        ("EMAIL_DEADLINE_MS", "1500", "email_deadline", timedelta(seconds=1.5)),
+        ("LEASE_MS", "90000", "lease", timedelta(seconds=90)),
+        ("RESEND_API_KEY", "re_123", "resend_api_key", "re_123"),
+        ("RESEND_BASE_URL", "http://localhost:9/", "resend_base_url", "http://localhost:9"),
+        ("RESEND_WEBHOOK_SECRET", f"{SECRET}, {SECRET}", "resend_webhook_secrets", [SECRET, SECRET]),
+        ("RESEND_PER_SECOND", "0.5", "resend_per_second", 0.5),
+        ("RESEND_PER_DAY", "0", "resend_per_day", 0),
+        ("SMTP_PER_SECOND", "10", "smtp_per_second", 10.0),
+        ("SMTP_PER_DAY", "1000", "smtp_per_day", 1_000),
+        ("CARILLON_MASTER_KEY", KEY, "master_key", bytes(range(32))),
+        ("REDIS_URL", "rediss://:secret@cache:6380/1", "redis_url", "rediss://:secret@cache:6380/1"),
+        ("REDIS_URL", "unix:///run/redis.sock", "redis_url", "unix:///run/redis.sock"),
     ],
 )
-def test_how_a_connection_to_the_smtp_server_is_encrypted(given, starttls, tls):
-    smtp = load({"SMTP_HOST": "localhost", **given}).smtp
+def test_each_variable_is_read(variable: str, text: str, field: str, value: Any) -> None:
+    assert getattr(load({variable: text}), field) == value
+
+
+@pytest.mark.parametrize("empty", ["", "   "])
+def test_an_empty_value_is_none(empty: str) -> None:
+    assert load(dict.fromkeys(("PORT", "EMAIL_PROVIDER", "DATABASE_URL", "SMTP_HOST", "LOG_LEVEL"), empty)) == load({})
+
+
+def test_the_older_name_of_the_sender_gives_way_to_the_newer() -> None:
+    both = {"EMAIL_FROM": "new@example.org", "EMAIL_FROM_EMAIL": "old@example.org"}
+    assert load(both).email_from == "new@example.org"
+
+
+@pytest.mark.parametrize(
+    ("variable", "texts"),
+    {
+        "PORT": ["-1", "65536", "80a", "8 0", "٣", "1e3", "0x50", "80.0"],
+        "DATABASE_URL": ["nonsense", "http://localhost"],
+        "REDIS_URL": ["localhost", "http://localhost", "redis://host:port"],
+        "CARILLON_MASTER_KEY": ["short", "c2hvcnQ=", KEY[:-4], KEY + "AAAA", "ключ"],
+        "TEMPLATES_PATH": ["no/such/folder"],
+        "LOG_LEVEL": ["loud", "0"],
+        "EMAIL_PROVIDER": ["pigeon", "resend,smtp"],
+        "EMAIL_FROM": ["nobody", "@example.org", "a@", "A <a@b.de>", "a@b.de, c@d.de"],
+        "EMAIL_FROM_EMAIL": ["nobody"],
+        "EMAIL_REPLY_TO": ["a b@c.de"],
+        "EMAIL_CONCURRENCY": ["0", "10001", "many"],
+        "DISPATCH_WINDOW": ["0"],
+        "EMAIL_DEADLINE_MS": ["0", "1.5", "86400001"],
+        "LEASE_MS": ["0", "-5"],
+        "RESEND_API_KEY": ["two words", "re_é"],
+        "RESEND_BASE_URL": ["api.resend.com", "ftp://x", "https://", "https://host:port"],
+        "RESEND_WEBHOOK_SECRET": ["secret", "whsec_", "whsec_!!!", f"{SECRET},oops", ","],
+        "RESEND_PER_SECOND": ["0", "-1", "nan", "inf", "fast"],
+        "RESEND_PER_DAY": ["-1", "1.5"],
+        "SMTP_PER_SECOND": ["0"],
+        "SMTP_PER_DAY": ["lots"],
+    }.items(),
+)
+def test_a_wrong_value_is_refused_by_its_name(variable: str, texts: list[str]) -> None:
+    for text in texts:
+        error = refusal(**{variable: text})
+        assert error.variable == variable, text
+        assert str(error).startswith(f"{variable} must be "), text
+        assert "\n" not in str(error)
+
+
+def test_what_is_secret_is_never_repeated() -> None:
+    for variable in ("CARILLON_MASTER_KEY", "RESEND_WEBHOOK_SECRET", "DATABASE_URL", "REDIS_URL"):
+        assert "hunter2" not in str(refusal(**{variable: "hunter2 hunter2"}))
+
+
+@pytest.mark.parametrize(
+    ("environment", "variable"),
+    [
+        ({"EMAIL_PROVIDER": "resend"}, "RESEND_API_KEY"),
+        ({"EMAIL_PROVIDER": "smtp"}, "SMTP_HOST"),
+        ({"EMAIL_DEADLINE_MS": "30000"}, "EMAIL_DEADLINE_MS"),
+        ({"EMAIL_DEADLINE_MS": "600", "LEASE_MS": "1200"}, "EMAIL_DEADLINE_MS"),
+        ({"SMTP_HOST": "localhost", "SMTP_PORT": "0"}, "SMTP_PORT"),
+        ({"SMTP_HOST": "localhost", "SMTP_STARTTLS": "maybe"}, "SMTP_STARTTLS"),
+        ({"DATABASE_HOST": "localhost", "DATABASE_PORT": "x"}, "DATABASE_PORT"),
+        ({"REDIS_HOST": "localhost", "REDIS_PORT": "x"}, "REDIS_PORT"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(environment: dict[str, str], variable: str) -> None:
+    assert refusal(**environment).variable == variable
+
+
+def test_a_database_can_be_named_by_its_parts() -> None:
+    parts = {"HOST": "db", "PORT": "6432", "NAME": "mail", "USER": "me", "PASSWORD": "it's 'quoted' \\ and spaced"}
+    settings = load({f"DATABASE_{name}": value for name, value in parts.items()})
+    assert settings.database_url
+    assert conninfo_to_dict(settings.database_url) == {
+        "host": "db",
+        "port": "6432",
+        "dbname": "mail",
+        "user": "me",
+        "password": parts["PASSWORD"],
+    }
+
+
+def test_a_database_by_its_host_alone_has_our_names() -> None:
+    url = load({"DATABASE_HOST": "db"}).database_url
+    assert url
+    assert conninfo_to_dict(url) == {"host": "db", "port": "5432", "dbname": "carillon", "user": "carillon"}
+
+
+def test_the_address_of_the_database_goes_before_its_parts() -> None:
+    url = load({"DATABASE_URL": "postgresql://one/x", "DATABASE_HOST": "two"}).database_url
+    assert url
+    assert conninfo_to_dict(url)["host"] == "one"
+
+
+def test_redis_can_be_named_by_its_parts() -> None:
+    assert load({"REDIS_HOST": "cache"}).redis_url == "redis://cache:6379/0"
+    given = {"REDIS_HOST": "cache", "REDIS_PORT": "6380", "REDIS_PASSWORD": "p@ss/word"}
+    assert load(given).redis_url == "redis://:p%40ss%2Fword@cache:6380/0"
+
+
+@pytest.mark.parametrize(
+    ("port", "starttls", "expected"),
+    [(None, None, (587, True, False)), ("465", None, (465, True, True)), ("25", "no", (25, False, False))],
+)
+def test_smtp_is_sealed_unless_it_is_told_not_to_be(
+    port: str | None, starttls: str | None, expected: tuple[int, bool, bool]
+) -> None:
+    given = {"SMTP_HOST": "mail", "SMTP_PORT": port or "", "SMTP_STARTTLS": starttls or ""}
+    smtp = load(given).smtp
     assert smtp
-    assert (smtp.starttls, smtp.tls) == (starttls, tls)
+    assert (smtp.port, smtp.starttls, smtp.tls) == expected
 
 
-def test_a_redis_password_may_have_any_characters():
-    settings = load({"REDIS_HOST": "redis", "REDIS_PASSWORD": "p@ss/w:rd#"})
-    assert settings.redis_url == "redis://:p%40ss%2Fw%3Ard%23@redis:6379/0"
-
-
-def test_a_dispatcher_apart_from_its_workers_needs_redis():
-    check_queue(load({"REDIS_HOST": "redis"}))
-    with pytest.raises(SettingError, match="REDIS_URL must be set when the dispatcher and the workers"):
+def test_processes_of_their_own_need_a_queue_between_them() -> None:
+    with pytest.raises(SettingError, match=r"^REDIS_URL must be set"):
         check_queue(load({}))
+    check_queue(load({"REDIS_HOST": "cache"}))
 
 
-# Those who speak of the environment elsewhere
-
-
-def test_every_variable_that_is_read_is_described_and_no_other():
-    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Configuration")[2].partition("\n## ")[0]
-    described = {name for line in table.splitlines() for name in re.findall(r"`([A-Z][A-Z_]+)`", line)}
-    assert described == read()
-
-
-def test_every_variable_that_is_handed_on_to_the_containers_is_read():
-    compose = (ROOT / "compose.yaml").read_text(encoding="utf-8")
-    assert set(re.findall(r"^ {4,6}([A-Z_]+):", compose, re.MULTILINE)) - NOT_OURS <= read()
-
-
-def read() -> set[str]:
-    """All that is asked for; some of it only where something else is set."""
-    environment = Asked(DATABASE_HOST="postgres", REDIS_HOST="redis", SMTP_HOST="smtp")
-    load(environment)
-    return environment.names
+@given(st.sampled_from(sorted(set(Settings.__struct_fields__))), st.text(max_size=30))
+def test_whatever_is_set_is_read_or_refused_by_name(field: str, text: str) -> None:
+    variable = field.upper()
+    try:
+        load({variable: text})
+    except SettingError as error:
+        refused = error.variable
+    else:
+        refused = None
+    assert refused in (None, variable)

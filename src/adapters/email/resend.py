@@ -152,7 +152,7 @@ def _judge(answer: Answer, now: datetime) -> Outcome:
         case 408:
             return Retryable(Reason.TIMEOUT, retry_after(answer.headers, now), detail)
         case 409 if problem.name == "concurrent_idempotent_requests":
-            return Throttled(retry_after(answer.headers, now) or _SAME_KEY_IN_FLIGHT, detail)
+            return Throttled(retry_after(answer.headers, now) or _SAME_KEY_IN_FLIGHT, detail, only_this=True)
         case 409:
             return Unknown(detail=detail)
         case status if status >= 500:

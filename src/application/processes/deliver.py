@@ -184,7 +184,7 @@ class Delivery:
         outcome = await _call(sender, email, notification.idempotency_key, rules.deadline)
         self._log.attempt(notification, attempt, outcome, (asyncio.get_running_loop().time() - started) * 1000)
         await self._record(notification, attempt, outcome, rules)
-        if isinstance(outcome, Throttled | Misconfigured):
+        if isinstance(outcome, Misconfigured) or (isinstance(outcome, Throttled) and not outcome.only_this):
             await self._budget.pause(sender.provider, outcome.retry_after, type(outcome).__name__.lower())
 
     async def _record(
