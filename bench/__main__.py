@@ -205,6 +205,7 @@ def _load(address: str, path: str, key: str, requests: int, *, idempotent: bool 
 
 
 def _await_arrivals(sink: str, wanted: int) -> float:
+    said = {"arrived": 0}
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         with urllib.request.urlopen(sink) as answer:

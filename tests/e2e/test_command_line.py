@@ -1,5 +1,6 @@
 """`carillon` as people run it: a process of its own, on the database it brings along."""
 
+import gc
 import json
 import os
 import re
@@ -317,12 +318,22 @@ def test_verify_finds_and_shows_the_row_that_was_changed_by_hand(service: Runnin
 
 
 def invoked(*arguments: str, given: str = "", **settings: str) -> Result:
-    """In this process, which is quicker but must not be set up like one: what it logs by and collects garbage by."""
+    """In this process, which is quicker and must not stay set up like one that is the service's own."""
     unset = dict.fromkeys(_SETTABLE, "")
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, as_tuned_before():
         patch.setattr(logs, "configure", lambda _: None)
-        patch.setattr(cli, "_tune", lambda: None)
         return CliRunner().invoke(cli.main, [*arguments], input=given, env={**unset, **settings})
+
+
+@contextmanager
+def as_tuned_before() -> Iterator[None]:
+    threshold, interval = gc.get_threshold(), sys.getswitchinterval()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*threshold)
+        sys.setswitchinterval(interval)
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ def later(seconds: float) -> str:
 
 
 async def lived(service: Service, tenant: Tenant) -> None:
-    """Of five sent, two are delivered, one is opened twice and one bounces; one expires, one is cancelled, one waits."""
+    """Of five sent two are delivered, one is opened twice, one bounces; one expires, one is cancelled, one waits."""
     ids = [each["id"] for each in (await tenant.send(*(f"reader{i}@example.com" for i in range(5))))["notifications"]]
     expired, _ = await tenant.send_one(expires_at=later(-1))
     cancelled, _ = await tenant.send_one(scheduled_at=later(3600))

@@ -1,0 +1,261 @@
+"""What a worker does with what it was handed. In memory, with a provider that says what it is told to say."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from adapters.allowance import Allowance
+from adapters.event_mapper import EventMapper
+from adapters.memory.budget import MemoryProviderBudget
+from adapters.memory.due_work import MemoryDueWork
+from adapters.memory.event_store import MemoryEventStore
+from adapters.memory.wakeup import MemoryWakeups
+from adapters.person_keys import PersonKeys
+from application.ports import Email, RenderError
+from application.processes.deliver import Delivery, SendingRules
+from domain.mailbox import Mailbox
+from domain.notification import Notification
+from domain.outcomes import Accepted, Misconfigured, Outcome, Retryable, Throttled
+from domain.personal import Letter
+from domain.template import Content, NotificationType, TemplatePin, Variable, VariableType
+from domain.vocabulary import Channel, Priority, Purpose, Reason, Status
+from tests.examples import attempted, notification
+from tests.fakes.chance import LoadedDice, SetClock
+
+MINUTE = timedelta(minutes=1)
+RESET = NotificationType(
+    name="password_reset",
+    category="security",
+    purpose=Purpose.TRANSACTIONAL,
+    priority=Priority.CRITICAL,
+    variables={"link": Variable(type=VariableType.URL, secret=True)},
+)
+
+
+class Provider:
+    provider = "resend"
+    key_lifetime: timedelta | None = timedelta(hours=24)
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str | None, Email]] = []
+        self.says: list[Outcome] = []
+
+    async def send(self, email: Email, key: str | None) -> Outcome:
+        self.calls.append((key, email))
+        return self.says.pop(0) if self.says else Accepted(f"re_{len(self.calls)}")
+
+    async def close(self) -> None: ...
+
+
+class Words:
+    """Stands in for the templates: the text is the secret link itself."""
+
+    broken = False
+
+    def types(self) -> list[NotificationType]:
+        return [RESET]
+
+    async def render(
+        self,
+        type: str,
+        channel: Channel,
+        pin: TemplatePin,
+        variables: Mapping[str, Any],
+        *,
+        at: datetime,
+        time_zone: str | None,
+    ) -> Content:
+        if self.broken:
+            raise RenderError("html.html, line 3: UndefinedError")
+        return Content(f"Reset {variables['link']}", "<p>", f"Go to\n{variables['link']} now")
+
+
+class Silence:
+    def attempt(self, *_: Any) -> None: ...
+
+    def note(self, *_: Any, **__: Any) -> None: ...
+
+
+class House:
+    def __init__(self) -> None:
+        self.clock = SetClock()
+        self.due = MemoryDueWork(self.clock)
+        keys = PersonKeys(bytes(32))
+        self.events = MemoryEventStore(self.due, MemoryWakeups(), EventMapper(keys), keys)
+        self.budget = MemoryProviderBudget(self.clock, {"resend": Allowance(per_day=10)})
+        self.provider, self.words = Provider(), Words()
+        self.rules = SendingRules(sender=Mailbox("hello@acme.example"), reply_to=Mailbox("help@acme.example"))
+
+    def delivery(self, rules: SendingRules | None = None) -> Delivery:
+        return Delivery(
+            events=self.events,
+            due=self.due,
+            templates=self.words,  # type: ignore[arg-type]
+            renderer=self.words,
+            senders={Channel.EMAIL: self.provider},
+            budget=self.budget,
+            rules={Channel.EMAIL: rules or self.rules},
+            clock=self.clock,
+            dice=LoadedDice(),
+            log=Silence(),
+            name="worker:1",
+        )
+
+    async def accept(self, **wishes: Any) -> Notification:
+        variables = {"link": "https://acme.example/reset/s3cret"}
+        person = self.events.person("acme", "jane@example.com")
+        letter = Letter(person=person, address="jane@example.com", name="Jane", variables=variables)
+        it = notification(uuid4(), letter=letter, now=self.clock.now(), **({"type": "password_reset"} | wishes))
+        await self.events.save(it)
+        return it
+
+    async def work(self, delivery: Delivery | None = None) -> None:
+        leases = await self.due.lease(Channel.EMAIL, 10, 10, MINUTE)
+        await (delivery or self.delivery()).deliver(Channel.EMAIL, leases)
+
+    async def now(self, it: Notification) -> Notification:
+        found = await self.events.get(Notification, it.id)
+        assert found
+        return found
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+async def test_the_intent_is_stored_before_the_call_and_the_outcome_after_it(house):
+    it = await house.accept()
+    await house.work()
+    history = [type(recorded.event).__name__ for recorded in await house.events.history(it.id)]
+    assert history == ["Queued", "Rendered", "Sent"]
+    assert (await house.now(it)).provider_id == "re_1"
+
+
+async def test_a_secret_goes_to_the_reader_and_nowhere_else(house):
+    it = await house.accept()
+    await house.work()
+    ((_, email),) = house.provider.calls
+    assert "s3cret" in email.subject
+    assert "s3cret" in email.text
+    rendered: Any = (await house.events.history(it.id))[1].event
+    assert "s3cret" not in rendered.personal.subject + rendered.personal.preview
+
+
+async def test_all_attempts_of_a_generation_are_the_same_bytes_under_the_same_key(house):
+    house.provider.says = [Retryable(Reason.PROVIDER_ERROR)]
+    await house.accept()
+    await house.work()
+    house.clock.move(2 * MINUTE)
+    moved = SendingRules(sender=Mailbox("new@acme.example"))
+    await house.work(house.delivery(moved))
+    first, second = house.provider.calls
+    assert first == second
+
+
+async def test_a_retry_by_hand_has_a_key_of_its_own(house):
+    house.provider.says = [Retryable(Reason.PROVIDER_ERROR)] * 3
+    it = await house.accept()
+    for _ in range(3):
+        await house.work()
+        house.clock.move(5 * MINUTE)
+    failed = await house.now(it)
+    assert failed.status is Status.FAILED
+    failed.retry(now=house.clock.now(), by="key:k1")
+    await house.events.save(failed)
+    await house.work()
+    keys = [key for key, _ in house.provider.calls]
+    assert len(set(keys[:3])) == 1
+    assert keys[3] not in keys[:3]
+    assert (await house.now(it)).status is Status.SENT
+
+
+@pytest.mark.parametrize("says", [Throttled(MINUTE), Misconfigured(MINUTE)])
+async def test_a_provider_that_cannot_now_is_paused_and_no_attempt_is_used_up(house, says):
+    house.provider.says = [says]
+    it = await house.accept()
+    await house.work()
+    assert await house.budget.take("resend", 1) == 0
+    deferred = await house.now(it)
+    assert (deferred.status, deferred.attempts) == (Status.DEFERRED, 0)
+
+
+async def test_a_key_in_use_pauses_its_own_message_only(house):
+    house.provider.says = [Throttled(MINUTE, only_this=True)]
+    await house.accept()
+    await house.work()
+    assert await house.budget.take("resend", 1) == 1
+
+
+async def test_what_came_too_late_is_not_sent(house):
+    it = await house.accept(expires_at=house.clock.now() + MINUTE)
+    house.clock.move(2 * MINUTE)
+    await house.work()
+    assert (await house.now(it)).status is Status.EXPIRED
+    assert house.provider.calls == []
+
+
+async def test_what_was_cancelled_after_it_was_handed_out_is_not_sent(house):
+    it = await house.accept()
+    leases = await house.due.lease(Channel.EMAIL, 10, 10, MINUTE)
+    known = await house.now(it)
+    assert known.cancel(now=house.clock.now(), by="key:k1")
+    await house.events.save(known)
+    await house.delivery().deliver(Channel.EMAIL, leases)
+    assert house.provider.calls == []
+
+
+async def test_a_lease_that_somebody_else_holds_now_is_left_alone(house):
+    await house.accept()
+    lapsed = await house.due.lease(Channel.EMAIL, 10, 10, MINUTE)
+    house.clock.move(2 * MINUTE)
+    assert await house.due.lease(Channel.EMAIL, 10, 10, MINUTE)
+    await house.delivery().deliver(Channel.EMAIL, lapsed)
+    assert house.provider.calls == []
+
+
+async def test_a_call_that_a_lost_worker_left_is_made_again_under_the_same_key(house):
+    it = await house.accept()
+    known = await house.now(it)
+    attempted(known, house.clock.now(), provider="resend", key_until=house.clock.now() + timedelta(hours=24))
+    await house.events.save(known)
+    await house.work()
+    await house.work()
+    assert [key for key, _ in house.provider.calls] == [known.idempotency_key]
+    assert (await house.now(it)).status is Status.SENT
+
+
+async def test_what_cannot_be_rendered_ends_with_a_reason_and_no_call(house):
+    house.words.broken = True
+    it = await house.accept()
+    await house.work()
+    failed = await house.now(it)
+    assert (failed.status, failed.reason_code) == (Status.FAILED, Reason.RENDER_FAILED)
+    assert house.provider.calls == []
+
+
+async def test_whose_reader_was_forgotten_is_not_sent(house):
+    it = await house.accept()
+    await house.events.forget("acme", "jane@example.com")
+    await house.work()
+    failed = await house.now(it)
+    assert (failed.status, failed.reason_code) == (Status.FAILED, Reason.PERSON_ERASED)
+    assert house.provider.calls == []
+
+
+async def test_a_worker_that_stops_gives_back_what_it_has_not_begun(house):
+    await house.accept()
+    stopping = house.delivery()
+    stopping.stop()
+    await house.work(stopping)
+    assert house.provider.calls == []
+    await house.work()
+    assert len(house.provider.calls) == 1
+
+
+def test_a_deadline_that_outlasts_half_of_the_lease_is_refused():
+    with pytest.raises(ValueError, match="half"):
+        SendingRules(sender=Mailbox("a@acme.example"), lease=MINUTE, deadline=MINUTE / 2)

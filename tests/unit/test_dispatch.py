@@ -1,0 +1,121 @@
+"""What the dispatcher leases, and what it does when nobody hears of it. In memory."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from adapters.allowance import Allowance
+from adapters.event_mapper import EventMapper
+from adapters.memory.budget import MemoryProviderBudget
+from adapters.memory.due_work import MemoryDueWork
+from adapters.memory.event_store import MemoryEventStore
+from adapters.memory.wakeup import MemoryWakeups
+from adapters.person_keys import PersonKeys
+from application.ports import Lease
+from application.processes.dispatch import Dispatcher, DispatchRules
+from domain.personal import Letter
+from domain.vocabulary import Channel
+from tests.examples import notification
+from tests.fakes.chance import SetClock
+
+MINUTE = timedelta(minutes=1)
+
+
+class Queue:
+    """Takes what it is told, or nothing while it is deaf."""
+
+    def __init__(self) -> None:
+        self.told: list[Lease] = []
+        self.lots: list[int] = []
+        self.deaf = False
+
+    async def put(self, channel: Channel, leases: Sequence[Lease]) -> bool:
+        if self.deaf:
+            return False
+        self.told += leases
+        self.lots.append(len(leases))
+        return True
+
+
+class House:
+    def __init__(self, **allowed: float) -> None:
+        self.clock = SetClock()
+        self.due = MemoryDueWork(self.clock)
+        keys = PersonKeys(bytes(32))
+        self.events = MemoryEventStore(self.due, MemoryWakeups(), EventMapper(keys), keys)
+        self.budget = MemoryProviderBudget(self.clock, {"resend": Allowance(**allowed)})  # type: ignore[arg-type]
+        self.queue = Queue()
+        rules = DispatchRules(provider="resend", lease=MINUTE, window=10, batch=4)
+        self.dispatcher = Dispatcher(self.due, self.queue, self.budget, {Channel.EMAIL: rules})
+
+    async def accept(self, count: int, later: timedelta = timedelta(0)) -> None:
+        now = self.clock.now()
+        letter = Letter(person=self.events.person("acme", "jane@example.com"), address="jane@example.com")
+        wishes = {"letter": letter, "now": now, "scheduled_at": now + later}
+        await self.events.save(*(notification(uuid4(), **wishes) for _ in range(count)))
+
+    async def turn(self) -> float:
+        return await self.dispatcher.turn(Channel.EMAIL)
+
+
+async def test_what_is_due_is_told_in_lots_and_no_more_than_the_window_holds():
+    house = House()
+    await house.accept(15)
+    assert await house.turn() == 0
+    assert house.queue.lots == [4, 4, 2]
+    assert await house.turn() > 0
+    assert len(house.queue.told) == 10
+
+
+async def test_what_is_due_later_is_waited_for():
+    house = House()
+    await house.accept(1, later=timedelta(milliseconds=200))
+    assert await house.turn() == pytest.approx(0.2)
+    house.clock.move(timedelta(milliseconds=200))
+    await house.turn()
+    assert len(house.queue.told) == 1
+
+
+async def test_over_its_budget_mail_waits_and_goes_as_the_budget_comes_back():
+    house = House(per_second=2)
+    await house.accept(5)
+    for told in (1, 1, 2):
+        await house.turn()
+        assert len(house.queue.told) == told
+        if told == 1:
+            house.clock.move(timedelta(milliseconds=250))
+
+
+async def test_a_day_takes_no_more_than_its_budget_and_the_next_day_goes_on():
+    house = House(per_day=3)
+    await house.accept(5)
+    await house.turn()
+    await house.turn()
+    assert len(house.queue.told) == 3
+    house.clock.move(timedelta(days=1))
+    await house.turn()
+    assert len(house.queue.told) >= 5
+
+
+async def test_what_nobody_could_be_told_of_costs_no_budget_and_is_told_again():
+    house = House(per_day=5)
+    await house.accept(5)
+    house.queue.deaf = True
+    for _ in range(3):
+        assert await house.turn() > 0
+    house.queue.deaf = False
+    await house.turn()
+    assert len(house.queue.told) == 5
+
+
+async def test_a_paused_provider_is_sent_nothing():
+    house = House()
+    await house.accept(2)
+    await house.budget.pause("resend", MINUTE, "throttled")
+    await house.turn()
+    assert house.queue.told == []
+    house.clock.move(MINUTE)
+    await house.turn()
+    assert len(house.queue.told) == 2
