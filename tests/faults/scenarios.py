@@ -12,6 +12,7 @@ import psycopg
 from tests.faults.cluster import Cluster, Provider, Role
 from tests.faults.history import ENDS, Event, Verdict, check
 from tests.faults.load import Load
+from tests.faults.process import Process
 from tests.faults.waiting import until
 
 _names = count(1)
@@ -140,16 +141,33 @@ async def api_killed(scenario: Scenario, *, clients: int, sends: int, kills: int
         for kill in range(1, kills + 1):
             await until(lambda kill=kill: len(scenario.load.acknowledged) >= kill * sends // (kills + 1), "answers")
             api = cluster.one("api")
-            async with await cluster.listen() as connection:
-                await anext(connection.notifies())
-                api.kill()
+            unanswered += await _stopped_before_answering(scenario, api)
+            api.kill()
             cluster.start("api", scenario.provider)
-            unanswered += await _stored_and_not_answered(scenario)
     return await scenario.settled(), unanswered
 
 
+async def _stopped_before_answering(scenario: Scenario, api: Process) -> int:
+    """Stop the API at a moment when it has stored requests and not answered them; answers how many."""
+    async with await scenario.cluster.listen() as connection:
+        async for _ in connection.notifies():
+            api.pause()
+            await _quiet(scenario)
+            if unanswered := await _stored_and_not_answered(scenario):
+                return unanswered
+            api.resume()
+    raise AssertionError("nothing was stored")
+
+
+async def _quiet(scenario: Scenario) -> None:
+    """Until what was on its way when the API stopped has been read."""
+    seen = -1
+    while seen != (seen := len(scenario.load.acknowledged)):  # noqa: ASYNC110 - the load has no event for it
+        await asyncio.sleep(0.03)
+
+
 async def _stored_and_not_answered(scenario: Scenario) -> int:
-    """Nothing is answered before the new API is up: that takes longer than to look."""
+    """To ask while the API stands still."""
     answered = {each.id for each in scenario.load.acknowledged}
     events = await scenario.cluster.events(scenario.began)
     return len({e.notification for e in events if e.topic == "notification.queued"} - answered)

@@ -42,7 +42,8 @@ def open_datastore(conninfo: str, *, connections: int = 1) -> PostgresDatastore:
     )
     kwargs = datastore.pool.kwargs
     assert isinstance(kwargs, dict)
-    kwargs.update(given)
+    options = f"{given.pop('options', None) or ''} -c lock_timeout={_LOCK_TIMEOUT}s"
+    kwargs.update(given, options=options.strip())
     datastore.pool.reconnect_timeout = RECONNECT_SECONDS
     return datastore
 
@@ -54,17 +55,15 @@ class LogRecorder(PostgresApplicationRecorder):
         super().__init__(datastore)
         if datastore.enable_db_functions:
             raise ValueError("POSTGRES_ENABLE_DB_FUNCTIONS drops the lock that keeps the log gap-free")
-        self.lock_table_statements = [
-            SQL("SET LOCAL lock_timeout = '{0}s'").format(datastore.lock_timeout),
-            SQL("SELECT pg_advisory_xact_lock({0})").format(APPEND_LOCK),
-        ]
+        self.lock_table_statements = [SQL("SELECT pg_advisory_xact_lock({0})").format(APPEND_LOCK)]
         self.insert_events_statement = SQL(
-            "INSERT INTO {0}.{1} (originator_id, originator_version, topic, state)"
+            "WITH woken AS MATERIALIZED (SELECT pg_notify({2}, ''))"
+            " INSERT INTO {0}.{1} (originator_id, originator_version, topic, state)"
             " SELECT id, version, topic, state"
-            " FROM unnest(%b::uuid[], %b::bigint[], %b::text[], %b::bytea[])"
+            " FROM woken, unnest(%b::uuid[], %b::bigint[], %b::text[], %b::bytea[])"
             " WITH ORDINALITY AS new (id, version, topic, state, place) ORDER BY place"
             " RETURNING notification_id"
-        ).format(Identifier(datastore.schema), Identifier(self.events_table_name))
+        ).format(Identifier(datastore.schema), Identifier(self.events_table_name), self.channel_name)
 
     @retry((InterfaceError, OperationalError), max_attempts=2, wait=0.05)
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
@@ -151,7 +150,6 @@ class LogRecorder(PostgresApplicationRecorder):
     ) -> None:
         if not appends:
             self._lock_table(curs)
-        self._notify_channel(curs)
         columns = zip(*((e.originator_id, e.originator_version, e.topic, e.state) for e in stored_events), strict=True)
         curs.execute(self.insert_events_statement, [list(column) for column in columns], prepare=True)
 
