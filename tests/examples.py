@@ -81,6 +81,7 @@ def _events(person: UUID) -> Iterable[Any]:
         expires_at=NOON + timedelta(days=1),
         source="billing",
         correlation_id="c-1",
+        secrets=("gift",),
         personal=Letter(
             person=person,
             address="ada@example.com",
@@ -144,6 +145,7 @@ def _events(person: UUID) -> Iterable[Any]:
         said="email.bounced",
         provider_id="re_1",
         notification=id,
+        generation=1,
         occurred_at=NOON - timedelta(seconds=3),
         personal=remark,
     )

@@ -58,6 +58,7 @@ class Received:
     ago: timedelta
     provider_id: str | None = "id-1"
     detail: str = ""
+    generation: int | None = None
 
     def happen(self, notification: Notification, now: datetime) -> None:
         notification.receive(
@@ -65,6 +66,7 @@ class Received:
             provider="resend",
             provider_id=self.provider_id,
             occurred_at=now - self.ago,
+            generation=self.generation,
             detail=self.detail,
             now=now,
             by="provider:resend",
@@ -119,6 +121,7 @@ def receipts() -> st.SearchStrategy[Received]:
         st.sampled_from([timedelta(seconds=n) for n in range(4)]),
         st.sampled_from(["id-1", "id-2", None]),
         st.sampled_from(["", "550 unknown"]),
+        st.sampled_from([None, 1, 2]),
     )
 
 

@@ -1,6 +1,7 @@
 """One message to one recipient by one channel, from the wish to send it to what became of it."""
 
-from datetime import datetime
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -74,6 +75,7 @@ class Notification(Aggregate):
         expires_at: datetime | None
         source: str | None
         correlation_id: str | None
+        secrets: tuple[str, ...]
         personal: Letter | Erased
 
     class Deferred(Event):
@@ -267,6 +269,7 @@ class Notification(Aggregate):
         template: TemplatePin,
         due_at: datetime,
         expires_at: datetime | None,
+        secrets: tuple[str, ...],
         personal: Letter | Erased,
     ) -> None:
         self.tenant = tenant
@@ -281,6 +284,7 @@ class Notification(Aggregate):
         self.template = template
         self.due_at: datetime = due_at
         self.expires_at = expires_at
+        self.secrets = secrets
         self.letter = personal
         self.generation = 1
         self.calls = 0
@@ -328,8 +332,12 @@ class Notification(Aggregate):
         expires_at: datetime | None = None,
         source: str | None = None,
         correlation_id: str | None = None,
+        secrets: Iterable[str] = (),
     ) -> "Notification":
-        """Accept a message for delivery at `scheduled_at` or at once; after `expires_at` it is no longer sent."""
+        """Accept a message for delivery at `scheduled_at` or at once; after `expires_at` it is no longer sent.
+
+        `secrets` names the variables that nobody but the reader may see, whatever becomes of the type.
+        """
         return cls._create(
             cls.Queued,
             id=id,
@@ -350,6 +358,7 @@ class Notification(Aggregate):
             expires_at=expires_at,
             source=source,
             correlation_id=correlation_id,
+            secrets=tuple(sorted(secrets)),
             personal=letter,
         )
 
@@ -449,10 +458,16 @@ class Notification(Aggregate):
             case Refused(reason, detail):
                 self._fail(attempt, reason, detail, now, by)
                 self.trigger_event(self.DeadLettered, **self._about(by, now), reason=reason)
-            case Unknown(reason, detail):
+            case Unknown(reason, detail, wait):
                 self._fail(attempt, reason, detail, now, by, uncertain=True)
-                at = policy.next_attempt(attempt.number, now, None, luck)
+                at = policy.next_attempt(attempt.number, now, wait, luck)
                 self._retry_or_end(reason, at if self._may_repeat(attempt, at) else None, now, by)
+
+    def put_off(self, *, now: datetime, by: str) -> None:
+        """Take back the intent of a call that was not begun: it is due again and has used up no attempt."""
+        if self.in_flight is None:
+            raise NotAttemptableError(f"notification {self.id} has no call on its way")
+        self._postpone(Reason.NOT_BEGUN, self.in_flight, timedelta(0), "", now, by)
 
     def interrupted(self, policy: RetryPolicy, *, luck: float, now: datetime, by: str) -> None:
         """The holder of the call on its way is gone: decide what follows from an outcome nobody recorded.
@@ -525,16 +540,17 @@ class Notification(Aggregate):
         provider: str,
         provider_id: str | None,
         occurred_at: datetime,
+        generation: int | None,
         detail: str,
         now: datetime,
         by: str,
     ) -> None:
-        """Take in a callback. Repeated and late ones end in the same state in whatever order they come:
+        """Take in a callback, about that `generation` if it says so. Repeated and late ones end in the same state in whatever order they come:
         of each kind the earliest counts, and one that adds nothing leaves no event.
         """
         about = self._about(by, now)
         match kind:
-            case _ if provider_id in self.earlier_provider_ids:
+            case _ if provider_id in self.earlier_provider_ids or (generation or self.generation) < self.generation:
                 return
             case ReceiptKind.SENT if self.sent_at is None and self.calls:
                 self._send(self.calls, provider, provider_id, None, now, by)
@@ -591,7 +607,7 @@ class Notification(Aggregate):
             queued_at=self.created_on,
         )
 
-    def _postpone(self, reason: Reason, attempt: Attempt, wait: Any, detail: str, now: datetime, by: str) -> None:
+    def _postpone(self, reason: Reason, attempt: Attempt, wait: timedelta, detail: str, now: datetime, by: str) -> None:
         self.trigger_event(
             self.Deferred,
             **self._about(by, now),

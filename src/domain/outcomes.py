@@ -49,10 +49,11 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 class Unknown(msgspec.Struct, frozen=True):
-    """It may or may not have gone out: bytes were sent and no answer was understood."""
+    """It may or may not have gone out: bytes were sent, the answer does not say. Not again before `wait`, if given."""
 
     reason: Reason = Reason.OUTCOME_UNKNOWN
     detail: str = ""
+    wait: timedelta | None = None
 
 
 Outcome = Accepted | Throttled | Misconfigured | Retryable | Refused | Unknown

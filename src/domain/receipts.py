@@ -27,7 +27,7 @@ class ReceiptKind(StrEnum):
 class ProviderReceipt(msgspec.Struct, frozen=True, kw_only=True):
     """One callback event in our words.
 
-    `notification` is our own id as the provider hands it back in the message's tags, None if it does not;
+    `notification` and its `generation` are as the provider hands them back in the message's tags, None if it does not;
     `provider_id` is the provider's id of the message; `said` the provider's name of the event.
     """
 
@@ -37,6 +37,7 @@ class ProviderReceipt(msgspec.Struct, frozen=True, kw_only=True):
     said: str
     provider_id: str | None
     notification: UUID | None
+    generation: int | None = None
     occurred_at: datetime
     detail: str = ""
 
@@ -54,6 +55,7 @@ class Receipt(Aggregate):
         said: str
         provider_id: str | None
         notification: UUID | None
+        generation: int | None
         occurred_at: datetime
         personal: Remark | Erased | None
 
@@ -76,6 +78,7 @@ class Receipt(Aggregate):
             said=receipt.said,
             provider_id=receipt.provider_id,
             notification=receipt.notification,
+            generation=receipt.generation,
             occurred_at=receipt.occurred_at,
             personal=remark,
         )

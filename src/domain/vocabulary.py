@@ -59,6 +59,7 @@ class Reason(StrEnum):
     """Why something did not simply go out. Every one of them can be seen by the caller, so none is ever renamed."""
 
     SCHEDULED = "scheduled"
+    NOT_BEGUN = "not_begun"
     PROVIDER_THROTTLED = "provider_throttled"
     PROVIDER_MISCONFIGURED = "provider_misconfigured"
     PROVIDER_UNAVAILABLE = "provider_unavailable"

@@ -84,11 +84,6 @@ class Parts:
     take_receipt: Callable[[ProviderReceipt], Coroutine[Any, Any, bool]]
     fingerprint: Callable[[bytes], str]
 
-    @property
-    def secrets(self) -> dict[str, frozenset[str]]:
-        """The secret variables of each notification type."""
-        return {type.name: type.secrets for type in self.templates.types()}
-
     def view(self, projection: Projection[Any], *, shadow: bool = False) -> PostgresView[Any]:
         return PostgresView(self.database, projection, shadow=shadow)
 
@@ -96,7 +91,6 @@ class Parts:
         return Delivery(
             events=self.store,
             due=self.due,
-            templates=self.templates,
             renderer=self.renderer,
             senders=self.senders,
             budget=self.budget,
@@ -108,8 +102,12 @@ class Parts:
         )
 
     def dispatcher(self, on_loss: Callable[[Exception], None]) -> Dispatcher:
+        window = self.settings.window
         rules = DispatchRules(
-            provider=self.senders[Channel.EMAIL].provider, lease=self.settings.lease, window=self.settings.window
+            provider=self.senders[Channel.EMAIL].provider,
+            lease=self.settings.lease,
+            window=window,
+            batch=min(100, max(1, window // 4)),
         )
         queue = TaskiqDeliveryQueue(self.broker, on_loss)
         return Dispatcher(self.due, queue, self.budget, {Channel.EMAIL: rules})

@@ -22,6 +22,9 @@ from entrypoints.settings import SettingError, Settings, check_queue, load
 _SWITCH_SECONDS = 0.0005
 """How long the thread that writes the log waits for the busy event loop to let it on, several times in each commit."""
 
+_STOP_SECONDS = 3.0
+"""How long calls may go on when everything in one process is asked to stop."""
+
 Work = Callable[[Parts], Coroutine[Any, Any, Any]]
 
 
@@ -63,7 +66,11 @@ def projector() -> None:
 async def _run(parts: Parts) -> None:
     server = roles.HttpServer(parts)
     key = await _dev_key(parts)
-    async with roles.working(parts), _tasks(roles.dispatch(parts), roles.follow(parts)), _serving(server):
+    async with (
+        roles.working(parts, _STOP_SECONDS),
+        _tasks(roles.dispatch(parts), roles.follow(parts)),
+        _serving(server),
+    ):
         _greet(server.address, key, parts)
         await _stop_signal()
 
@@ -268,7 +275,8 @@ def _greet(address: str, key: str, parts: Parts) -> None:
 Carillon answers on {address}
 
   API key   {key}
-            (also in {parts.settings.data / "dev-key"})
+            (also in {parts.settings.data.absolute() / "dev-key"})
+  Data      {parts.settings.data.absolute()}
 
 Send a first notification:
 

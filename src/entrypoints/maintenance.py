@@ -85,7 +85,7 @@ class _Line(msgspec.Struct, frozen=True):
 
 
 def _without_personal(recorded: Recorded) -> _Line:
-    shown = audit_event(recorded, {})
+    shown = audit_event(recorded)
     return _Line(str(recorded.event.originator_id), msgspec.structs.replace(shown, personal=None))
 
 

@@ -21,7 +21,7 @@ from entrypoints.http.app import create_app
 from entrypoints.logs import Lines
 from entrypoints.settings import SettingError
 
-_DRAIN_SECONDS = 20.0
+_TO_RECORD_SECONDS = 5.0
 
 
 class HttpServer(uvicorn.Server):
@@ -92,8 +92,14 @@ async def dispatch(parts: Parts) -> None:
 
 
 @asynccontextmanager
-async def working(parts: Parts) -> AsyncIterator[None]:
-    """Deliver what the queue brings; on leaving, what has begun is finished first."""
+async def working(parts: Parts, patience: float | None = None) -> AsyncIterator[None]:
+    """Deliver what the queue brings; on leaving, what has begun is finished first.
+
+    Calls get until their deadline, and what they came to is recorded; or `patience` seconds, and what is then still
+    under way has an unknown outcome, as after a crash.
+    """
+    if patience is None:
+        patience = parts.settings.email_deadline.total_seconds() + _TO_RECORD_SECONDS
     delivery = parts.delivery(f"worker:{socket.gethostname()}:{os.getpid()}")
     worker = TaskiqWorker(parts.broker, delivery.deliver)
     await parts.broker.startup()
@@ -102,7 +108,7 @@ async def working(parts: Parts) -> AsyncIterator[None]:
         yield
     finally:
         delivery.stop()
-        await worker.close(_DRAIN_SECONDS)
+        await worker.close(patience)
 
 
 async def follow(parts: Parts) -> None:

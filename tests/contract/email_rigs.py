@@ -178,10 +178,11 @@ FAULTS: dict[str, dict[str, list[Any]]] = {
             problem(451, "security_error", "We may have found a security issue with the request."),
             problem(413, "payload_too_large", "Too large"),
         ],
-        "failed": [
+        "failed, perhaps taken": [
             problem(500, "application_error", "An unexpected error occurred."),
             problem(503, "service_unavailable", "Try again"),
             problem(502, "", ""),
+            problem(408, "", ""),
         ],
         "timed out, perhaps taken": [resend.HANG, resend.DRIP],
         "lost, perhaps taken": [

@@ -260,6 +260,13 @@ async def test_what_certainly_did_not_go_out_may_be_tried_again(name: str, fault
     assert has_a_fit_detail(outcome)
 
 
+@every("failed, perhaps taken")
+async def test_a_failure_that_does_not_say_whether_it_went_out_is_not_called_certain(name: str, fault: Any):
+    outcome = await outcome_of(name, fault)
+    assert isinstance(outcome, Unknown)
+    assert has_a_fit_detail(outcome)
+
+
 @every("timed out, not sent")
 async def test_a_deadline_before_anything_was_sent_may_be_tried_again(name: str, fault: Any):
     outcome = await outcome_in_time(name, fault)

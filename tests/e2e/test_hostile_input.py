@@ -7,9 +7,13 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import msgspec
 import pytest
 from psycopg_pool import PoolTimeout
 
+from application.caller import Caller, Scope
+from application.commands.send import SendNotification
+from application.problems import InvalidCommandError
 from entrypoints.http import request
 from tests.application import WELCOME, Service, Tenant, listening, until, welcome
 
@@ -17,6 +21,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 API = "/api/v1/notifications"
 TAKE_A_BODY = (API, "/internal/send")
+NAIVE = "2026-01-01T00:00:00"
 NOBODY = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 
@@ -79,6 +84,13 @@ def without(name: str) -> dict[str, Any]:
     return {key: value for key, value in WELCOME.items() if key != name}
 
 
+def deep(levels: int, *, lists: bool = False) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value] if lists else {"a": value}
+    return value
+
+
 INVALID: dict[str, tuple[dict[str, Any], list[str]]] = {
     "an unknown field": ({"colour": "red"}, ["colour"]),
     "an unknown field of a recipient": ({"recipients": [{"email": "a@b.de", "mail": "x"}]}, ["recipients[0].mail"]),
@@ -118,6 +130,9 @@ INVALID: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["recipients[0].time_zone"],
     ),
     "too long a user id": ({"recipients": [{"email": "a@b.de", "user_id": "u" * 201}]}, ["recipients[0].user_id"]),
+    "deep metadata": ({"context": {"metadata": deep(33)}}, ["context.metadata"]),
+    "metadata too deep to be read back": ({"context": {"metadata": deep(800)}}, ["context.metadata"]),
+    "deep lists in metadata": ({"context": {"metadata": {"a": deep(800, lists=True)}}}, ["context.metadata"]),
     "a number for a name": ({"variables": {**WELCOME, "user_name": 10**400}}, ["variables.user_name"]),
 }
 
@@ -184,6 +199,39 @@ async def test_a_number_too_large_for_most_is_kept_or_refused(tenant: Tenant, nu
         assert detail["context"]["metadata"]["n"] == json.loads(number)
     else:
         assert answer.status_code in (400, 422)
+
+
+@pytest.mark.parametrize("metadata", [deep(32), {"a": deep(31, lists=True)}])
+async def test_what_is_as_deep_as_may_be_is_read_back_everywhere(tenant: Tenant, metadata: Any) -> None:
+    id, position = await tenant.send_one(context={"metadata": metadata})
+    (listed,) = await tenant.listed(wait_for=position)
+    detail = await tenant.detail(id)
+    events = (await tenant.get(f"{API}/{id}/events")).json()
+    assert listed["context"]["metadata"] == detail["context"]["metadata"] == metadata
+    assert json.dumps(metadata) in json.dumps(events)
+
+
+@pytest.mark.parametrize(
+    ("wishes", "path"),
+    [
+        ({"variables": {**WELCOME, "user_name": "An\0na"}}, "variables"),
+        ({"context": {"metadata": {"a": ["\0"]}}}, "context.metadata"),
+        ({"context": {"metadata": {"\0": 1}}}, "context.metadata"),
+        ({"context": {"source": "\0"}}, "context.source"),
+        ({"context": {"correlation_id": "\0"}}, "context.correlation_id"),
+        ({"category": "\0"}, "category"),
+        ({"recipients": [{"email": "a@example.com", "user_id": "u\0"}]}, "recipients[0].user_id"),
+    ],
+)
+async def test_a_nul_is_refused_whichever_way_it_comes_in(
+    service: Service, tenant: Tenant, wishes: dict[str, Any], path: str
+) -> None:
+    command = msgspec.convert(welcome("a@example.com", **wishes), SendNotification)
+    stored = await service.events()
+    with pytest.raises(InvalidCommandError) as caught:
+        await service.parts.send(command, Caller(tenant.name, "test", frozenset(Scope)))
+    assert [problem.path for problem in caught.value.problems] == [path]
+    assert await service.events() == stored
 
 
 # Size, time and form
@@ -298,8 +346,8 @@ async def test_the_streams_of_the_log_that_are_no_notifications_are_not_shown(se
         "wait_for": ["-1", "x", "1.5", "%00"],
         "status": ["gone", "SENT", "%00"],
         "channel": ["fax", "%00"],
-        "from": ["yesterday", "2026-13-01T00:00:00Z", "2026-01-01", "%00", "inf", "99999999999999999"],
-        "to": ["tomorrow", "1e400"],
+        "from": ["yesterday", "2026-13-01T00:00:00Z", "2026-01-01", "%00", "inf", "99999999999999999", NAIVE],
+        "to": ["tomorrow", "1e400", NAIVE],
         "type": ["%00", "x" * 1001],
         "recipient": ["%00", "jane%00@example.com", "x" * 1001],
         "recipient_user_id": ["%00"],

@@ -15,7 +15,7 @@ from adapters.email.resend import ResendEmailSender
 from adapters.http_client import http_client
 from application.ports import Email
 from domain.mailbox import Mailbox
-from domain.outcomes import Accepted, Misconfigured, Outcome, Refused, Retryable, Throttled, Unknown
+from domain.outcomes import Accepted, Misconfigured, Outcome, Refused, Throttled, Unknown
 from domain.vocabulary import Reason
 from tests.contract.email_rigs import EMAIL
 from tests.fakes.resend import LOST, FakeResend, Fault, problem, rate_limited
@@ -130,7 +130,7 @@ async def test_a_throttled_call_waits_as_long_as_its_kind_demands(resend: FakeRe
 
 async def test_a_failing_server_may_say_when_to_come_back(resend: FakeResend):
     outcome = await outcome_of(resend, problem(503, "service_unavailable", "Later", retry_after="30"))
-    assert outcome == Retryable(Reason.PROVIDER_UNAVAILABLE, timedelta(seconds=30), "Later")
+    assert outcome == Unknown(Reason.PROVIDER_UNAVAILABLE, "Later", timedelta(seconds=30))
 
 
 async def test_a_failure_is_told_in_resends_own_words_cut_to_300_characters(resend: FakeResend):
@@ -152,7 +152,7 @@ async def test_an_answer_without_an_id_leaves_the_outcome_unknown(resend: FakeRe
 
 @pytest.mark.parametrize("body", [b"", b"null", b"[]", b'{"name":7,"message":[]}', b"\xff", b"[" * 60000], ids=range(6))
 async def test_an_error_is_judged_by_its_status_when_its_body_says_nothing(resend: FakeResend, body: bytes):
-    assert isinstance(await outcome_of(resend, Fault("", 500, body=body)), Retryable)
+    assert isinstance(await outcome_of(resend, Fault("", 500, body=body)), Unknown)
     assert isinstance(await outcome_of(resend, Fault("", 422, body=body)), Refused)
     assert isinstance(await outcome_of(resend, Fault("", 409, body=body)), Unknown)
 

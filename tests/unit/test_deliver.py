@@ -1,5 +1,6 @@
 """What a worker does with what it was handed. In memory, with a provider that says what it is told to say."""
 
+import asyncio
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,19 +21,12 @@ from domain.mailbox import Mailbox
 from domain.notification import Notification
 from domain.outcomes import Accepted, Misconfigured, Outcome, Retryable, Throttled
 from domain.personal import Letter
-from domain.template import Content, NotificationType, TemplatePin, Variable, VariableType
-from domain.vocabulary import Channel, Priority, Purpose, Reason, Status
-from tests.examples import attempted, notification
+from domain.template import Content, TemplatePin
+from domain.vocabulary import Channel, Reason, Status
+from tests.examples import SENDER, attempted, notification
 from tests.fakes.chance import LoadedDice, SetClock
 
 MINUTE = timedelta(minutes=1)
-RESET = NotificationType(
-    name="password_reset",
-    category="security",
-    purpose=Purpose.TRANSACTIONAL,
-    priority=Priority.CRITICAL,
-    variables={"link": Variable(type=VariableType.URL, secret=True)},
-)
 
 
 class Provider:
@@ -54,9 +48,6 @@ class Words:
     """Stands in for the templates: the text is the secret link itself."""
 
     broken = False
-
-    def types(self) -> list[NotificationType]:
-        return [RESET]
 
     async def render(
         self,
@@ -93,7 +84,6 @@ class House:
         return Delivery(
             events=self.events,
             due=self.due,
-            templates=self.words,  # type: ignore[arg-type]
             renderer=self.words,
             senders={Channel.EMAIL: self.provider},
             budget=self.budget,
@@ -108,7 +98,7 @@ class House:
         variables = {"link": "https://acme.example/reset/s3cret"}
         person = self.events.person("acme", "jane@example.com")
         letter = Letter(person=person, address="jane@example.com", name="Jane", variables=variables)
-        it = notification(uuid4(), letter=letter, now=self.clock.now(), **({"type": "password_reset"} | wishes))
+        it = notification(uuid4(), letter=letter, now=self.clock.now(), **({"secrets": ["link"]} | wishes))
         await self.events.save(it)
         return it
 
@@ -145,6 +135,13 @@ async def test_a_secret_goes_to_the_reader_and_nowhere_else(house):
     assert "s3cret" not in rendered.personal.subject + rendered.personal.preview
 
 
+async def test_the_provider_is_told_what_its_reports_are_about(house):
+    it = await house.accept()
+    await house.work()
+    ((_, email),) = house.provider.calls
+    assert email.tags == {"notification_id": str(it.id), "generation": "1", "type": it.type}
+
+
 async def test_all_attempts_of_a_generation_are_the_same_bytes_under_the_same_key(house):
     house.provider.says = [Retryable(Reason.PROVIDER_ERROR)]
     await house.accept()
@@ -171,6 +168,49 @@ async def test_a_retry_by_hand_has_a_key_of_its_own(house):
     assert len(set(keys[:3])) == 1
     assert keys[3] not in keys[:3]
     assert (await house.now(it)).status is Status.SENT
+
+
+async def test_what_needed_no_call_costs_no_budget(house):
+    assert await house.budget.take("resend", 8) == 8
+    for expires_at in (house.clock.now() + timedelta(seconds=1), None):
+        await house.accept(expires_at=expires_at)
+    house.clock.move(timedelta(seconds=2))
+    assert await house.budget.take("resend", 2) == 2
+    await house.work()
+    assert await house.budget.take("resend", 5) == 1
+
+
+async def test_after_a_provider_asked_for_patience_no_other_call_of_the_same_task_is_begun(house):
+    house.provider.says = [Throttled(MINUTE)]
+    for _ in range(3):
+        await house.accept()
+    one_at_a_time = SendingRules(sender=Mailbox("hello@acme.example"), concurrency=1)
+    await house.work(house.delivery(one_at_a_time))
+    assert len(house.provider.calls) == 1
+
+
+async def test_a_sender_ends_by_its_own_deadline(house):
+    """It knows that nothing was sent, where the worker could only say that nobody knows."""
+
+    async def hangs(email: Email, key: str | None) -> Outcome:
+        await asyncio.sleep(0.1)
+        return Retryable(Reason.TIMEOUT)
+
+    house.provider.send = hangs
+    it = await house.accept()
+    await house.work(house.delivery(SendingRules(sender=SENDER, deadline=timedelta(milliseconds=100))))
+    assert (await house.now(it)).may_have_gone_out is False
+
+
+async def test_a_sender_that_never_ends_is_left_alone_after_the_deadline(house):
+    async def hangs(email: Email, key: str | None) -> Outcome:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    house.provider.send = hangs
+    it = await house.accept()
+    await house.work(house.delivery(SendingRules(sender=SENDER, deadline=timedelta(milliseconds=1))))
+    assert (await house.now(it)).may_have_gone_out is True
 
 
 @pytest.mark.parametrize("says", [Throttled(MINUTE), Misconfigured(MINUTE)])

@@ -39,9 +39,23 @@ def failed() -> Notification:
     return answered(called(), Refused(Reason.PROVIDER_REFUSED))
 
 
-def received(it: Notification, kind: ReceiptKind, *, at: datetime = NOON, provider_id: str | None = "id-1") -> None:
+def received(
+    it: Notification,
+    kind: ReceiptKind,
+    *,
+    at: datetime = NOON,
+    provider_id: str | None = "id-1",
+    generation: int | None = None,
+) -> None:
     it.receive(
-        kind, provider="resend", provider_id=provider_id, occurred_at=at, detail="", now=at, by="provider:resend"
+        kind,
+        provider="resend",
+        provider_id=provider_id,
+        generation=generation,
+        occurred_at=at,
+        detail="",
+        now=at,
+        by="provider:resend",
     )
 
 
@@ -337,6 +351,17 @@ def test_without_a_key_that_lasts_marketing_waits_for_what_the_provider_reports(
     assert it.status is Status.DELIVERED
 
 
+def test_an_unknown_outcome_waits_for_as_long_as_the_provider_asked():
+    assert answered(called(), Unknown(Reason.PROVIDER_UNAVAILABLE, wait=10 * MINUTE)).due_at == NOON + 10 * MINUTE
+
+
+def test_a_call_that_was_not_begun_is_due_again_and_uses_up_no_attempt():
+    it = called()
+    it.put_off(now=NOON, by="worker")
+    assert (it.due, it.reason_code) == (Due(NOON, 0, held=False), Reason.NOT_BEGUN)
+    assert it.cancel(now=NOON, by="key:k1")
+
+
 def test_an_unknown_outcome_uses_up_an_attempt():
     it = called()
     for _ in range(2):
@@ -495,6 +520,19 @@ def test_late_receipts_of_an_earlier_generation_do_not_count(kind):
     assert len(it.pending_events) == events
     answered(attempted(it), Accepted("id-2"))
     received(it, ReceiptKind.DELIVERED, at=NOON + DAY, provider_id="id-2")
+    assert it.status is Status.DELIVERED
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ReceiptKind if kind is not ReceiptKind.OTHER])
+def test_nor_do_those_of_a_call_whose_outcome_nobody_knew(kind):
+    it = called(purpose=Purpose.MARKETING)
+    answered(it, Unknown())
+    it.retry(now=NOON + MINUTE, by="key:k1")
+    attempted(it)
+    events = len(it.pending_events)
+    received(it, kind, at=NOON + DAY, provider_id="id-1", generation=1)
+    assert len(it.pending_events) == events
+    received(it, ReceiptKind.DELIVERED, at=NOON + DAY, provider_id="id-2", generation=2)
     assert it.status is Status.DELIVERED
 
 

@@ -263,6 +263,14 @@ def test_our_id_comes_back_in_the_tags_or_not_at_all(tags: Any, notification: UU
 
 
 @pytest.mark.parametrize(
+    ("tag", "generation"), [("1", 1), ("12", 12), ("0", None), ("", None), ("x", None), ("1" * 30, None), (2, None)]
+)
+def test_so_does_its_generation(tag: Any, generation: int | None):
+    assert receipt(event(tags={"generation": tag})).generation == generation
+    assert receipt(event(tags=[{"name": "generation", "value": tag}])).generation == generation
+
+
+@pytest.mark.parametrize(
     ("created_at", "occurred_at"),
     [
         ("2026-03-01T11:00:00.000Z", datetime(2026, 3, 1, 11, tzinfo=UTC)),

@@ -71,6 +71,7 @@ _PREFIX = "whsec_"
 _MOST_SIGNATURES = 16
 _ID = re.compile(r"[!-~]{1,256}")
 _TIMESTAMP = re.compile(r"[0-9]{1,11}")
+_GENERATION = re.compile(r"[1-9][0-9]{0,8}")
 
 
 def _secret(text: str) -> bytes:
@@ -90,13 +91,15 @@ def _signature(secret: bytes, signed: bytes) -> bytes:
 def _receipt(event_id: str, sent_at: datetime, event: object) -> ProviderReceipt:
     said = _text(event, "type")
     data = _field(event, "data")
+    tags = _tags(_field(data, "tags"))
     return ProviderReceipt(
         provider="resend",
         event_id=event_id,
         kind=_kind(said, data),
         said=said,
         provider_id=_text(data, "email_id") or None,
-        notification=_notification(_field(data, "tags")),
+        notification=_notification(tags),
+        generation=_generation(tags),
         occurred_at=_moment(_field(event, "created_at")) or sent_at,
         detail=_detail(data),
     )
@@ -129,10 +132,17 @@ def _detail(data: object) -> str:
     )
 
 
+def _tags(tags: object) -> object:
+    """They come back as an object; a list of names and values, as they were sent, is understood too."""
+    return {_text(tag, "name"): _field(tag, "value") for tag in tags} if isinstance(tags, list) else tags
+
+
+def _generation(tags: object) -> int | None:
+    text = _text(tags, "generation")
+    return int(text) if _GENERATION.fullmatch(text) else None
+
+
 def _notification(tags: object) -> UUID | None:
-    """Tags come back as an object; a list of names and values, as they were sent, is understood too."""
-    if isinstance(tags, list):
-        tags = {_text(tag, "name"): _field(tag, "value") for tag in tags}
     try:
         return UUID(_text(tags, "notification_id"))
     except ValueError:

@@ -150,14 +150,14 @@ def _judge(answer: Answer, now: datetime) -> Outcome:
         case 401 | 403 | 404 | 405:
             return Misconfigured(_OPERATOR_NEEDED, detail)
         case 408:
-            return Retryable(Reason.TIMEOUT, retry_after(answer.headers, now), detail)
+            return Unknown(Reason.TIMEOUT, detail, retry_after(answer.headers, now))
         case 409 if problem.name == "concurrent_idempotent_requests":
             return Throttled(retry_after(answer.headers, now) or _SAME_KEY_IN_FLIGHT, detail, only_this=True)
         case 409:
             return Unknown(detail=detail)
         case status if status >= 500:
             reason = Reason.PROVIDER_ERROR if status == 500 else Reason.PROVIDER_UNAVAILABLE
-            return Retryable(reason, retry_after(answer.headers, now), detail)
+            return Unknown(reason, detail, retry_after(answer.headers, now))
         case status if status < 400:
             return Misconfigured(_OPERATOR_NEEDED, f"answered {status}: not the address of Resend's API")
     return _fault_of(problem)

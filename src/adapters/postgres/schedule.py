@@ -2,8 +2,11 @@
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
+
+import psycopg
 
 from adapters.postgres.database import Database
 from adapters.postgres.recorder import APPEND_LOCK
@@ -41,15 +44,17 @@ class PostgresSchedule:
             yield
 
     async def rewrite(self, notifications: Iterable[Notification], lease: timedelta) -> int:
-        rows = [_row(n, n.due, lease) for n in notifications if n.due]
+        """Leases that the old rows know of go on. Where the table was gone nobody knows them: all wait for one."""
         async with self._database.connection() as connection, connection.transaction():
-            await connection.execute(CREATE_SCHEDULE)
+            not_before = await _made_anew(connection, lease)
+            leases = await _leases(connection)
+            rows = [_row(n, n.due, lease, not_before, *leases.get(n.id, _FREE)) for n in notifications if n.due]
             await connection.execute("TRUNCATE schedule")
             async with (
                 connection.cursor() as cursor,
                 cursor.copy(
-                    "COPY schedule (notification_id, tenant_id, channel, lane, head_start, due_at, rank_at, attempt)"
-                    " FROM STDIN"
+                    "COPY schedule (notification_id, tenant_id, channel, lane, head_start, due_at, rank_at, attempt,"
+                    " lease_until, lease_token) FROM STDIN"
                 ) as copy,
             ):
                 for row in rows:
@@ -57,7 +62,39 @@ class PostgresSchedule:
         return len(rows)
 
 
-def _row(notification: Notification, due: Due, lease: timedelta) -> tuple[Any, ...]:
+_Connection = psycopg.AsyncConnection[Any]
+_Held = tuple[datetime | None, UUID | None]
+_FREE: _Held = (None, None)
+
+
+async def _made_anew(connection: _Connection, lease: timedelta) -> datetime | None:
+    """Make the table if it is gone; answers when the last lease has then lapsed that anybody may still hold."""
+    found = await connection.execute("SELECT to_regclass('schedule') IS NULL, clock_timestamp() + %s", (lease,))
+    ((gone, lapsed),) = await found.fetchall()
+    await connection.execute(CREATE_SCHEDULE)
+    return lapsed if gone else None
+
+
+async def _leases(connection: _Connection) -> dict[UUID, _Held]:
+    """What is held now; the lock keeps it so until the rows are written."""
+    await connection.execute("LOCK TABLE schedule IN ACCESS EXCLUSIVE MODE")
+    held = await connection.execute(
+        "SELECT notification_id, lease_until, lease_token FROM schedule WHERE lease_until > now()"
+    )
+    return {id: (until, token) for id, until, token in await held.fetchall()}
+
+
+def _row(
+    notification: Notification,
+    due: Due,
+    lease: timedelta,
+    not_before: datetime | None,
+    lease_until: datetime | None,
+    token: UUID | None,
+) -> tuple[Any, ...]:
     at = due.at + lease if due.held else due.at
+    at = max(at, not_before or at)
     tenant, head_start = notification.tenant, notification.priority.head_start
-    return notification.id, tenant, notification.channel.value, tenant, head_start, at, at + head_start, due.attempt
+    rank_at = (lease_until or at) + head_start
+    channel = notification.channel.value
+    return notification.id, tenant, channel, tenant, head_start, at, rank_at, due.attempt, lease_until, token

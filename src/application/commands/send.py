@@ -23,6 +23,8 @@ from domain.template import InvalidVariablesError, Template, UnknownTemplateErro
 from domain.vocabulary import Channel, Priority, Status
 
 MOST_RECIPIENTS = 1_000
+MOST_LEVELS = 32
+"""Of objects and lists within each other: a deeper value might be stored and never be read again."""
 
 _LOCALE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
 
@@ -161,6 +163,7 @@ async def send(
             expires_at=command.expires_at,
             source=command.context.source,
             correlation_id=command.context.correlation_id,
+            secrets=to.template.type.secrets,
         )
         for to in addressees
     ]
@@ -209,11 +212,13 @@ def _checked(
     command: SendNotification, caller: Caller, templates: Templates, default_language: str
 ) -> tuple[list[_Addressee], dict[str, Any]]:
     """Everybody to write to, and the variables under their declared names."""
-    problems = list(_misfits(command))
+    problems = [*_misfits(command), *_not_to_be_kept(command)]
     chosen: dict[tuple[Channel, str], Template] = {}
     addressees: list[_Addressee] = []
     for i, recipient in enumerate(command.recipients):
         problems += _odd_wishes(recipient, f"recipients[{i}]")
+        if "\0" in (recipient.user_id or ""):
+            problems.append(Problem(f"recipients[{i}].user_id", _NUL))
         for channel in command.channels:
             locale = recipient.locale or default_language
             try:
@@ -245,6 +250,38 @@ def _misfits(command: SendNotification) -> Iterator[Problem]:
             yield Problem(name, "is too far away to be told in every time zone")
     if command.expires_at and command.scheduled_at and command.expires_at <= command.scheduled_at:
         yield Problem("expires_at", "must be later than scheduled_at")
+
+
+_NUL = "must not hold a NUL character"
+
+
+def _not_to_be_kept(command: SendNotification) -> Iterator[Problem]:
+    """What the database would refuse or could not give back, whichever way the command came in."""
+    context = command.context
+    kept = {
+        "variables": command.variables,
+        "category": command.category,
+        "context.source": context.source,
+        "context.correlation_id": context.correlation_id,
+        "context.metadata": context.metadata,
+    }
+    for path, value in kept.items():
+        if message := _fault(value):
+            yield Problem(path, message)
+
+
+def _fault(value: Any) -> str | None:
+    """Level by level, so that no depth is too much for the look itself."""
+    level = [value]
+    for _ in range(MOST_LEVELS + 1):
+        if any("\0" in each for each in level if isinstance(each, str)):
+            return _NUL
+        inside = [each for each in level if isinstance(each, dict | list)]
+        if not inside:
+            return None
+        level = [each for outer in inside for each in outer]
+        level += [each for outer in inside if isinstance(outer, dict) for each in outer.values()]
+    return f"must not be nested deeper than {MOST_LEVELS} levels"
 
 
 _FIELDS = {Channel.EMAIL: "email", Channel.SMS: "phone", Channel.PUSH: "device_token"}

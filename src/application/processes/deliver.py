@@ -22,7 +22,6 @@ from application.ports import (
     RenderError,
     StoreUnavailableError,
     TemplateRenderer,
-    Templates,
 )
 from domain.mailbox import Mailbox
 from domain.notification import Attempt, NotAttemptableError, Notification
@@ -33,6 +32,9 @@ from domain.template import Content
 from domain.vocabulary import Channel, Reason
 
 _ASK_THE_STORE_EVERY = 0.2
+_GRACE = 0.25
+"""Seconds that a sender gets to end by its own deadline, for it knows best how far a call has come."""
+
 _PREVIEW = 140
 _MASK = "•••"
 
@@ -73,7 +75,6 @@ class Delivery:
         *,
         events: EventStore,
         due: DueWork,
-        templates: Templates,
         renderer: TemplateRenderer,
         senders: Mapping[Channel, EmailSender],
         budget: ProviderBudget,
@@ -85,7 +86,6 @@ class Delivery:
     ) -> None:
         self._events = events
         self._due = due
-        self._secrets = {type.name: type.secrets for type in templates.types()}
         self._renderer = renderer
         self._senders = senders
         self._budget = budget
@@ -95,6 +95,7 @@ class Delivery:
         self._log = log
         self._name = name
         self._slots = {channel: asyncio.Semaphore(rule.concurrency) for channel, rule in rules.items()}
+        self._peace_until: dict[Channel, float] = {}
         self._stopping = False
 
     def stop(self) -> None:
@@ -103,37 +104,44 @@ class Delivery:
 
     async def deliver(self, channel: Channel, leases: Sequence[Lease]) -> None:
         """Attend to each of these once. Whatever cannot be finished comes back when its lease lapses."""
-        if self._stopping:
+        called = 0 if self._stopping else await self._work(channel, leases)
+        if self._stopping and not called:
             await self._due.release(leases)
-            return
+        if called < len(leases):
+            await self._budget.give_back(self._senders[channel].provider, len(leases) - called)
+
+    async def _work(self, channel: Channel, leases: Sequence[Lease]) -> int:
+        """Attend to each that is still held; answers how many calls that made."""
         lapses = asyncio.get_running_loop().time() + self._rules[channel].lease.total_seconds()
         try:
             held = await self._due.renew(leases, self._rules[channel].lease)
             found = await self._events.get_many(Notification, [lease.notification for lease in held])
         except StoreUnavailableError:
             self._log.note("store away, left for later", leases[0].notification, others=len(leases) - 1)
-            return
+            return 0
         work = [
             self._attend(notification, lease, lapses)
             for lease in held
             if (notification := found.get(lease.notification))
         ]
-        for failure in await asyncio.gather(*work, return_exceptions=True):
+        ends = await asyncio.gather(*work, return_exceptions=True)
+        for failure in ends:
             if isinstance(failure, BaseException):
                 raise failure
+        return ends.count(True)
 
-    async def _attend(self, notification: Notification, lease: Lease, lapses: float) -> None:
+    async def _attend(self, notification: Notification, lease: Lease, lapses: float) -> bool:
+        """Do what is to be done for one; True when the provider was called."""
         try:
             if notification.due is None:
                 await self._due.drop([lease])
-            elif await self._settle_without_a_call(notification):
-                return
-            else:
-                await self._send(notification, lease, lapses)
+            elif not await self._settle_without_a_call(notification):
+                return await self._send(notification, lease, lapses)
         except (ConflictError, NotAttemptableError):
             self._log.note("moved on elsewhere", notification.id)
         except StoreUnavailableError:
             self._log.note("store away, left for later", notification.id)
+        return False
 
     async def _settle_without_a_call(self, notification: Notification) -> bool:
         """Decide what needs no provider: what a lost worker left, what is too late, what has no reader any more."""
@@ -148,22 +156,27 @@ class Delivery:
         await self._events.save(notification)
         return True
 
-    async def _send(self, notification: Notification, lease: Lease, lapses: float) -> None:
+    async def _send(self, notification: Notification, lease: Lease, lapses: float) -> bool:
         rules = self._rules[notification.channel]
         try:
             content = await self._render(notification)
         except RenderError as error:
             notification.fail(Reason.RENDER_FAILED, str(error), now=self._clock.now(), by=self._name)
             await self._events.save(notification)
-            return
+            return False
         async with self._slots[notification.channel]:
-            if self._stopping or asyncio.get_running_loop().time() + rules.deadline.total_seconds() > lapses:
+            if not self._may_begin(notification.channel, lapses):
                 await self._due.release([lease])
-                await self._budget.give_back(self._senders[notification.channel].provider, 1)
-                return
-            await self._attempt(notification, content, rules, lapses)
+                return False
+            return await self._attempt(notification, content, rules, lapses)
 
-    async def _attempt(self, notification: Notification, content: Content, rules: SendingRules, lapses: float) -> None:
+    def _may_begin(self, channel: Channel, lapses: float) -> bool:
+        """Whether a call begun now would end under the lease, and its provider has not just asked for peace."""
+        now = asyncio.get_running_loop().time()
+        longest = self._rules[channel].deadline.total_seconds() + _GRACE
+        return not self._stopping and now + longest <= lapses and now >= self._peace_until.get(channel, 0.0)
+
+    async def _attempt(self, notification: Notification, content: Content, rules: SendingRules, lapses: float) -> bool:
         sender = self._senders[notification.channel]
         email = _email(notification, content, rules)
         key_until = self._clock.now() + sender.key_lifetime if sender.key_lifetime else None
@@ -171,21 +184,24 @@ class Delivery:
             sender.provider,
             key_until,
             _digest(email),
-            self._envelope(notification, content),
+            _envelope(notification, content),
             sender=email.sender,
             reply_to=email.reply_to,
             **self._signed(),
         )
         await self._events.save(notification)
         started = asyncio.get_running_loop().time()
-        if started + rules.deadline.total_seconds() > lapses:  # the save took so long that another may take over
-            self._log.note("lease too short for the call", notification.id, call=attempt.call)
-            return
+        if started + rules.deadline.total_seconds() + _GRACE > lapses:  # the save took long: others may take over
+            notification.put_off(**self._signed())
+            await self._events.save(notification)
+            return False
         outcome = await _call(sender, email, notification.idempotency_key, rules.deadline)
         self._log.attempt(notification, attempt, outcome, (asyncio.get_running_loop().time() - started) * 1000)
         await self._record(notification, attempt, outcome, rules)
         if isinstance(outcome, Misconfigured) or (isinstance(outcome, Throttled) and not outcome.only_this):
+            self._peace_until[notification.channel] = started + outcome.retry_after.total_seconds()
             await self._budget.pause(sender.provider, outcome.retry_after, type(outcome).__name__.lower())
+        return True
 
     async def _record(
         self, notification: Notification, attempt: Attempt, outcome: Outcome, rules: SendingRules
@@ -224,17 +240,6 @@ class Delivery:
             time_zone=notification.time_zone,
         )
 
-    def _envelope(self, notification: Notification, content: Content) -> Envelope:
-        assert isinstance(notification.letter, Letter)
-        secrets = [
-            str(notification.letter.variables[name])
-            for name in self._secrets.get(notification.type, ())
-            if notification.letter.variables.get(name)
-        ]
-        preview = _masked(" ".join(content.text.split()), secrets)[:_PREVIEW]
-        subject = None if content.subject is None else _masked(content.subject, secrets)
-        return Envelope(person=notification.person, subject=subject, preview=preview)
-
     def _signed(self) -> "_Signature":
         return {"now": self._clock.now(), "by": self._name}
 
@@ -246,7 +251,7 @@ class _Signature(TypedDict):
 
 async def _call(sender: EmailSender, email: Email, key: str, deadline: timedelta) -> Outcome:
     try:
-        async with asyncio.timeout(deadline.total_seconds()):
+        async with asyncio.timeout(deadline.total_seconds() + _GRACE):
             return await sender.send(email, key)
     except TimeoutError:
         return Unknown(Reason.TIMEOUT)
@@ -262,8 +267,21 @@ def _email(notification: Notification, content: Content, rules: SendingRules) ->
         subject=content.subject or "",
         html=content.html,
         text=content.text,
-        tags={"notification_id": str(notification.id), "type": notification.type},
+        tags={
+            "notification_id": str(notification.id),
+            "generation": str(notification.generation),
+            "type": notification.type,
+        },
     )
+
+
+def _envelope(notification: Notification, content: Content) -> Envelope:
+    assert isinstance(notification.letter, Letter)
+    variables = notification.letter.variables
+    secrets = [str(variables[name]) for name in notification.secrets if variables.get(name)]
+    preview = _masked(" ".join(content.text.split()), secrets)[:_PREVIEW]
+    subject = None if content.subject is None else _masked(content.subject, secrets)
+    return Envelope(person=notification.person, subject=subject, preview=preview)
 
 
 def _digest(email: Email) -> str:

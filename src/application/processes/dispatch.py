@@ -11,7 +11,7 @@ from domain.vocabulary import Channel
 
 _LISTENING = 0.5
 _FULL = 0.1
-_GATHERING = 0.01
+_GATHERING = 0.02
 """Seconds after a small lot: under load every commit wakes the dispatcher, and small lots cost as much as full ones."""
 
 
@@ -61,7 +61,7 @@ class Dispatcher:
         told = [await self._tell(channel, rules, lot) for lot in lots]
         if len(leases) < rules.batch:
             await asyncio.sleep(_GATHERING)
-        return 0.0 if any(told) else _FULL
+        return 0.0 if any(told) else _FULL - _GATHERING
 
     async def _tell(self, channel: Channel, rules: DispatchRules, leases: Sequence[Lease]) -> bool:
         """Tell the workers; what they cannot be told of is given back, with the budget it took."""

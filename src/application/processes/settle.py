@@ -94,6 +94,7 @@ class Settlement:
                 receipt.kind,
                 provider=receipt.provider,
                 provider_id=receipt.provider_id,
+                generation=receipt.generation,
                 occurred_at=receipt.occurred_at,
                 detail=receipt.personal.text if isinstance(receipt.personal, Remark) else "",
                 now=self._clock.now(),

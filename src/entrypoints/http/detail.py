@@ -1,6 +1,6 @@
 """What callers are shown of a notification."""
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -79,8 +79,8 @@ def detail(row: NotificationRow) -> NotificationDetail:
     return NotificationDetail(**{name: getattr(row, name) for name in NotificationDetail.__struct_fields__})
 
 
-def audit_event(recorded: Recorded, secrets: Mapping[str, frozenset[str]]) -> AuditEvent:
-    """`secrets` names the secret variables of each type: they are masked."""
+def audit_event(recorded: Recorded) -> AuditEvent:
+    """Variables that were secret when they were accepted are masked."""
     event: Any = recorded.event
     return AuditEvent(
         position=recorded.position,
@@ -89,11 +89,11 @@ def audit_event(recorded: Recorded, secrets: Mapping[str, frozenset[str]]) -> Au
         at=event.timestamp,
         by=event.by,
         data={name: value for name, value in vars(event).items() if name not in _NOT_SHOWN},
-        personal=_shown(getattr(event, "personal", None), secrets.get(getattr(event, "type", ""), frozenset())),
+        personal=_shown(getattr(event, "personal", None), getattr(event, "secrets", ())),
     )
 
 
-def _shown(personal: Any, secrets: frozenset[str]) -> dict[str, Any] | None:
+def _shown(personal: Any, secrets: Collection[str]) -> dict[str, Any] | None:
     if personal is None:
         return None
     shown: dict[str, Any] = msgspec.structs.asdict(personal)

@@ -68,8 +68,8 @@ class NotificationsController(Controller):
             type=type,
             recipient=_as_stored(recipient),
             recipient_user_id=recipient_user_id,
-            since=since,
-            until=until,
+            since=_told_everywhere("from", since),
+            until=_told_everywhere("to", until),
             before=_place_of(cursor, request.caller) if cursor else None,
             limit=limit + 1,
         )
@@ -98,7 +98,7 @@ class NotificationsController(Controller):
         first: Any = history[0].event if history else None
         if not isinstance(first, Notification.Event) or first.tenant != request.caller.tenant:
             raise NotFoundError(f"there is no notification {id}")
-        return [audit_event(recorded, request.parts.secrets) for recorded in history]
+        return [audit_event(recorded) for recorded in history]
 
     @post("/{id:uuid}/cancel", status_code=200, operation_id="CancelNotification", summary="Cancel before it is sent")
     async def cancel(self, id: FromPath[UUID], request: JsonRequest) -> CancelAnswer:
@@ -154,6 +154,13 @@ async def _row(parts: Parts, caller: Caller, id: UUID, wait_for: int | None) -> 
     if row is None:
         raise NotFoundError(f"there is no notification {id}")
     return row
+
+
+def _told_everywhere(name: str, moment: datetime | None) -> datetime | None:
+    """Without an offset it would be read in the zone of the database server."""
+    if moment and moment.tzinfo is None:
+        raise InvalidCommandError([Problem(name, "must have an offset, such as Z or +02:00")])
+    return moment
 
 
 def _as_stored(address: str | None) -> str | None:

@@ -1,0 +1,68 @@
+"""The schedule written anew while workers go on working."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from adapters.postgres.schedule import PostgresSchedule
+from application.processes.reschedule import reschedule
+from domain.notification import Notification
+from domain.vocabulary import Channel
+from tests.contract.conftest import PostgresHouse
+from tests.examples import attempted, notification
+
+MINUTE = timedelta(minutes=1)
+EMAIL = Channel.EMAIL
+
+
+@pytest.fixture
+async def house(conninfo: str) -> AsyncIterator[PostgresHouse]:
+    async with PostgresHouse(conninfo) as house:
+        yield house
+
+
+async def accepted(house: PostgresHouse) -> Notification:
+    person = house.events.person("acme", "ada@example.com")
+    it = notification(uuid4(), person=person, now=datetime.now(UTC))
+    await house.events.save(it)
+    return it
+
+
+async def rewritten(house: PostgresHouse) -> int:
+    schedule = PostgresSchedule(house.database)
+    return await reschedule(house.events, house.events, schedule, MINUTE, lambda done, total: None)
+
+
+async def test_what_is_leased_stays_its_holders(house):
+    await accepted(house)
+    leases = await house.due.lease(EMAIL, 10, 10, MINUTE)
+    assert await rewritten(house) == 1
+    assert await house.due.lease(EMAIL, 10, 10, MINUTE) == []
+    assert await house.due.renew(leases, MINUTE) == leases
+
+
+async def test_what_waits_is_due_as_before(house):
+    it = await accepted(house)
+    await house.due.release(await house.due.lease(EMAIL, 10, 10, MINUTE))
+    assert await rewritten(house) == 1
+    assert [lease.notification for lease in await house.due.lease(EMAIL, 10, 10, MINUTE)] == [it.id]
+
+
+async def test_a_call_on_its_way_is_left_to_who_makes_it(house):
+    it = await accepted(house)
+    leases = await house.due.lease(EMAIL, 10, 10, MINUTE)
+    await house.events.save(attempted(it, datetime.now(UTC)))
+    await rewritten(house)
+    assert await house.due.lease(EMAIL, 10, 10, MINUTE) == []
+    assert await house.due.renew(leases, MINUTE) == leases
+
+
+async def test_where_the_rows_were_lost_every_lease_that_may_still_be_held_lapses_first(house):
+    await accepted(house)
+    await house.due.lease(EMAIL, 10, 10, MINUTE)
+    await house.database.rows("DROP TABLE schedule")
+    assert await rewritten(house) == 1
+    assert await house.due.lease(EMAIL, 10, 10, MINUTE) == []
+    assert MINUTE / 2 < await house.due.next_due(EMAIL) <= MINUTE
