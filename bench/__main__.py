@@ -141,7 +141,7 @@ def _environment(folder: Path, conninfo: str, stack: ExitStack) -> dict[str, str
         "RESEND_API_KEY": "re_bench",
         "RESEND_PER_SECOND": "1000000",
         "RESEND_PER_DAY": "1000000000",
-        "EMAIL_CONCURRENCY": "50",
+        "EMAIL_CONCURRENCY": "100",
         "DISPATCH_WINDOW": "800",
     }
 

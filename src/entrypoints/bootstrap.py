@@ -163,7 +163,7 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             ),
             cancel=partial(cancel, events=store, clock=clock),
             retry=partial(retry, events=store, clock=clock),
-            take_receipt=partial(take_receipt, events=store, persons=store, clock=clock),
+            take_receipt=partial(take_receipt, events=store, clock=clock),
             fingerprint=partial(_fingerprint, hmac.digest(master_key, b"carillon request bodies", "sha256")),
         )
 

@@ -56,8 +56,6 @@ class PostgresView(Generic[R]):
         self.schema = f"view_{projection.name}{_SHADOW if shadow else ''}"
         self._table = Identifier(self.schema, "rows")
         self._position = Identifier(self.schema, "position")
-        move = SQL("UPDATE {} SET position = %s, moved_at = now() WHERE position = %s")
-        self._move = move.format(self._position).as_string()
         names = SQL(", ").join(map(Identifier, self._columns))
         self._copy_in = SQL("COPY {} ({}) FROM STDIN").format(self._table, names).as_string()
         self._upsert = self._upsert_statement().as_string()
@@ -93,16 +91,11 @@ class PostgresView(Generic[R]):
         return known
 
     async def write(self, rows: Mapping[tuple[Any, ...], R], position: int, *, after: int) -> None:
-        async with self._database.connection() as connection, connection.transaction():
-            moved = await connection.execute(self._move, (position, after), prepare=True)
-            if not moved.rowcount:
-                raise ConflictError(f"{self.schema} does not stand at {after}")
-            fresh = [row for key, row in rows.items() if key not in self._present]
-            if len(fresh) < _WORTH_A_COPY:
-                await self._put(connection, list(rows.values()))
-            else:
-                await self._copy(connection, fresh)
-                await self._put(connection, [row for key, row in rows.items() if key in self._present])
+        fresh = [row for key, row in rows.items() if key not in self._present]
+        if len(fresh) < _WORTH_A_COPY:
+            await self._write_few(list(rows.values()), position, after)
+        else:
+            await self._write_many(fresh, [row for key, row in rows.items() if key in self._present], position, after)
         self._present = set()
 
     @asynccontextmanager
@@ -125,7 +118,7 @@ class PostgresView(Generic[R]):
         mine, theirs = [
             {
                 msgspec.json.encode(key_values): row
-                for key_values, row in await self._database.rows(
+                for key_values, row in await self._however_long_it_takes(
                     only.format(key=key, columns=columns, mine=one._table, theirs=another._table), (limit,)
                 )
             }
@@ -148,10 +141,24 @@ class PostgresView(Generic[R]):
                 await connection.execute(rename.format(Identifier(self.schema), Identifier(live.schema)))
         await self._drop_patiently(old)
 
-    async def _put(self, connection: psycopg.AsyncConnection[Any], rows: Collection[R]) -> None:
-        """New rows and old ones, as one JSON document: much cheaper than an array for each of many columns."""
-        if rows:
-            await connection.execute(self._upsert, (msgspec.json.encode(rows).decode(),), prepare=True)
+    async def _however_long_it_takes(self, query: Composed, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        async with self._database.connection() as connection, connection.transaction():
+            await connection.execute("SET LOCAL statement_timeout = 0")
+            return await (await connection.execute(query, values)).fetchall()
+
+    async def _write_few(self, rows: Collection[R], position: int, after: int) -> None:
+        """Rows and position in one statement: following the log closely is mostly round trips."""
+        document = msgspec.json.encode(rows).decode()
+        if not await self._database.rows(self._upsert, (position, after, document), binary=False):
+            raise ConflictError(f"{self.schema} does not stand at {after}")
+
+    async def _write_many(self, fresh: Collection[R], changed: Collection[R], position: int, after: int) -> None:
+        async with self._database.connection() as connection, connection.transaction():
+            document = msgspec.json.encode(changed).decode()
+            moved = await connection.execute(self._upsert, (position, after, document), prepare=True)
+            if not moved.rowcount:
+                raise ConflictError(f"{self.schema} does not stand at {after}")
+            await self._copy(connection, fresh)
 
     async def _copy(self, connection: psycopg.AsyncConnection[Any], rows: Collection[R]) -> None:
         """Rows that are not there yet: several times as fast as an upsert."""
@@ -223,9 +230,19 @@ class PostgresView(Generic[R]):
             SQL("{0} = excluded.{0}").format(Identifier(name)) for name in self._columns if name not in self._key
         ]
         return SQL(
-            "INSERT INTO {} ({}) SELECT {} FROM json_to_recordset(%s::json) AS new ({})"
-            " ON CONFLICT ({}) DO UPDATE SET {}"
-        ).format(self._table, names, names, typed, SQL(", ").join(map(Identifier, self._key)), SQL(", ").join(changed))
+            "WITH moved AS (UPDATE {} SET position = %s, moved_at = now() WHERE position = %s RETURNING position),"
+            " put AS (INSERT INTO {} ({}) SELECT {} FROM moved, json_to_recordset(%s::json) AS new ({})"
+            " ON CONFLICT ({}) DO UPDATE SET {})"
+            " SELECT position FROM moved"
+        ).format(
+            self._position,
+            self._table,
+            names,
+            SQL(", ").join(SQL("new.{}").format(Identifier(name)) for name in self._columns),
+            typed,
+            SQL(", ").join(map(Identifier, self._key)),
+            SQL(", ").join(changed),
+        )
 
     def _select_statement(self) -> Composed:
         given = [SQL("%b::{}[]").format(SQL(self._columns[name])) for name in self._key]

@@ -168,7 +168,10 @@ class Delivery:
             if not self._may_begin(notification.channel, lapses):
                 await self._due.release([lease])
                 return False
-            return await self._attempt(notification, content, rules, lapses)
+            called = await self._attempt(notification, content, rules, lapses)
+        if called:  # the place is free for the next call while the log is written
+            await self._record(notification, *called, rules)
+        return called is not None
 
     def _may_begin(self, channel: Channel, lapses: float) -> bool:
         """Whether a call begun now would end under the lease, and its provider has not just asked for peace."""
@@ -176,7 +179,10 @@ class Delivery:
         longest = self._rules[channel].deadline.total_seconds() + _GRACE
         return not self._stopping and now + longest <= lapses and now >= self._peace_until.get(channel, 0.0)
 
-    async def _attempt(self, notification: Notification, content: Content, rules: SendingRules, lapses: float) -> bool:
+    async def _attempt(
+        self, notification: Notification, content: Content, rules: SendingRules, lapses: float
+    ) -> tuple[Attempt, Outcome] | None:
+        """Record the intent, then call; None when no call was made after all."""
         sender = self._senders[notification.channel]
         email = _email(notification, content, rules)
         key_until = self._clock.now() + sender.key_lifetime if sender.key_lifetime else None
@@ -194,14 +200,13 @@ class Delivery:
         if started + rules.deadline.total_seconds() + _GRACE > lapses:  # the save took long: others may take over
             notification.put_off(**self._signed())
             await self._events.save(notification)
-            return False
+            return None
         outcome = await _call(sender, email, notification.idempotency_key, rules.deadline)
         self._log.attempt(notification, attempt, outcome, (asyncio.get_running_loop().time() - started) * 1000)
-        await self._record(notification, attempt, outcome, rules)
         if isinstance(outcome, Misconfigured) or (isinstance(outcome, Throttled) and not outcome.only_this):
             self._peace_until[notification.channel] = started + outcome.retry_after.total_seconds()
             await self._budget.pause(sender.provider, outcome.retry_after, type(outcome).__name__.lower())
-        return True
+        return attempt, outcome
 
     async def _record(
         self, notification: Notification, attempt: Attempt, outcome: Outcome, rules: SendingRules

@@ -11,7 +11,7 @@ BATCH = 2_000
 
 _LONGEST_BACKOFF = 5.0
 _POLL = 1.0
-_GATHERING = 0.02
+_GATHERING = 0.03
 """Seconds between two batches that did not fill up: a batch of two costs almost as much as one of two hundred."""
 
 
@@ -95,14 +95,13 @@ class Projector:
     async def _advance(self, each: Followed, batch: Sequence[Recorded]) -> None:
         started = asyncio.get_running_loop().time()
         rows = await project(each.projection, each.view, batch, after=each.position or 0)
-        each.position = batch[-1].position
+        each.position, each.backoff = batch[-1].position, 0.1
         milliseconds = (asyncio.get_running_loop().time() - started) * 1000
         self._lines.projected(each.projection.name, len(batch), rows, batch[-1].position, milliseconds)
 
     async def _guarded(self, each: Followed, step: Any) -> None:
         try:
             await step
-            each.backoff = 0.1
         except Exception as error:  # noqa: BLE001 - one projection in trouble must not hold up the others
             self._lines.stuck(each.projection.name, each.position or 0, error)
             each.position = None

@@ -13,15 +13,18 @@ _TOPICS = (Receipt.Received.TOPIC, Notification.Sent.TOPIC)
 _BATCH = 500
 _TRIES = 5
 
+Message = tuple[str, str]
+"""A provider and its id of a message: another provider may use the same one."""
+
 
 class ReceiptsReader(Protocol):
     """What the read models know of receipts and of provider ids."""
 
-    async def notifications_of(self, provider_ids: Sequence[str]) -> dict[str, UUID]:
-        """Our notification for each provider's id of a message that is known."""
+    async def notifications_of(self, messages: Sequence[Message]) -> dict[Message, UUID]:
+        """Our notification for each of these that is known."""
 
-    async def receipts_of(self, provider_ids: Sequence[str]) -> list[UUID]:
-        """The receipts that came for these ids without naming a notification."""
+    async def receipts_of(self, messages: Sequence[Message]) -> list[UUID]:
+        """The receipts that came for these without naming a notification."""
 
 
 class Place(Protocol):
@@ -65,25 +68,25 @@ class Settlement:
     async def _settle(self, batch: Sequence[Recorded]) -> int:
         received = [r.event for r in batch if isinstance(r.event, Receipt.Received)]
         sent: list[Any] = [r.event for r in batch if isinstance(r.event, Notification.Sent)]
-        pairs = await self._matched(received) + await self._waited_for([e.provider_id for e in sent if e.provider_id])
+        pairs = await self._matched(received) + await self._waited_for([_message(e) for e in sent if e.provider_id])
         for notification, receipt in pairs:
             await self._apply(notification, receipt)
         return len(pairs)
 
     async def _matched(self, received: Sequence[Any]) -> list[tuple[UUID, Any]]:
-        unnamed = [e.provider_id for e in received if e.notification is None and e.provider_id]
+        unnamed = [_message(e) for e in received if e.notification is None and e.provider_id]
         known = await self._reader.notifications_of(unnamed) if unnamed else {}
-        pairs = [(e.notification or known.get(e.provider_id), e) for e in received]
+        pairs = [(e.notification or known.get(_message(e)), e) for e in received]
         return [(id, e) for id, e in pairs if id]
 
-    async def _waited_for(self, provider_ids: Sequence[str]) -> list[tuple[UUID, Any]]:
+    async def _waited_for(self, messages: Sequence[Message]) -> list[tuple[UUID, Any]]:
         """Receipts that were here before their notification was known under the provider's id."""
-        waiting = await self._reader.receipts_of(provider_ids) if provider_ids else []
+        waiting = await self._reader.receipts_of(messages) if messages else []
         if not waiting:
             return []
-        known = await self._reader.notifications_of(provider_ids)
+        known = await self._reader.notifications_of(messages)
         events: list[Any] = [recorded.event for id in waiting for recorded in await self._events.history(id)]
-        return [(known[e.provider_id], e) for e in events if e.provider_id in known]
+        return [(known[_message(e)], e) for e in events if _message(e) in known]
 
     async def _apply(self, id: UUID, receipt: Any) -> None:
         for _ in range(_TRIES):
@@ -106,3 +109,7 @@ class Settlement:
             except ConflictError:
                 continue
         raise ConflictError(f"notification {id} keeps changing")
+
+
+def _message(event: Any) -> Message:
+    return event.provider, event.provider_id
