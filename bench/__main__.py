@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -116,15 +117,12 @@ def end_to_end(environment: dict[str, str], key: str) -> list[Figure]:
 
 
 def rebuild(environment: dict[str, str]) -> list[Figure]:
+    """How fast a read model is made anew: the log's events by the seconds that the command itself says it took."""
     figures = []
-    with psycopg.connect(environment["DATABASE_URL"]) as connection:
-        row = connection.execute("SELECT count(*) FROM stored_events").fetchone()
-        events = row[0] if row else 0
     for name in ("notifications", "attempts", "metrics"):
-        began = time.monotonic()
-        _carillon(environment, "rebuild", name)
-        per_second = events / (time.monotonic() - began)
-        figures.append(Figure(f"rebuild {name}, start of the process included", per_second, "events/s"))
+        said = _carillon(environment, "rebuild", name)
+        events, seconds = re.findall(r"stands at (\d+), made in ([\d.]+) s", said)[0]
+        figures.append(Figure(f"rebuild {name}", int(events) / float(seconds), "events/s"))
     return figures
 
 

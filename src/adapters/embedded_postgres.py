@@ -24,7 +24,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
@@ -60,6 +60,8 @@ _LONGEST_LOG = 10_000_000  # bytes, at a start
 _ANSWER_WITHIN = 60.0  # seconds; recovery may have to read a whole max_wal_size
 _STOP_WITHIN = 4.0
 _QUIT_WITHIN = 10.0  # the postmaster itself kills what is left after 5
+_LOOK_EVERY = 0.5
+_REST = 5.0  # after a start that failed
 _REFUSALS = 5  # launches that end by themselves, after which another one is no use
 
 
@@ -85,6 +87,7 @@ class EmbeddedPostgres:
         self._threads = threading.Lock()
         self._use = -1
         self._used_by: int | None = None  # a process id: a forked child must not give up its parent's use
+        self._unwatched = threading.Event()
 
     def start(self) -> str:
         """Join the folder's server, or make and start it; return the conninfo of database `carillon` once it answers.
@@ -99,8 +102,17 @@ class EmbeddedPostgres:
                 atexit.register(self.stop)
             return self._server.conninfo(user="carillon", database="carillon")
 
+    def supervise(self, tell: Callable[[EmbeddedPostgresUnavailableError | None], None]) -> None:
+        """From start() to stop(): start a server again that has ended by itself, and tell of it, or why it failed.
+
+        Told from a thread of its own. A server that lives but does not answer is left alone.
+        """
+        self._unwatched.clear()
+        threading.Thread(target=self._watch, args=(tell,), name="embedded-postgres-watch", daemon=True).start()
+
     def stop(self) -> None:
         """Give up this use; the last user stops the server and waits until it is gone. Harmless when not started."""
+        self._unwatched.set()
         with self._threads:
             if self._used_by == os.getpid():
                 atexit.unregister(self.stop)
@@ -122,6 +134,24 @@ class EmbeddedPostgres:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def _watch(self, tell: Callable[[EmbeddedPostgresUnavailableError | None], None]) -> None:
+        rest = _LOOK_EVERY
+        while not self._unwatched.wait(rest):
+            rest = _LOOK_EVERY
+            try:
+                if self._revived():
+                    tell(None)
+            except EmbeddedPostgresUnavailableError as error:
+                tell(error)
+                rest = _REST
+
+    def _revived(self) -> bool:
+        with self._threads:
+            if self._used_by != os.getpid():
+                return False
+            with self._alone():
+                return self._server.revived()
 
     def _join(self) -> None:
         self._use = _open(self._home / "use.lock")
@@ -192,6 +222,13 @@ class _Server:
                 connection.execute("CREATE ROLE carillon LOGIN CREATEDB")
             if not connection.execute("SELECT FROM pg_database WHERE datname = 'carillon'").rowcount:
                 connection.execute("CREATE DATABASE carillon OWNER carillon")
+
+    def revived(self) -> bool:
+        """True when nothing of it lived any more and it answers again."""
+        if not self._gone(within=0):
+            return False
+        self.ensure_running()
+        return True
 
     def shut_down(self, how: signal.Signals) -> None:
         """Stop whatever lives of the server and wait until all of it is gone."""

@@ -10,9 +10,12 @@ import msgspec
 from eventsourcing.persistence import StoredEvent
 
 from adapters.person_keys import WrappedKey
+from application.ports import StoreUnavailableError
 from domain.notification import Due
 
 _MOST_EVENTS = 2_000
+_ANSWER_SECONDS = 15.0
+"""Longer than the writer waits for a connection and for a lock, each twice: only a frozen server takes as long."""
 
 
 class DueRow(msgspec.Struct, frozen=True):
@@ -46,7 +49,7 @@ class ClosedError(Exception):
 class GroupCommit:
     """A queue in front of a writer that takes whatever waits. It needs no timer: while it writes, the next lot gathers.
 
-    A cancelled caller's events may be stored all the same, as after a lost connection.
+    The events of a caller who was cancelled or gave up may be stored all the same, as after a lost connection.
     """
 
     def __init__(self, write: Writer) -> None:
@@ -58,7 +61,10 @@ class GroupCommit:
         self._closed = False
 
     async def put(self, append: Append) -> int:
-        """The position of the append's last event, once durable; raises what the writer refused it for."""
+        """The position of the append's last event, once durable; raises what the writer refused it for.
+
+        Raises StoreUnavailableError after 15 s: the events may be stored all the same.
+        """
         if self._closed:
             raise ClosedError
         if self._task is None:
@@ -66,7 +72,12 @@ class GroupCommit:
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting.append((append, future))
         self._arrived.set()
-        return await future
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                return await future
+        except TimeoutError:
+            self._waiting = [(each, theirs) for each, theirs in self._waiting if not theirs.done()]
+            raise StoreUnavailableError("the log was not written in time") from None
 
     async def close(self) -> None:
         """Write what waits, then stop."""

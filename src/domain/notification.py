@@ -545,8 +545,10 @@ class Notification(Aggregate):
         now: datetime,
         by: str,
     ) -> None:
-        """Take in a callback, about that `generation` if it says so. Repeated and late ones end in the same state in whatever order they come:
-        of each kind the earliest counts, and one that adds nothing leaves no event.
+        """Take in a callback, about that `generation` if it says so; an earlier one no longer counts.
+
+        Repeated and late ones end in the same state in whatever order they come: of each kind the earliest counts, and
+        one that adds nothing leaves no event.
         """
         about = self._about(by, now)
         match kind:

@@ -27,11 +27,16 @@ def reached_the_reader(facts: Facts) -> bool:
 
 
 def status_of(facts: Facts) -> Status:
-    """What happened outside weighs more than what was decided here, whichever was heard of first."""
-    if facts.bounced_at:
+    """What happened outside weighs more than what was decided here, whichever was heard of first.
+
+    A soft bounce may be followed by delivery, as the provider goes on trying; a hard one is the last word.
+    """
+    if facts.bounce_reason is Reason.HARD_BOUNCE:
         return Status.BOUNCED
     if reached_the_reader(facts):
         return Status.DELIVERED
+    if facts.bounced_at:
+        return Status.BOUNCED
     if facts.rejected_at:
         return Status.FAILED
     if facts.sent_at:

@@ -11,6 +11,7 @@ from tempfile import NamedTemporaryFile
 from typing import TypeVar
 
 import psycopg
+import structlog
 
 from adapters.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresUnavailableError
 from adapters.person_keys import PersonKeys, WrongMasterKeyError
@@ -52,8 +53,17 @@ def up_to_date(settings: Settings, *, migrating: bool) -> Iterator[str]:
     else:
         with EmbeddedPostgres(settings.data) as server:
             conninfo = server.start()
+            server.supervise(_tell_of_revival)
             _bring_up_to_date(conninfo, migrating=True)
             yield conninfo
+
+
+def _tell_of_revival(error: EmbeddedPostgresUnavailableError | None) -> None:
+    log = structlog.get_logger("database")
+    if error:
+        log.error("embedded database does not start again", error=str(error))
+    else:
+        log.warning("embedded database had ended and was started again")
 
 
 def kept_secret(file: Path, make: Callable[[], str]) -> str:

@@ -2,31 +2,71 @@
 
 import logging
 import sys
+import traceback
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import structlog
+from structlog.typing import ExcInfo, Processor
 
 from domain.notification import Attempt, Notification
 from domain.outcomes import Accepted, Misconfigured, Outcome, Refused, Throttled
 
 
 def configure(level: str) -> None:
-    """Once at the start of a process."""
-    pretty = sys.stderr.isatty()
+    """Once at the start of a process. What libraries log is made into the same lines, from warnings on."""
+    facts: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.ExceptionRenderer(_told),
+    ]
+    line = _line(pretty=sys.stderr.isatty())
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer(),
-        ],
+        processors=[*facts, line],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    of_libraries = logging.StreamHandler(sys.stderr)
+    of_libraries.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *facts],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, line],
+        )
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[of_libraries])
+
+
+def _line(*, pretty: bool) -> Processor:
+    if pretty:
+        return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    return structlog.processors.JSONRenderer()
+
+
+def _told(exc_info: ExcInfo) -> str:
+    """The traceback; types and frames alone where PostgreSQL is involved, whose words can quote a row."""
+    chain = list(_chain(exc_info[1]))
+    if not any(isinstance(error, psycopg.Error) for error in chain):
+        return "".join(traceback.format_exception(exc_info[1])).rstrip()
+    parts = [[*traceback.format_tb(error.__traceback__), f"{_name(error)}\n"] for error in reversed(chain)]
+    return "".join(part for each in parts for part in each).rstrip()
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """It, what it was raised from, and the members of groups."""
+    while error:
+        yield error
+        if isinstance(error, BaseExceptionGroup):
+            for member in error.exceptions:
+                yield from _chain(member)
+        error = error.__cause__ or error.__context__
+
+
+def _name(error: BaseException) -> str:
+    return f"{type(error).__module__}.{type(error).__qualname__}"
 
 
 class Lines:
@@ -54,9 +94,8 @@ class Lines:
         self._log.info(what, notification=str(notification), **facts)
 
     def projected(self, projection: str, events: int, rows: int, position: int, milliseconds: float) -> None:
-        self._log.debug(
-            "projected", projection=projection, events=events, rows=rows, position=position, ms=round(milliseconds, 1)
-        )
+        say = self._log.info if rows else self._log.debug
+        say("projected", projection=projection, events=events, rows=rows, position=position, ms=round(milliseconds, 1))
 
     def stuck(self, projection: str, position: int, error: Exception) -> None:
         self._log.error("projection stuck", projection=projection, position=position, error=type(error).__name__)

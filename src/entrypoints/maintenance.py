@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 
 import click
 import msgspec
+import structlog
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -17,9 +19,11 @@ from application.processes.rebuild import rebuild, verify
 from application.processes.reschedule import reschedule
 from entrypoints.bootstrap import PROJECTIONS, Parts
 from entrypoints.http.detail import AuditEvent, audit_event
+from entrypoints.http.lines import facts
 from entrypoints.http.request import MalformedBodyError, decoded
 
 _BATCH = 500
+_log = structlog.get_logger("cli")
 
 
 async def rebuild_views(parts: Parts, name: str | None) -> None:
@@ -30,8 +34,9 @@ async def rebuild_views(parts: Parts, name: str | None) -> None:
     for projection in [known[name]] if name in known else PROJECTIONS if name is None else []:
         with _progress(f"rebuild {projection.name}") as progress:
             live, shadow = parts.view(projection), parts.view(projection, shadow=True)
+            began = monotonic()
             position = await rebuild(projection, parts.store, live, shadow, progress)
-        click.echo(f"{projection.name} stands at {position}")
+        click.echo(f"{projection.name} stands at {position}, made in {monotonic() - began:.2f} s")
     if name in (None, "schedule"):
         with _progress("rebuild schedule") as progress:
             schedule = PostgresSchedule(parts.database)
@@ -54,13 +59,14 @@ async def verify_views(parts: Parts) -> bool:
 
 
 async def send_one(parts: Parts, tenant: str, body: bytes) -> None:
+    caller = Caller(tenant, "cli")
     try:
-        command = decoded(body, SendNotification)
-        answer = await parts.send(command, Caller(tenant, "cli"))
+        answer = await parts.send(decoded(body, SendNotification), caller)
     except MalformedBodyError as error:
         raise click.ClickException(error.detail) from None
     except InvalidCommandError as error:
         raise click.ClickException(str(error)) from None
+    _log.info("command", operation="SendNotification", tenant=tenant, by=caller.by, **facts(answer))
     click.echo(msgspec.json.encode(answer).decode())
 
 

@@ -4,8 +4,9 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from time import monotonic
 
 import structlog
 import uvicorn
@@ -22,6 +23,8 @@ from entrypoints.logs import Lines
 from entrypoints.settings import SettingError
 
 _TO_RECORD_SECONDS = 5.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
+_WELL_AFTER = 30.0
 
 
 class HttpServer(uvicorn.Server):
@@ -83,12 +86,7 @@ async def dispatch(parts: Parts) -> None:
 
     dispatcher = parts.dispatcher(on_loss)
     bell = parts.wakeups.bell()
-    while True:
-        try:
-            await dispatcher.run(Channel.EMAIL, bell)
-        except Exception as error:  # noqa: BLE001 - supervised: it is logged and begins again
-            log.warning("dispatcher starts again", error=type(error).__name__)
-            await asyncio.sleep(0.5)
+    await _supervised("dispatcher", lambda: dispatcher.run(Channel.EMAIL, bell))
 
 
 @asynccontextmanager
@@ -113,20 +111,33 @@ async def working(parts: Parts, patience: float | None = None) -> AsyncIterator[
 
 async def follow(parts: Parts) -> None:
     """Keep the read models up with the log and settle receipts, until cancelled; one process at a time does it."""
-    log = structlog.get_logger("projector")
     bell = parts.wakeups.bell()
+
+    async def lead() -> None:
+        async with leading(parts.conninfo, "projector"):
+            settlement = Settlement(
+                parts.store,
+                parts.store,
+                PostgresReceiptsReader(parts.database),
+                PostgresPlace(parts.database, "settlement"),
+                parts.clock,
+            )
+            followed = [Followed(projection, parts.view(projection)) for projection in PROJECTIONS]
+            await Projector(parts.store, followed, Lines("projector")).run(bell, settlement.catch_up)
+
+    await _supervised("projector", lead)
+
+
+async def _supervised(name: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Begin again whenever it fails, after pauses that double, until cancelled."""
+    pause = _FIRST_PAUSE
     while True:
+        began = monotonic()
         try:
-            async with leading(parts.conninfo, "projector"):
-                settlement = Settlement(
-                    parts.store,
-                    parts.store,
-                    PostgresReceiptsReader(parts.database),
-                    PostgresPlace(parts.database, "settlement"),
-                    parts.clock,
-                )
-                followed = [Followed(projection, parts.view(projection)) for projection in PROJECTIONS]
-                await Projector(parts.store, followed, Lines("projector")).run(bell, settlement.catch_up)
+            await work()
         except Exception as error:  # noqa: BLE001 - supervised: it is logged and begins again
-            log.warning("projector starts again", error=type(error).__name__)
-            await asyncio.sleep(0.5)
+            if monotonic() - began > _WELL_AFTER:
+                pause = _FIRST_PAUSE
+            structlog.get_logger(name).warning(f"{name} starts again", error=type(error).__name__, pause=pause)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)

@@ -63,8 +63,7 @@ class PostgresHouse:
 
     def __init__(self, conninfo: str) -> None:
         self.time = Passing(SystemClock())
-        self.datastore = open_datastore(conninfo)
-        self.datastore.lock_timeout = 1
+        self.datastore = open_datastore(conninfo, lock_timeout=1)
         self.pool = open_pool(conninfo, most=10)
         self.pool.timeout = self.datastore.pool.timeout = 1.0
         self.database = Database(self.pool)

@@ -311,6 +311,11 @@ async def test_of_two_processes_one_gets_the_place(here, there):
     assert sorted(type(answer).__name__ for answer in answers) == ["ConflictError", "int"]
 
 
+async def test_a_process_with_nothing_to_save_knows_what_others_have_saved(here, there):
+    position = await here.events.save(queued(here))
+    assert await there.events.save() == position
+
+
 async def test_another_process_reads_what_is_sealed_until_the_person_is_forgotten(here, there):
     await here.events.save(one := queued(here))
     await here.events.forget("acme", "ada@example.com")

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from adapters.memory.views import MemoryView
-from adapters.postgres.database import Database
+from adapters.postgres.database import Database, open_pool
 from adapters.postgres.views import PostgresView
 from application.ports import ConflictError, Recorded
 from application.projections.attempts import Attempts
@@ -220,6 +220,16 @@ async def test_who_wrote_into_the_replaced_view_is_told(live, shadow):
     await shadow.replace(live)
     with pytest.raises(ConflictError):
         await live.write(note(), 4, after=3)
+
+
+async def test_a_comparison_may_take_longer_than_any_other_statement(live, shadow, conninfo, monkeypatch):
+    monkeypatch.setattr("adapters.postgres.database._STATEMENT_SECONDS", 0.3)
+    async with open_pool(conninfo, most=2) as pool, await psycopg.AsyncConnection.connect(conninfo) as other:
+        await other.execute("LOCK TABLE view_notes.rows")
+        comparison = asyncio.create_task(PostgresView(Database(pool), Notes()).differences(shadow, 10))
+        await asyncio.wait([comparison], timeout=0.6)
+        await other.commit()
+        assert len(await comparison) == 1
 
 
 # In the database, made by another version

@@ -83,7 +83,7 @@ class Running:
         self.http.close()
         began = time.monotonic()
         self.process.send_signal(how)
-        self.process.communicate(timeout=30)
+        self.logged = self.process.communicate(timeout=30)[1]
         return time.monotonic() - began
 
     def _read_greeting(self) -> str:
@@ -144,6 +144,35 @@ def test_the_line_that_run_offers_can_be_run_as_it_is(service: Running) -> None:
     until(lambda: _status(service, one["id"]) == "sent")
 
 
+def test_the_greeting_names_the_data_folder_wherever_it_is_read(service: Running) -> None:
+    assert f"Data      {service.data.absolute()}\n" in service.greeting
+    assert f"(also in {service.data.absolute() / 'dev-key'})" in service.greeting
+
+
+def test_every_line_of_a_request_carries_its_id_and_tenant() -> None:
+    with data_folder() as data:
+        running = Running(data, LOG_LEVEL="info")
+        body = welcome("jane@example.com")
+        try:
+            first = running.http.post("/api/v1/notifications", json=body, headers={"X-Request-Id": "order-1042"})
+            other = running.http.post("/api/v1/notifications", json=body, headers={"X-Request-Id": "not fit"})
+            id = first.json()["notifications"][0]["id"]
+            running.http.post(f"/api/v1/notifications/{id}/cancel")
+            stranger = running.http.get("/api/v1/notifications", headers={"Authorization": "Bearer none"})
+        finally:
+            running.stop()
+    lines = [json.loads(line) for line in running.logged.splitlines()]
+    sent, again, cancelled = (line for line in lines if line["event"] == "command")
+    assert first.headers["X-Request-Id"] == sent["request_id"] == "order-1042"
+    assert (sent["tenant"], sent["request"], sent["notifications"]) == ("dev", first.json()["id"], 1)
+    assert re.fullmatch(r"[0-9a-f]{32}", other.headers["X-Request-Id"])
+    assert again["request_id"] == other.headers["X-Request-Id"]
+    assert cancelled["notification"] == id
+    assert stranger.status_code == 401
+    assert stranger.headers["X-Request-Id"]
+    assert "jane" not in running.logged
+
+
 def _status(service: Running, id: str) -> str | None:
     answer = service.http.get(f"/api/v1/notifications/{id}")
     return answer.json()["status"] if answer.status_code == 200 else None
@@ -178,6 +207,25 @@ def test_a_second_run_finds_what_the_first_one_left_and_ctrl_c_stops_everything(
         until(lambda: _status(second, waiting) == "sent")
         assert second.stop(signal.SIGTERM) < 5
         assert servers_of(data) == []
+
+
+def test_a_killed_database_comes_back_while_the_service_runs() -> None:
+    with data_folder() as data:
+        running = Running(data)
+        try:
+            assert _sends(running)
+            os.kill(int((data / "postgres" / "data" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+            until(lambda: _sends(running), within=10)
+            answer = running.http.post("/api/v1/notifications", json=welcome("jane@example.com"))
+            until(lambda: _status(running, answer.json()["notifications"][0]["id"]) == "sent")
+        finally:
+            running.stop()
+        assert running.logged.count("embedded database had ended and was started again") == 1
+        assert servers_of(data) == []
+
+
+def _sends(running: Running) -> bool:
+    return running.http.post("/api/v1/notifications", json=welcome("jane@example.com")).status_code == 202
 
 
 def test_a_taken_port_is_one_clear_line() -> None:
@@ -222,8 +270,11 @@ def test_keys_are_made_listed_and_revoked_while_the_service_runs(service: Runnin
 
 def test_send_takes_standard_input_and_the_running_service_sends_it(service: Running) -> None:
     body = json.dumps(welcome("by-hand@example.com"))
-    answer = json.loads(done(carillon(service.data, "send", given=body)))
+    finished = carillon(service.data, "send", given=body, LOG_LEVEL="info")
+    answer = json.loads(done(finished))
     until(lambda: _status(service, answer["notifications"][0]["id"]) == "sent")
+    line = json.loads(finished.stderr)
+    assert (line["event"], line["tenant"], line["by"], line["request"]) == ("command", "dev", "cli", answer["id"])
 
 
 def test_send_takes_a_file_and_another_tenant(service: Running, tmp_path: Path) -> None:
@@ -279,7 +330,7 @@ def test_each_read_model_can_be_rebuilt_by_its_name(migrated_url: str, name: str
     assert invoked("send", given=json.dumps(welcome("jane@example.com")), **settings).exit_code == 0
     said = invoked("rebuild", name, **settings)
     assert said.exit_code == 0
-    assert said.stdout == ("schedule holds 1 rows\n" if name == "schedule" else f"{name} stands at 1\n")
+    assert said.stdout.startswith("schedule holds 1 rows" if name == "schedule" else f"{name} stands at 1, made in")
 
 
 def test_all_can_be_rebuilt_while_the_service_runs(service: Running) -> None:

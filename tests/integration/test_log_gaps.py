@@ -76,7 +76,7 @@ def write(conninfo: str, saves: int, locked: bool) -> list[tuple[UUID, int]]:
     with closing(open_datastore(conninfo)) as datastore:
         recorder = LogRecorder(datastore)
         if not locked:
-            recorder.lock_table_statements = []
+            recorder.append_statement = recorder.statement(locked=False)
         appends = [append() for _ in range(saves)]
         for each in appends:
             (position,) = recorder.append([each])

@@ -489,6 +489,13 @@ def test_what_expired_or_bounced_can_be_sent_once_more_and_no_longer_expires():
     assert bounced.is_open
 
 
+def delivered_at_last() -> Notification:
+    it = sent()
+    received(it, ReceiptKind.SOFT_BOUNCED)
+    received(it, ReceiptKind.DELIVERED)
+    return it
+
+
 def cancelled() -> Notification:
     it = notification(ID)
     it.cancel(now=NOON, by="key:k1")
@@ -502,7 +509,7 @@ def bounced_while_called() -> Notification:
 
 
 @pytest.mark.parametrize(
-    "other", [lambda: notification(ID), called, sent, cancelled, bounced_while_called], ids=range(5)
+    "other", [lambda: notification(ID), called, sent, cancelled, bounced_while_called, delivered_at_last], ids=range(6)
 )
 def test_nothing_else_can_be_sent_once_more(other):
     it = other()
@@ -550,6 +557,12 @@ def test_nor_do_those_of_a_call_whose_outcome_nobody_knew(kind):
         ("soft_bounced", Status.BOUNCED, Reason.SOFT_BOUNCE),
         ("soft_bounced bounced", Status.BOUNCED, Reason.HARD_BOUNCE),
         ("delivered bounced", Status.BOUNCED, Reason.HARD_BOUNCE),
+        ("soft_bounced delivered bounced", Status.BOUNCED, Reason.HARD_BOUNCE),
+        ("soft_bounced delivered", Status.DELIVERED, None),
+        ("delivered soft_bounced", Status.DELIVERED, None),
+        ("soft_bounced opened", Status.DELIVERED, None),
+        ("rejected soft_bounced", Status.BOUNCED, Reason.SOFT_BOUNCE),
+        ("soft_bounced rejected", Status.BOUNCED, Reason.SOFT_BOUNCE),
         ("rejected", Status.FAILED, Reason.PROVIDER_REJECTED_LATER),
         ("rejected delivered", Status.DELIVERED, None),
         ("delayed other", Status.SENT, None),

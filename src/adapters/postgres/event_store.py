@@ -25,17 +25,16 @@ class PostgresEventStore:
         self._commit = GroupCommit(write)
         self._mapper = mapper
         self._keys = keys
-        self._last = 0
 
     async def save(self, *aggregates: Aggregate) -> int:
         events = [event for aggregate in aggregates for event in aggregate.collect_events()]
         if not events:
-            return self._last
+            return await self.head()
         await self._load_keys(persons_of(events))
         append = append_of(events, aggregates, self._mapper, self._keys)
-        self._last = await self._commit.put(append)
+        position = await self._commit.put(append)
         self._keys.stored(append.keys)
-        return self._last
+        return position
 
     async def get(self, kind: type[A], id: UUID) -> A | None:
         return (await self.get_many(kind, [id])).get(id)

@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 
 from adapters.postgres.database import Database
+from application.processes.settle import Message
 from application.projections.attempts import AttemptRow
 from application.projections.notifications import NotificationRow
 from application.queries.notifications import ListNotifications, MetricTotal
@@ -71,22 +72,25 @@ class PostgresNotificationReader:
         return {str(name): int(position) for name, position in await self._database.rows(union)}
 
 
+_ONE_OF = "(provider, provider_id) IN (SELECT * FROM unnest(%s::text[], %s::text[]))"
+
+
 class PostgresReceiptsReader:
     """Implements the port ReceiptsReader of the settlement."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def notifications_of(self, provider_ids: Sequence[str]) -> dict[str, UUID]:
+    async def notifications_of(self, messages: Sequence[Message]) -> dict[Message, UUID]:
         rows = await self._database.rows(
-            "SELECT provider_id, id FROM view_notifications.rows WHERE provider_id = ANY(%s)", (list(provider_ids),)
+            f"SELECT provider, provider_id, id FROM view_notifications.rows WHERE {_ONE_OF}", _columns(messages)
         )
-        return {str(provider_id): id for provider_id, id in rows}
+        return {(provider, provider_id): id for provider, provider_id, id in rows}
 
-    async def receipts_of(self, provider_ids: Sequence[str]) -> list[UUID]:
+    async def receipts_of(self, messages: Sequence[Message]) -> list[UUID]:
         rows = await self._database.rows(
-            "SELECT id FROM view_receipts.rows WHERE provider_id = ANY(%s) AND notification IS NULL ORDER BY position",
-            (list(provider_ids),),
+            f"SELECT id FROM view_receipts.rows WHERE {_ONE_OF} AND notification IS NULL ORDER BY position",
+            _columns(messages),
         )
         return [id for (id,) in rows]
 
@@ -108,6 +112,10 @@ class PostgresPlace:
             " ON CONFLICT (process) DO UPDATE SET position = excluded.position",
             (self._process, position),
         )
+
+
+def _columns(messages: Sequence[Message]) -> tuple[list[str], list[str]]:
+    return [provider for provider, _ in messages], [id for _, id in messages]
 
 
 def _row(kind: type[R], values: Sequence[Any]) -> R:

@@ -7,25 +7,25 @@ from uuid import UUID
 from eventsourcing.persistence import IntegrityError, InterfaceError, OperationalError, PersistenceError, StoredEvent
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
 from eventsourcing.utils import retry
-from psycopg import Cursor
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.rows import DictRow
 from psycopg.sql import SQL, Identifier
 
 from adapters.group_commit import Append
-from adapters.postgres.database import RECONNECT_SECONDS
+from adapters.postgres.database import RECONNECT_SECONDS, network_patience
 from application.ports import ConflictError, StoreUnavailableError
 
 APPEND_LOCK = 0x0CA7_1110
 """The lock under which positions are drawn and committed, so that the log never shows a gap that fills later."""
 
-_LOCK_TIMEOUT = 5
 _PATIENCE_WITH_THE_HOLDER = 2  # seconds: who is stopped in the middle of an append stops everybody else's
 _Version = tuple[UUID | str, int]
 
 
-def open_datastore(conninfo: str, *, connections: int = 1) -> PostgresDatastore:
-    """The library's own pool. Its database functions stay off: they drop the lock, and readers would lose events."""
+def open_datastore(conninfo: str, *, connections: int = 1, lock_timeout: int = 5) -> PostgresDatastore:
+    """The library's own pool. Its database functions stay off: they drop the lock, and readers would lose events.
+
+    Nobody waits longer than `lock_timeout` seconds for a lock.
+    """
     given = conninfo_to_dict(conninfo)
     dbname, host, port, user, password = (
         str(given.pop(name, None) or "") for name in ("dbname", "host", "port", "user", "password")
@@ -37,47 +37,51 @@ def open_datastore(conninfo: str, *, connections: int = 1) -> PostgresDatastore:
         user,
         password,
         pool_size=connections,
-        lock_timeout=_LOCK_TIMEOUT,
+        lock_timeout=lock_timeout,
         idle_in_transaction_session_timeout=_PATIENCE_WITH_THE_HOLDER,
     )
     kwargs = datastore.pool.kwargs
     assert isinstance(kwargs, dict)
-    options = f"{given.pop('options', None) or ''} -c lock_timeout={_LOCK_TIMEOUT}s"
-    kwargs.update(given, options=options.strip())
+    options = f"{given.pop('options', None) or ''} -c lock_timeout={lock_timeout}s"
+    kwargs.update(network_patience(conninfo) | given, options=options.strip())
     datastore.pool.reconnect_timeout = RECONNECT_SECONDS
     return datastore
 
 
 class LogRecorder(PostgresApplicationRecorder):
-    """Appends under an advisory lock: a statement of its own, so that what the insert sees was committed before it."""
+    """Appends in one statement: lock, wake-up, keys, schedule and events.
+
+    The lock is held for no longer than the server takes to write, whatever else the client has to do; with a statement
+    for each, it would be held for as many round trips, and everybody else would wait.
+    """
 
     def __init__(self, datastore: PostgresDatastore) -> None:
         super().__init__(datastore)
         if datastore.enable_db_functions:
             raise ValueError("POSTGRES_ENABLE_DB_FUNCTIONS drops the lock that keeps the log gap-free")
         self.lock_table_statements = [SQL("SELECT pg_advisory_xact_lock({0})").format(APPEND_LOCK)]
-        self.insert_events_statement = SQL(
-            "WITH woken AS MATERIALIZED (SELECT pg_notify({2}, ''))"
-            " INSERT INTO {0}.{1} (originator_id, originator_version, topic, state)"
-            " SELECT id, version, topic, state"
-            " FROM woken, unnest(%b::uuid[], %b::bigint[], %b::text[], %b::bytea[])"
-            " WITH ORDINALITY AS new (id, version, topic, state, place) ORDER BY place"
-            " RETURNING notification_id"
-        ).format(Identifier(datastore.schema), Identifier(self.events_table_name), self.channel_name)
+        self.append_statement = self.statement(locked=True)
+
+    def statement(self, *, locked: bool) -> str:
+        """What appends. Without the lock it would lose events for readers; a test shows that it does."""
+        lock = SQL("SELECT pg_advisory_xact_lock({0})").format(APPEND_LOCK) if locked else SQL("SELECT 1")
+        table = Identifier(self.datastore.schema, self.events_table_name)
+        return SQL(_APPEND).format(lock=lock, channel=self.channel_name, table=table).as_string()
 
     @retry((InterfaceError, OperationalError), max_attempts=2, wait=0.05)
-    def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
+    def insert_events(
+        self, stored_events: Sequence[StoredEvent], *, appends: Sequence[Append] = (), **_: Any
+    ) -> Sequence[int] | None:
         """Once more after a lost connection; the library's ten times would keep every caller waiting for a minute.
 
-        Without the library's pipeline: psycopg (3.3.9) begins to wait for the answer when only as much as fits into
-        the socket's buffer was sent, and with an insert of some 200 kB that is for ever.
+        No pipeline: psycopg (3.3.9) begins to wait for the answer when only as much as fits into the socket's buffer
+        was sent, and with an insert of some 200 kB that is for ever.
         """
-        with self.datastore.get_connection() as conn, conn.transaction(), conn.cursor() as curs:
-            self._insert_events(curs, stored_events, **kwargs)
-            if not stored_events:
-                return None
-            self._insert_stored_events(curs, stored_events, **kwargs)
-            return self._fetch_ids_after_insert_events(curs, stored_events, **kwargs)
+        if not stored_events:
+            return None
+        with self.datastore.get_connection() as conn, conn.cursor() as curs:
+            curs.execute(self.append_statement, _values(stored_events, appends), prepare=True, binary=True)
+            return [row["notification_id"] for row in curs.fetchall()]
 
     def append(self, appends: Sequence[Append]) -> list[int | Exception]:
         """Write all that can be written in one transaction; a conflict fails its own append only.
@@ -138,62 +142,52 @@ class LogRecorder(PostgresApplicationRecorder):
                 for r in curs.fetchall()
             }
 
-    def _insert_events(
-        self, curs: Cursor[DictRow], stored_events: Sequence[StoredEvent], *, appends: Sequence[Append] = (), **_: Any
-    ) -> None:
-        self._lock_table(curs)
-        self._write_keys(curs, appends)
-        self._write_schedule(curs, appends)
 
-    def _insert_stored_events(
-        self, curs: Cursor[DictRow], stored_events: Sequence[StoredEvent], *, appends: Sequence[Append] = (), **_: Any
-    ) -> None:
-        if not appends:
-            self._lock_table(curs)
-        columns = zip(*((e.originator_id, e.originator_version, e.topic, e.state) for e in stored_events), strict=True)
-        curs.execute(self.insert_events_statement, [list(column) for column in columns], prepare=True)
-
-    def _write_keys(self, curs: Cursor[DictRow], appends: Sequence[Append]) -> None:
-        keys = [key for append in appends for key in append.keys]
-        if keys:
-            curs.execute(
-                "INSERT INTO person_keys (person, subject, wrapped)"
-                " SELECT * FROM unnest(%b::uuid[], %b::bytea[], %b::bytea[]) ON CONFLICT (person) DO NOTHING",
-                ([k.person for k in keys], [k.subject for k in keys], [k.wrapped for k in keys]),
-                prepare=True,
-            )
-
-    def _write_schedule(self, curs: Cursor[DictRow], appends: Sequence[Append]) -> None:
-        rows = {row.notification: row for append in appends for row in append.due}
-        done = [id for id, row in rows.items() if row.due is None]
-        if done:
-            curs.execute("DELETE FROM schedule WHERE notification_id = ANY(%b::uuid[])", (done,), prepare=True)
-        waiting = [(row, row.due) for row in rows.values() if row.due]
-        if waiting:
-            curs.execute(
-                _UPSERT_DUE,
-                (
-                    [row.notification for row, _ in waiting],
-                    [row.tenant for row, _ in waiting],
-                    [row.channel for row, _ in waiting],
-                    [row.lane for row, _ in waiting],
-                    [row.head_start for row, _ in waiting],
-                    [None if row.at_once else due.at for row, due in waiting],
-                    [due.attempt for _, due in waiting],
-                ),
-                prepare=True,
-            )
-
-
-_UPSERT_DUE = """
-    INSERT INTO schedule (notification_id, tenant_id, channel, lane, head_start, due_at, rank_at, attempt)
-    SELECT id, tenant, channel, lane, head_start, coalesce(at, now()), coalesce(at, now()) + head_start, attempt
-    FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::interval[], %b::timestamptz[], %b::int[])
-      AS new (id, tenant, channel, lane, head_start, at, attempt)
-    ON CONFLICT (notification_id) DO UPDATE
-    SET due_at = excluded.due_at, rank_at = excluded.rank_at, attempt = excluded.attempt,
-        lease_until = NULL, lease_token = NULL
+_APPEND = """
+    WITH locked AS MATERIALIZED ({lock}), woken AS MATERIALIZED (SELECT pg_notify({channel}, '')),
+    known AS (
+        INSERT INTO person_keys (person, subject, wrapped)
+        SELECT * FROM unnest(%b::uuid[], %b::bytea[], %b::bytea[]) ON CONFLICT (person) DO NOTHING
+    ), done AS (
+        DELETE FROM schedule WHERE notification_id = ANY(%b::uuid[])
+    ), due AS (
+        INSERT INTO schedule (notification_id, tenant_id, channel, lane, head_start, due_at, rank_at, attempt)
+        SELECT id, tenant, channel, lane, head_start, coalesce(at, now()), coalesce(at, now()) + head_start, attempt
+        FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::interval[], %b::timestamptz[], %b::int[])
+          AS new (id, tenant, channel, lane, head_start, at, attempt)
+        ON CONFLICT (notification_id) DO UPDATE
+        SET due_at = excluded.due_at, rank_at = excluded.rank_at, attempt = excluded.attempt,
+            lease_until = NULL, lease_token = NULL
+    )
+    INSERT INTO {table} (originator_id, originator_version, topic, state)
+    SELECT id, version, topic, state
+    FROM locked, woken, unnest(%b::uuid[], %b::bigint[], %b::text[], %b::bytea[])
+      WITH ORDINALITY AS new (id, version, topic, state, place) ORDER BY place
+    RETURNING notification_id
 """
+
+
+def _values(events: Sequence[StoredEvent], appends: Sequence[Append]) -> list[list[Any]]:
+    keys = [key for append in appends for key in append.keys]
+    rows = {row.notification: row for append in appends for row in append.due}
+    waiting = [(row, row.due) for row in rows.values() if row.due]
+    return [
+        [key.person for key in keys],
+        [key.subject for key in keys],
+        [key.wrapped for key in keys],
+        [id for id, row in rows.items() if row.due is None],
+        [row.notification for row, _ in waiting],
+        [row.tenant for row, _ in waiting],
+        [row.channel for row, _ in waiting],
+        [row.lane for row, _ in waiting],
+        [row.head_start for row, _ in waiting],
+        [None if row.at_once else due.at for row, due in waiting],
+        [due.attempt for _, due in waiting],
+        [event.originator_id for event in events],
+        [event.originator_version for event in events],
+        [event.topic for event in events],
+        [event.state for event in events],
+    ]
 
 
 def _events(pending: Mapping[int, Append]) -> list[StoredEvent]:

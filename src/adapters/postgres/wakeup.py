@@ -3,13 +3,10 @@
 import asyncio
 from contextlib import suppress
 
-import psycopg
-
 from adapters.bell import Bell
+from adapters.postgres.listener import listen
 
 _CHANNEL = "stored_events"
-_QUIET_SECONDS = 10.0
-_LONGEST_BACKOFF = 2.0
 
 
 class PostgresWakeups:
@@ -29,34 +26,15 @@ class PostgresWakeups:
         return bell
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._listen(), name="listen")
+        self._task = asyncio.create_task(
+            listen(self._conninfo, _CHANNEL, self._ring, name="carillon listener"), name="listen"
+        )
 
     async def close(self) -> None:
         if self._task:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
-
-    async def _listen(self) -> None:
-        backoff = 0.05
-        while True:
-            with suppress(psycopg.OperationalError, OSError, TimeoutError):
-                async with await psycopg.AsyncConnection.connect(
-                    self._conninfo, autocommit=True, application_name="carillon listener"
-                ) as connection:
-                    await connection.execute(f"LISTEN {_CHANNEL}")
-                    backoff = 0.05
-                    await self._ring_on_notice(connection)
-            self._ring()
-            await asyncio.sleep(backoff)
-            backoff = min(2 * backoff, _LONGEST_BACKOFF)
-
-    async def _ring_on_notice(self, connection: psycopg.AsyncConnection) -> None:
-        while True:
-            self._ring()
-            notices = [notice async for notice in connection.notifies(timeout=_QUIET_SECONDS, stop_after=1)]
-            if not notices:
-                await asyncio.wait_for(connection.execute("SELECT 1"), _QUIET_SECONDS)
 
     def _ring(self) -> None:
         for bell in self._bells:

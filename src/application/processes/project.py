@@ -9,7 +9,7 @@ from application.projections.projection import Projection, folded, keys_of
 
 BATCH = 2_000
 
-_LONGEST_BACKOFF = 5.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _POLL = 1.0
 _GATHERING = 0.03
 """Seconds between two batches that did not fill up: a batch of two costs almost as much as one of two hundred."""
@@ -23,6 +23,25 @@ class ProjectionLog(Protocol):
     def stuck(self, projection: str, position: int, error: Exception) -> None: ...
 
 
+class _Rest:
+    """The pauses after failures, each twice as long as the one before, until there is progress."""
+
+    def __init__(self) -> None:
+        self._until = 0.0
+        self._pause = _FIRST_PAUSE
+
+    @property
+    def over(self) -> bool:
+        return self._until <= asyncio.get_running_loop().time()
+
+    def failed(self) -> None:
+        self._until = asyncio.get_running_loop().time() + self._pause
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+
+    def succeeded(self) -> None:
+        self._pause = _FIRST_PAUSE
+
+
 class Followed:
     """One projection with its view, and how it is getting on."""
 
@@ -30,8 +49,7 @@ class Followed:
         self.projection = projection
         self.view = view
         self.position: int | None = None
-        self.rest_until = 0.0
-        self.backoff = 0.1
+        self.rest = _Rest()
 
 
 class Projector:
@@ -61,8 +79,7 @@ class Projector:
 
     async def turn(self) -> bool:
         """One batch for those who are furthest behind; False when nobody moved."""
-        now = asyncio.get_running_loop().time()
-        ready = [each for each in self._followed if each.rest_until <= now]
+        ready = [each for each in self._followed if each.rest.over]
         for each in ready:
             if each.position is None:
                 await self._guarded(each, self._find_place(each))
@@ -95,7 +112,8 @@ class Projector:
     async def _advance(self, each: Followed, batch: Sequence[Recorded]) -> None:
         started = asyncio.get_running_loop().time()
         rows = await project(each.projection, each.view, batch, after=each.position or 0)
-        each.position, each.backoff = batch[-1].position, 0.1
+        each.position = batch[-1].position
+        each.rest.succeeded()
         milliseconds = (asyncio.get_running_loop().time() - started) * 1000
         self._lines.projected(each.projection.name, len(batch), rows, batch[-1].position, milliseconds)
 
@@ -105,8 +123,7 @@ class Projector:
         except Exception as error:  # noqa: BLE001 - one projection in trouble must not hold up the others
             self._lines.stuck(each.projection.name, each.position or 0, error)
             each.position = None
-            each.rest_until = asyncio.get_running_loop().time() + each.backoff
-            each.backoff = min(2 * each.backoff, _LONGEST_BACKOFF)
+            each.rest.failed()
 
 
 class _Guarded:
@@ -116,20 +133,17 @@ class _Guarded:
         self._name = name
         self._lines = lines
         self._step = step
-        self._rest_until = 0.0
-        self._backoff = 0.1
+        self._rest = _Rest()
 
     async def run(self, position: int) -> None:
-        now = asyncio.get_running_loop().time()
-        if now < self._rest_until:
+        if not self._rest.over:
             return
         try:
             await self._step(position)
-            self._backoff = 0.1
+            self._rest.succeeded()
         except Exception as error:  # noqa: BLE001 - it must not hold up the projections
             self._lines.stuck(self._name, position, error)
-            self._rest_until = now + self._backoff
-            self._backoff = min(2 * self._backoff, _LONGEST_BACKOFF)
+            self._rest.failed()
 
 
 async def project(projection: Projection[Any], view: View[Any, Any], batch: Sequence[Recorded], *, after: int) -> int:

@@ -10,13 +10,13 @@ from entrypoints.http.authentication import Authentication
 from entrypoints.http.callbacks import CallbacksController
 from entrypoints.http.description import Description
 from entrypoints.http.docs import docs
-from entrypoints.http.lines import log_command, note_start
+from entrypoints.http.lines import hand_back_id, log_command, note_caller, note_start
 from entrypoints.http.mailbox import MailboxController
 from entrypoints.http.notifications import InternalController, NotificationsController
 from entrypoints.http.operations import OperationsController
 from entrypoints.http.page import asset
 from entrypoints.http.problems import handlers
-from entrypoints.http.request import MOST_BYTES, JsonRequest, needs_key
+from entrypoints.http.request import MOST_BYTES, JsonRequest, header, needs_key
 
 
 def create_app(parts: Parts) -> Litestar:
@@ -24,9 +24,9 @@ def create_app(parts: Parts) -> Litestar:
 
     async def admit(request: Request[Any, Any, Any]) -> None:
         """Strangers are turned away before their body is read."""
-        note_start(request)
+        note_start(request, header(request, b"x-request-id"))
         if needs_key(request.route_handler):
-            request.scope["state"]["caller"] = await authentication.caller(request)
+            note_caller(request, await authentication.caller(request))
 
     description = Description(parts.templates.types())
     pages: list[Any] = [docs, asset, *([MailboxController] if parts.settings.email_provider == "capture" else [])]
@@ -39,6 +39,6 @@ def create_app(parts: Parts) -> Litestar:
         openapi_config=description.config(),
         plugins=[description],
         before_request=admit,
-        before_send=[log_command],
+        before_send=[log_command, hand_back_id],
         logging_config=None,
     )

@@ -24,6 +24,7 @@ from domain.vocabulary import Channel, Status
 from entrypoints.bootstrap import Parts
 from entrypoints.http.authentication import demand
 from entrypoints.http.detail import AuditEvent, NotificationDetail, NotificationPage, audit_event, detail
+from entrypoints.http.lines import note_accepted
 from entrypoints.http.problems import NotReadyError
 from entrypoints.http.request import JsonRequest
 
@@ -43,7 +44,7 @@ class NotificationsController(Controller):
     async def send(self, data: JSONBody[SendNotification], request: JsonRequest, key: Key = None) -> SendAnswer:
         """Say one thing to one or many recipients by one or many channels; answered once it is stored for good."""
         demand(request.caller, Scope.SEND)
-        return await request.parts.send(data, request.caller, await idempotency(request, key))
+        return note_accepted(request, await request.parts.send(data, request.caller, await idempotency(request, key)))
 
     @get("/", operation_id="ListNotifications", summary="List, newest first")
     async def page(
@@ -102,7 +103,7 @@ class NotificationsController(Controller):
 
     @post("/{id:uuid}/cancel", status_code=200, operation_id="CancelNotification", summary="Cancel before it is sent")
     async def cancel(self, id: FromPath[UUID], request: JsonRequest) -> CancelAnswer:
-        """`cancelled` means that no provider was or will be called for it; otherwise the result is `too_late`."""
+        """`cancelled` means that it has not gone out and no provider will be called for it; else it is `too_late`."""
         demand(request.caller, Scope.SEND)
         return await request.parts.cancel(CancelNotification(id), request.caller)
 
@@ -132,7 +133,9 @@ class InternalController(Controller):
             case CancelNotification():
                 return await request.parts.cancel(data, request.caller)
         command = data.as_send() if isinstance(data, SendEmail) else data
-        return await request.parts.send(command, request.caller, await idempotency(request, key))
+        return note_accepted(
+            request, await request.parts.send(command, request.caller, await idempotency(request, key))
+        )
 
 
 async def idempotency(request: JsonRequest, key: str | None) -> IdempotencyKey | None:

@@ -1,5 +1,6 @@
 """For those who run the service: health and metrics."""
 
+import asyncio
 from collections.abc import Iterable, Iterator
 
 import msgspec
@@ -14,6 +15,7 @@ from application.queries.notifications import MetricTotal
 from entrypoints.http.request import OPEN, JsonRequest
 
 _LAG_ALLOWED = 10_000
+_READY_SECONDS = 2.0
 _EMAIL_FACTS = (
     "queued",
     "sent",
@@ -50,9 +52,10 @@ class OperationsController(Controller):
     )
     async def ready(self, request: JsonRequest) -> Response[Readiness]:
         try:
-            head, positions = await request.parts.store.head(), await request.parts.reader.positions()
-            paused = await request.parts.budget.paused()
-        except StoreUnavailableError:
+            async with asyncio.timeout(_READY_SECONDS):
+                head, positions = await request.parts.store.head(), await request.parts.reader.positions()
+                paused = await request.parts.budget.paused()
+        except (StoreUnavailableError, TimeoutError):
             return Response(Readiness(False, {"database": "does not answer"}), status_code=503)
         said = {"database": "ready"}
         for name, position in positions.items():

@@ -1,0 +1,40 @@
+"""Waiting for a writer that may never answer."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+import pytest
+
+from adapters import group_commit
+from adapters.group_commit import Append, GroupCommit
+from application.ports import StoreUnavailableError
+
+NOTHING = Append([], [], [])
+
+
+class Writer:
+    """Writes nothing until it may; answers with how much it was ever told to write."""
+
+    def __init__(self) -> None:
+        self.may = threading.Event()
+        self.begun = 0
+
+    def __call__(self, appends: Sequence[Append]) -> list[int | Exception]:
+        self.begun += len(appends)
+        self.may.wait(10)
+        return [self.begun] * len(appends)
+
+
+async def test_who_waits_for_a_writer_that_does_not_answer_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "_ANSWER_SECONDS", 0.2)
+    writer = Writer()
+    commit = GroupCommit(writer)
+    begun = asyncio.create_task(commit.put(NOTHING))
+    await asyncio.sleep(0.05)
+    for waiting in (begun, commit.put(NOTHING), commit.put(NOTHING)):
+        with pytest.raises(StoreUnavailableError):
+            await waiting
+    writer.may.set()
+    assert await commit.put(NOTHING) == 2  # what nobody waits for any more was not even begun
+    await commit.close()

@@ -1,0 +1,83 @@
+"""What goes to standard error: one JSON object a line, whoever logs, and nobody's data."""
+
+import io
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+import structlog
+from structlog.contextvars import bound_contextvars
+
+from application.ports import StoreUnavailableError
+from entrypoints import logs
+from entrypoints.logs import Lines
+
+Written = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[Written]:
+    """Everything logged so far, line by line."""
+    text, root = io.StringIO(), logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers = []  # pytest's own would be closed by what takes their place
+    monkeypatch.setattr(sys, "stderr", text)
+    logs.configure("info")
+    yield lambda: [json.loads(line) for line in text.getvalue().splitlines()]
+    structlog.reset_defaults()
+    root.handlers = handlers
+    root.setLevel(level)
+
+
+def failed(error: Exception, cause: Exception | None = None) -> Exception:
+    try:
+        raise error from cause
+    except Exception as raised:  # noqa: BLE001 - whichever was asked for
+        return raised
+
+
+def test_what_a_library_logs_is_a_line_like_any_other(written: Written) -> None:
+    with bound_contextvars(request_id="r-1"):
+        logging.getLogger("uvicorn.error").warning("no answer from %r", "pool-1")
+    (line,) = written()
+    assert (line["event"], line["level"], line["logger"]) == ("no answer from 'pool-1'", "warning", "uvicorn.error")
+    assert line["request_id"] == "r-1"
+    assert "timestamp" in line
+
+
+def test_the_traceback_of_a_library_stays_on_its_line(written: Written) -> None:
+    logging.getLogger("asyncio").error("never retrieved", exc_info=failed(ValueError("of no use")))
+    (line,) = written()
+    assert line["exception"].endswith("ValueError: of no use")
+    assert "Traceback" in line["exception"]
+
+
+@pytest.mark.parametrize("cause", [None, psycopg.errors.UniqueViolation("Key (address)=(jane@example.com) exists")])
+def test_of_an_error_of_postgresql_only_types_and_frames_are_told(written: Written, cause: Exception | None) -> None:
+    words = "Key (address)=(jane@example.com) already exists"
+    error: Exception = StoreUnavailableError(words) if cause else psycopg.errors.UniqueViolation(words)
+    structlog.get_logger("http").error("unexpected error", exc_info=failed(error, cause))
+    logging.getLogger("asyncio").error("never retrieved", exc_info=failed(error, cause))
+    for line in written():
+        assert "jane" not in json.dumps(line)
+        assert "psycopg.errors.UniqueViolation" in line["exception"]
+        assert "in failed" in line["exception"]
+
+
+def test_a_member_of_a_group_is_not_quoted_either(written: Written) -> None:
+    group = ExceptionGroup("several", [psycopg.errors.CheckViolation("Failing row contains (jane@example.com)")])
+    structlog.get_logger("http").error("unexpected error", exc_info=failed(group))
+    (line,) = written()
+    assert "jane" not in line["exception"]
+    assert "CheckViolation" in line["exception"]
+
+
+def test_a_projected_batch_leaves_a_line_if_it_changed_rows(written: Written) -> None:
+    lines = Lines("projector")
+    lines.projected("attempts", events=7, rows=0, position=7, milliseconds=1.0)
+    lines.projected("attempts", events=2, rows=1, position=9, milliseconds=1.0)
+    assert [(line["event"], line["rows"], line["position"]) for line in written()] == [("projected", 1, 9)]
