@@ -517,3 +517,8 @@ async def test_while_the_database_is_away_everybody_is_asked_to_come_back_and_no
 
 async def _away(*_: Any, **__: Any) -> None:
     raise PoolTimeout("couldn't get a connection after 5.00 sec")
+
+
+async def test_a_parameter_that_is_not_known_is_named(tenant: Tenant) -> None:
+    problem = assert_problem(await tenant.get(API, statuss="sent"), 422, "invalid")
+    assert problem["errors"] == [{"path": "statuss", "message": "is not a parameter of this call"}]

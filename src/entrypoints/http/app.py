@@ -16,7 +16,7 @@ from entrypoints.http.notifications import InternalController, NotificationsCont
 from entrypoints.http.operations import OperationsController
 from entrypoints.http.page import asset
 from entrypoints.http.problems import handlers
-from entrypoints.http.request import MOST_BYTES, JsonRequest, header, needs_key
+from entrypoints.http.request import MOST_BYTES, JsonRequest, header, needs_key, refuse_unknown_parameters
 
 
 def create_app(parts: Parts) -> Litestar:
@@ -27,6 +27,7 @@ def create_app(parts: Parts) -> Litestar:
         note_start(request, header(request, b"x-request-id"))
         if needs_key(request.route_handler):
             note_caller(request, await authentication.caller(request))
+            refuse_unknown_parameters(request)
 
     description = Description(parts.templates.types())
     pages: list[Any] = [docs, asset, *([MailboxController] if parts.settings.email_provider == "capture" else [])]

@@ -160,7 +160,7 @@ def _problems(operation: Mapping[str, Any], with_key: bool) -> Iterator[int]:
     if operation["operationId"] != "Live":
         yield 503
     if with_key:
-        yield from (401, 403, 429)
+        yield from (401, 403, 422, 429)
     if "requestBody" in operation:
         yield from (400, 408, 413, 415)
     if "requestBody" in operation or not {"query", "header"}.isdisjoint(parameters.values()):

@@ -92,8 +92,8 @@ class NotificationsController(Controller):
         return delivery_status(row, await request.parts.reader.attempts(request.caller.tenant, id))
 
     @get("/{id:uuid}/events", operation_id="GetAuditTrail", summary="Audit trail")
-    async def events(self, id: FromPath[UUID], request: JsonRequest) -> list[AuditEvent]:
-        """Every event of this notification, read from the log itself."""
+    async def events(self, id: FromPath[UUID], request: JsonRequest, wait_for: WaitFor = None) -> list[AuditEvent]:
+        """Every event of this notification, read from the log itself, which never has to be waited for."""
         demand(request.caller, Scope.READ)
         history = await request.parts.store.history(id)
         first: Any = history[0].event if history else None

@@ -32,6 +32,21 @@ def needs_key(handler: BaseRouteHandler) -> bool:
     return not handler.opt.get("open")
 
 
+def refuse_unknown_parameters(request: Request[Any, Any, Any]) -> None:
+    """A parameter that is misspelled would silently not count. Raises InvalidCommandError naming each."""
+    if request.scope["query_string"]:
+        known = _parameters(request.route_handler)
+        unknown = [name for name in request.query_params if name not in known]
+        if unknown:
+            raise InvalidCommandError([Problem(name, "is not a parameter of this call") for name in unknown])
+
+
+@lru_cache(maxsize=64)
+def _parameters(handler: BaseRouteHandler) -> frozenset[str]:
+    given = handler.parsed_fn_signature.parameters.items()
+    return frozenset(getattr(field.kwarg_definition, "name", None) or name for name, field in given)
+
+
 def header(request: Request[Any, Any, Any], name: bytes) -> str:
     """The first header of this name, in lower case, or nothing; a few times as fast as the framework's mapping."""
     for each, value in request.scope["headers"]:
