@@ -1,36 +1,41 @@
 """A worker that notes a message as sent before it sends it, for the checker to see: python -m tests.faults.unsafe"""
 
 import asyncio
+from datetime import timedelta
 
-from application.processes import deliver
-from domain.notification import Notification
-from domain.outcomes import Accepted
-from domain.template import Content
+from application.ports import Email, EmailSender
+from domain.outcomes import Accepted, Outcome
 from entrypoints import bootstrap, cli
 
 
-class HastyDelivery(deliver.Delivery):
-    async def _attempt(
-        self, notification: Notification, content: Content, rules: deliver.SendingRules, lapses: float
-    ) -> None:
-        sender = self._senders[notification.channel]
-        email = deliver._email(notification, content, rules)
-        envelope = self._envelope(notification, content)
-        attempt = notification.attempt(
-            sender.provider,
-            None,
-            deliver._digest(email),
-            envelope,
-            sender=email.sender,
-            reply_to=None,
-            **self._signed(),
-        )
-        await self._events.save(notification)
-        await self._record(notification, attempt, Accepted(None), rules)
+class HastyEmailSender:
+    """Says at once that the provider took it, and asks the provider half a second later."""
+
+    key_lifetime: timedelta | None = None
+
+    def __init__(self, sender: EmailSender) -> None:
+        self._sender = sender
+        self._later: set[asyncio.Task[None]] = set()
+
+    @property
+    def provider(self) -> str:
+        return self._sender.provider
+
+    async def send(self, email: Email, key: str | None) -> Outcome:
+        task = asyncio.create_task(self._send(email, key))
+        self._later.add(task)
+        task.add_done_callback(self._later.discard)
+        return Accepted(None)
+
+    async def close(self) -> None:
+        await self._sender.close()
+
+    async def _send(self, email: Email, key: str | None) -> None:
         await asyncio.sleep(0.5)
-        await sender.send(email, attempt.key)
+        await self._sender.send(email, key)
 
 
 if __name__ == "__main__":
-    bootstrap.Delivery = HastyDelivery  # type: ignore[misc]
+    careful = bootstrap.email_sender
+    bootstrap.email_sender = lambda *given: HastyEmailSender(careful(*given))  # type: ignore[assignment]
     cli.main()
