@@ -20,7 +20,7 @@ import psycopg
 from adapters.embedded_postgres import EmbeddedPostgres
 from bench.load import Answers
 
-CONNECTIONS = 64
+CONNECTIONS = 128
 ACCEPTS = 20_000
 SENDS = 20_000
 BODY = json.dumps(
@@ -139,8 +139,8 @@ def _environment(folder: Path, conninfo: str, stack: ExitStack) -> dict[str, str
         "RESEND_API_KEY": "re_bench",
         "RESEND_PER_SECOND": "1000000",
         "RESEND_PER_DAY": "1000000000",
-        "EMAIL_CONCURRENCY": "100",
-        "DISPATCH_WINDOW": "800",
+        "EMAIL_CONCURRENCY": "200",
+        "DISPATCH_WINDOW": "1600",
     }
 
 
