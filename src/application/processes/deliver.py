@@ -48,7 +48,7 @@ class AttemptLog(Protocol):
 
 
 class SendingRules(msgspec.Struct, frozen=True):
-    """How one channel is worked. A call never lasts longer than `deadline`, which is less than half of `lease`."""
+    """How one channel is worked. A sender ends a call by `deadline`, which is less than half of `lease`."""
 
     sender: Mailbox
     reply_to: Mailbox | None = None
@@ -65,7 +65,7 @@ class SendingRules(msgspec.Struct, frozen=True):
 class Delivery:
     """Checks again, renders, records the intent, calls the provider, records what it came to.
 
-    The intent is stored before the call, and only by whom still holds the lease; the version check of the log lets
+    The intent is stored before the call, by whom held the lease when the work began; the version check of the log lets
     one of two holders through and refuses an outcome that comes after somebody else has moved on. Outcomes are
     recorded as they arrive.
     """
