@@ -137,8 +137,13 @@ class DueWork(Protocol):
         Urgent ones first, aged so that none starves, tenants in turn. Nobody else gets them until `duration` is over.
         """
 
-    async def renew(self, leases: Sequence[Lease], duration: timedelta) -> list[Lease]:
-        """Extend to `duration` from now; answers those that are still held by these tokens."""
+    async def renew(
+        self, leases: Sequence[Lease], duration: timedelta, *, enough: timedelta | None = None
+    ) -> list[Lease]:
+        """Extend to `duration` from now what would not last for `enough` (None: `duration`) anyway.
+
+        Answers those that are still held by these tokens.
+        """
 
     async def release(self, leases: Sequence[Lease]) -> None:
         """Give back those still held: they are due again at once."""

@@ -19,6 +19,7 @@ from application.processes.settle import Settlement
 from domain.vocabulary import Channel
 from entrypoints.bootstrap import PROJECTIONS, Parts
 from entrypoints.http.app import create_app
+from entrypoints.http.one_write import OneWriteProtocol
 from entrypoints.logs import Lines
 from entrypoints.settings import SettingError
 
@@ -35,6 +36,7 @@ class HttpServer(uvicorn.Server):
         self._streams = parts.mail_watch
         config = uvicorn.Config(
             create_app(parts),
+            http=OneWriteProtocol,
             host=settings.host,
             port=settings.port,
             log_config=None,

@@ -127,6 +127,20 @@ async def test_a_renewed_lease_lasts_longer(house, due):
     assert await due.lease(EMAIL, 10, 10, MINUTE) == []
 
 
+async def test_a_lease_is_renewed_only_if_it_would_not_last_long_enough(house, due):
+    await waiting(house)
+    leases = await due.lease(EMAIL, 10, 10, SHORT)
+    begun = house.time.now()
+    assert await due.renew(leases, MINUTE, enough=SHORT / 100) == leases
+    await house.time.until(lambda: due.lease(EMAIL, 10, 10, SHORT / 100))
+    assert house.time.now() - begun < MINUTE
+    leases = await house.time.until(lambda: due.lease(EMAIL, 10, 10, SHORT))
+    assert await due.renew(leases, MINUTE, enough=2 * SHORT) == leases
+    begun = house.time.now()
+    await house.time.until(lambda: passed(house, begun + 2 * SHORT))
+    assert await due.lease(EMAIL, 10, 10, MINUTE) == []
+
+
 async def test_only_those_still_held_are_renewed(house, due):
     await waiting(house, 3)
     held = await due.lease(EMAIL, 10, 10, MINUTE)

@@ -49,10 +49,13 @@ class MemoryDueWork:
             self._hold(work, duration)
         return [Lease(work.notification, token, channel) for work in chosen]
 
-    async def renew(self, leases: Sequence[Lease], duration: timedelta) -> list[Lease]:
+    async def renew(
+        self, leases: Sequence[Lease], duration: timedelta, *, enough: timedelta | None = None
+    ) -> list[Lease]:
         kept = [(lease, work) for lease in leases if (work := self._leased(lease))]
         for _, work in kept:
-            self._hold(work, duration)
+            if work.lease_until is None or work.lease_until < self._clock.now() + (enough or duration):
+                self._hold(work, duration)
         return [lease for lease, _ in kept]
 
     async def release(self, leases: Sequence[Lease]) -> None:

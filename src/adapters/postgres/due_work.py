@@ -39,6 +39,22 @@ _LEASE = f"""
     RETURNING chosen.place, s.notification_id
 """
 
+_RENEW = """
+    WITH asked AS MATERIALIZED (
+        SELECT s.notification_id, s.lease_until FROM schedule s
+        JOIN unnest(%(ids)b::uuid[], %(tokens)b::uuid[]) AS held (id, token)
+          ON s.notification_id = held.id AND s.lease_token = held.token
+    ), renewed AS (
+        UPDATE schedule s SET lease_until = now() + %(duration)s, rank_at = now() + %(duration)s + s.head_start
+        FROM asked, unnest(%(ids)b::uuid[], %(tokens)b::uuid[]) AS held (id, token)
+        WHERE asked.lease_until - now() < %(enough)s AND s.notification_id = asked.notification_id
+          AND s.notification_id = held.id AND s.lease_token = held.token
+        RETURNING s.notification_id
+    )
+    SELECT notification_id FROM asked WHERE lease_until - now() >= %(enough)s
+    UNION ALL SELECT notification_id FROM renewed
+"""
+
 _LEASE_LOCK = 0x0CA7
 _IN_TURN = "SELECT pg_advisory_xact_lock(%s, hashtext(%s))"
 
@@ -61,14 +77,12 @@ class PostgresDueWork:
             rows = await leased.fetchall()
         return [Lease(id, token, channel) for _, id in sorted(rows)]
 
-    async def renew(self, leases: Sequence[Lease], duration: timedelta) -> list[Lease]:
-        rows = await self._database.rows(
-            "UPDATE schedule s SET lease_until = now() + %(duration)s, rank_at = now() + %(duration)s + s.head_start"
-            " FROM unnest(%(ids)b::uuid[], %(tokens)b::uuid[]) AS held (id, token)"
-            " WHERE s.notification_id = held.id AND s.lease_token = held.token RETURNING s.notification_id",
-            {"duration": duration, **_columns(leases)},
-        )
-        kept = {id for (id,) in rows}
+    async def renew(
+        self, leases: Sequence[Lease], duration: timedelta, *, enough: timedelta | None = None
+    ) -> list[Lease]:
+        """What lasts long enough is only read: an update is a new row, with four entries in indexes."""
+        values = {"duration": duration, "enough": enough or duration, **_columns(leases)}
+        kept = {id for (id,) in await self._database.rows(_RENEW, values)}
         return [lease for lease in leases if lease.notification in kept]
 
     async def release(self, leases: Sequence[Lease]) -> None:

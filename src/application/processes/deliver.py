@@ -61,6 +61,11 @@ class SendingRules(msgspec.Struct, frozen=True):
         if self.deadline * 2 >= self.lease:
             raise ValueError("the deadline of a call must be less than half of the lease")
 
+    @property
+    def certain(self) -> timedelta:
+        """How long a lease lasts at the least when work under it begins."""
+        return self.lease * 3 / 4
+
 
 class Delivery:
     """Checks again, renders, records the intent, calls the provider, records what it came to.
@@ -112,9 +117,10 @@ class Delivery:
 
     async def _work(self, channel: Channel, leases: Sequence[Lease]) -> int:
         """Attend to each that is still held; answers how many calls that made."""
-        lapses = asyncio.get_running_loop().time() + self._rules[channel].lease.total_seconds()
+        rules = self._rules[channel]
+        lapses = asyncio.get_running_loop().time() + rules.certain.total_seconds()
         try:
-            held = await self._due.renew(leases, self._rules[channel].lease)
+            held = await self._due.renew(leases, rules.lease, enough=rules.certain)
             found = await self._events.get_many(Notification, [lease.notification for lease in held])
         except StoreUnavailableError:
             self._log.note("store away, left for later", leases[0].notification, others=len(leases) - 1)

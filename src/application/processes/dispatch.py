@@ -11,8 +11,8 @@ from domain.vocabulary import Channel
 
 _LISTENING = 0.5
 _FULL = 0.1
-_GATHERING = 0.02
-"""Seconds after a small lot: under load every commit wakes the dispatcher, and small lots cost as much as full ones."""
+_REST, _LONGEST_REST = 3, 0.05
+"""A turn is followed by a rest three times as long: under load every commit rings, and what gathers goes together."""
 
 
 class DispatchRules(msgspec.Struct, frozen=True):
@@ -41,8 +41,12 @@ class Dispatcher:
 
     async def run(self, channel: Channel, wakeup: Wakeup) -> None:
         """Until cancelled."""
+        time = asyncio.get_running_loop().time
         while True:
-            await wakeup.wait(await self.turn(channel))
+            began = time()
+            wait = await self.turn(channel)
+            await asyncio.sleep(min(_LONGEST_REST, _REST * (time() - began)))
+            await wakeup.wait(wait)
 
     async def turn(self, channel: Channel) -> float:
         """Dispatch what can be dispatched now; answers the seconds to wait unless woken."""
@@ -53,15 +57,13 @@ class Dispatcher:
         granted = await self._budget.take(rules.provider, rules.window)
         if not granted:
             await asyncio.sleep(_FULL)
-            return _FULL
+            return 0.0
         leases = await self._due.lease(channel, granted, rules.window, rules.lease)
         if len(leases) < granted:
             await self._budget.give_back(rules.provider, granted - len(leases))
         lots = [leases[start : start + rules.batch] for start in range(0, len(leases), rules.batch)]
         told = [await self._tell(channel, rules, lot) for lot in lots]
-        if len(leases) < rules.batch:
-            await asyncio.sleep(_GATHERING)
-        return 0.0 if any(told) else _FULL - _GATHERING
+        return 0.0 if any(told) else _FULL
 
     async def _tell(self, channel: Channel, rules: DispatchRules, leases: Sequence[Lease]) -> bool:
         """Tell the workers; what they cannot be told of is given back, with the budget it took."""

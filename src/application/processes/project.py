@@ -11,8 +11,9 @@ BATCH = 2_000
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _POLL = 1.0
-_GATHERING = 0.03
-"""Seconds between two batches that did not fill up: a batch of two costs almost as much as one of two hundred."""
+_REST, _SHORTEST_REST, _LONGEST_REST = 3, 0.03, 0.25
+"""A turn is followed by a rest three times as long: a batch of two costs almost as much as one of two hundred, and a
+notification whose events come in one batch is written once."""
 
 
 class ProjectionLog(Protocol):
@@ -67,11 +68,14 @@ class Projector:
     async def run(self, wakeup: Wakeup, after_each: Callable[[int], Any] | None = None) -> None:
         """Until cancelled. `after_each` is called with the position that all projections have reached."""
         then = _Guarded("settlement", self._lines, after_each) if after_each else None
+        time = asyncio.get_running_loop().time
         while True:
+            began = time()
             moved = await self.turn()
             if then:
                 await then.run(self.reached)
-            await (asyncio.sleep(_GATHERING) if moved else wakeup.wait(_POLL))
+            rest = min(max(_SHORTEST_REST, _REST * (time() - began)), _LONGEST_REST)
+            await (asyncio.sleep(rest) if moved else wakeup.wait(_POLL))
 
     @property
     def reached(self) -> int:
