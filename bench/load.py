@@ -1,24 +1,51 @@
-"""A load generator that costs little: raw HTTP/1.1 over a fixed number of connections, one request in flight on each.
+"""A load generator that costs little: raw HTTP/1.1, one request in flight on each connection.
 
-`python -m bench.load ADDRESS PATH KEY REQUESTS CONNECTIONS BODY` prints one JSON object.
+Closed loop: so many connections, each asks again as soon as it has its answer. Open loop (`rate`): a request is due
+every 1/rate seconds whatever became of the others, on one more connection if all are busy, and its latency counts from
+when it was due, so that a server that stalls cannot hide the requests it kept from being sent.
+
+`python -m bench.load ORDER` takes the order as JSON and prints the answers as JSON.
 """
 
 import asyncio
 import sys
-from time import perf_counter
+from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import msgspec
 import uvloop
 
+_TICK = 0.001
+
+
+class Order(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What to ask. It ends after `requests` or after `seconds`, whichever is given.
+
+    With `idempotent` every request carries an Idempotency-Key of its own. `log` names a file that gets one line for
+    each accepted notification: its id and when the request was due (seconds of the monotonic clock).
+    """
+
+    address: str
+    path: str
+    key: str
+    body: str
+    connections: int = 128
+    requests: int | None = None
+    seconds: float | None = None
+    rate: float | None = None
+    idempotent: bool = False
+    log: str | None = None
+
 
 class Answers(msgspec.Struct):
-    """What came back: `seconds` for all, latencies in milliseconds."""
+    """What came back: `seconds` for all of them, latencies in milliseconds."""
 
     requests: int
     seconds: float
     statuses: dict[str, int]
     p50: float
+    p95: float
     p99: float
 
     @property
@@ -27,109 +54,149 @@ class Answers(msgspec.Struct):
 
 
 class _Connection(asyncio.Protocol):
-    """Sends the next request as soon as the last one is answered."""
+    """Hands its answer on and is free again."""
 
     def __init__(self, run: "_Run") -> None:
         self._run = run
         self._buffer = b""
-        self._sent_at = 0.0
+        self._due = 0.0
         self._transport: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
-        self._next()
+        self._run.freed(self)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
         head = self._buffer.find(b"\r\n\r\n")
-        if head < 0:
+        if head < 0 or len(self._buffer) < head + 4 + _content_length(self._buffer[:head]):
             return
-        if len(self._buffer) < head + 4 + _content_length(self._buffer[:head]):
-            return
-        self._run.took(self._buffer[9:12].decode(), perf_counter() - self._sent_at)
-        self._buffer = b""
-        self._next()
+        answer, self._buffer = self._buffer, b""
+        self._run.answered(answer, head + 4, self._due)
+        self._run.freed(self)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._run.lost()
 
-    def _next(self) -> None:
-        request = self._run.take()
-        if request is None:
-            self._transport.close()
-            return
-        self._sent_at = perf_counter()
+    def ask(self, request: bytes, due: float) -> None:
+        self._due = due
         self._transport.write(request)
+
+    def close(self) -> None:
+        self._transport.close()
 
 
 class _Run:
-    def __init__(self, requests: int, make: Any, connections: int) -> None:
-        self._left = requests
-        self._make = make
-        self._open = connections
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._asked = 0
+        self._began = monotonic()
         self._statuses: dict[str, int] = {}
         self._latencies: list[float] = []
-        self.done = asyncio.Event()
+        self._accepted: list[tuple[bytes, float]] = []
+        self._free: list[_Connection] = []
+        self._open = 0
+        self._over = asyncio.Event()
+        body = order.body.encode()
+        self._host, _, self._port = order.address.removeprefix("http://").partition(":")
+        self._head = (
+            f"POST {order.path} HTTP/1.1\r\nHost: {self._host}\r\nAuthorization: Bearer {order.key}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        ).encode()
+        self._body = b"\r\n" + body
 
-    def take(self) -> bytes | None:
-        if not self._left:
-            return None
-        self._left -= 1
-        made: bytes = self._make(self._left)
-        return made
+    async def run(self) -> Answers:
+        self._began = monotonic()
+        if self._order.rate:
+            await self._ask_at(self._order.rate)
+        else:
+            for _ in range(self._order.connections):
+                await self._connect()
+        await self._over.wait()
+        return self._answers(monotonic() - self._began)
 
-    def took(self, status: str, seconds: float) -> None:
+    def write_log(self, file: Path) -> None:
+        file.write_text("".join(f"{id.decode()} {due:.6f}\n" for id, due in self._accepted))
+
+    async def _ask_at(self, rate: float) -> None:
+        """What has become due since the last look is asked now; how late that was is part of the latency."""
+        await asyncio.gather(*(self._connect() for _ in range(self._order.connections)))
+        self._began = monotonic() + _TICK
+        while self._asked < self._wanted(rate):
+            due = self._began + self._asked / rate
+            if due > monotonic():
+                await asyncio.sleep(_TICK)
+                continue
+            if not self._free:
+                await self._connect()
+            self._free.pop().ask(self._request(), due)
+        self._order.requests = self._asked
+        self._close_what_is_free()
+
+    def _wanted(self, rate: float) -> int:
+        return self._order.requests or int((self._order.seconds or 0) * rate)
+
+    async def _connect(self) -> None:
+        self._open += 1
+        await asyncio.get_running_loop().create_connection(lambda: _Connection(self), self._host, int(self._port))
+
+    def freed(self, connection: _Connection) -> None:
+        if self._order.rate and self._order.requests != self._asked:
+            self._free.append(connection)
+        elif self._order.rate or self._is_enough():
+            connection.close()
+        else:
+            connection.ask(self._request(), monotonic())
+
+    def _close_what_is_free(self) -> None:
+        for connection in self._free:
+            connection.close()
+
+    def _is_enough(self) -> bool:
+        if self._order.requests is not None:
+            return self._asked >= self._order.requests
+        return monotonic() - self._began >= (self._order.seconds or 0)
+
+    def _request(self) -> bytes:
+        self._asked += 1
+        own = f"Idempotency-Key: {self._began:.6f}-{self._asked}\r\n".encode() if self._order.idempotent else b""
+        return self._head + own + self._body
+
+    def answered(self, answer: bytes, body: int, due: float) -> None:
+        status = answer[9:12].decode()
         self._statuses[status] = self._statuses.get(status, 0) + 1
-        self._latencies.append(seconds * 1000)
+        self._latencies.append((monotonic() - due) * 1000)
+        if self._order.log and status == "202":
+            at = answer.index(b'"notifications":[{"id":"', body) + 24
+            self._accepted.append((answer[at : at + 36], due))
 
     def lost(self) -> None:
         self._open -= 1
         if not self._open:
-            self.done.set()
+            self._over.set()
 
-    def answers(self, seconds: float) -> Answers:
+    def _answers(self, seconds: float) -> Answers:
         latencies = sorted(self._latencies)
-        at = [latencies[int(len(latencies) * share)] for share in (0.5, 0.99)] if latencies else [0.0, 0.0]
-        return Answers(len(latencies), seconds, self._statuses, *at)
+        shares = [percentile(latencies, share) for share in (0.5, 0.95, 0.99)]
+        return Answers(len(latencies), seconds, self._statuses, *shares)
 
 
-async def load(
-    address: str, path: str, key: str, requests: int, connections: int, body: bytes, *, idempotent: bool = False
-) -> Answers:
-    """Post `body` so many times. With `idempotent` every request carries an Idempotency-Key of its own."""
-    host, _, port = address.removeprefix("http://").partition(":")
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-    ).encode()
-    run_id = f"{perf_counter():.6f}"
-
-    def make(number: int) -> bytes:
-        own = f"Idempotency-Key: {run_id}-{number}\r\n".encode() if idempotent else b""
-        return head + own + b"\r\n" + body
-
-    run = _Run(requests, make, connections)
-    loop = asyncio.get_running_loop()
-    began = perf_counter()
-    for _ in range(connections):
-        await loop.create_connection(lambda: _Connection(run), host, int(port))
-    await run.done.wait()
-    return run.answers(perf_counter() - began)
+def percentile(ordered: list[float], share: float) -> float:
+    """The smallest value that at least this share is not above."""
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
 
 
 def _content_length(head: bytes) -> int:
-    for line in head.split(b"\r\n"):
-        name, _, value = line.partition(b":")
-        if name.lower() == b"content-length":
-            return int(value)
-    return 0
+    at = head.lower().find(b"content-length:")
+    return int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
 
 
 def main() -> None:
-    address, path, key, requests, connections, body, idempotent = sys.argv[1:]
-    answers = uvloop.run(
-        load(address, path, key, int(requests), int(connections), body.encode(), idempotent=idempotent == "yes")
-    )
+    order = msgspec.json.decode(sys.argv[1], type=Order)
+    run = _Run(order)
+    answers = uvloop.run(run.run())
+    if order.log:
+        run.write_log(Path(order.log))
     print(msgspec.json.encode(answers).decode())
 
 

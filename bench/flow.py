@@ -1,0 +1,72 @@
+"""From the request to the last arrival at a local sink, with everything on this machine."""
+
+import time
+
+from bench.figures import Figure, against
+from bench.load import Answers, percentile
+from bench.stage import Flow, Running, Stage, flowing
+
+SECONDS = 60
+RATES = (50, 100, 200, 500, 750, 1_000)
+LATENCY_SECONDS = 20
+
+
+def sustained(stage: Stage, seconds: float = SECONDS) -> list[Figure]:
+    """As much as goes in for a minute, every request with an Idempotency-Key, until the last message is out."""
+    with flowing(stage) as flow, stage.answering("-m", "bench.sink") as other:
+        client = _raw_client(stage, other.address)
+        before = flow.arrived()["arrived"]
+        spent = {name: running.cpu for name, running in metered(stage, flow).items()}
+        began = time.monotonic()
+        taken = stage.load(flow.address, seconds=seconds, idempotent=True)
+        accepted = time.monotonic()
+        last = flow.await_arrivals(before + taken.requests)
+        seen = flow.await_projected()
+        used = {name: running.cpu - spent[name] for name, running in metered(stage, flow).items()}
+        memory = {name: running.memory for name, running in flow.roles.items()}
+    return [
+        Figure("the raw client against the sink", client, "requests/s"),
+        *against("end to end, accept to sink", taken.requests / (last - began), "sends/s", the_raw_client=client),
+        Figure("end to end, accept to read model", taken.requests / (seen - began), "sends/s"),
+        Figure("sent", taken.requests, "messages"),
+        Figure("last arrival after the last accept", max(0.0, last - accepted), "s"),
+        *(Figure(f"CPU of {name}", seconds / taken.requests * 1e6, "us/message") for name, seconds in used.items()),
+        *(Figure(f"memory of {name} under load", megabytes, "MB") for name, megabytes in memory.items()),
+    ]
+
+
+def latencies(stage: Stage, rates: tuple[int, ...] = RATES, seconds: float = LATENCY_SECONDS) -> list[Figure]:
+    """Open loop at fixed rates; all latencies count from when the request was due."""
+    figures = []
+    with flowing(stage) as flow:
+        for rate in rates:
+            answers, arrivals = _at_rate(stage, flow, rate, seconds)
+            figures += [
+                Figure(f"at {rate}/s, accept p50", answers.p50, "ms"),
+                Figure(f"at {rate}/s, accept p99", answers.p99, "ms"),
+                Figure(f"at {rate}/s, request to sink p50", percentile(arrivals, 0.5), "ms"),
+                Figure(f"at {rate}/s, request to sink p95", percentile(arrivals, 0.95), "ms"),
+                Figure(f"at {rate}/s, request to sink p99", percentile(arrivals, 0.99), "ms"),
+            ]
+    return figures
+
+
+def _at_rate(stage: Stage, flow: Flow, rate: int, seconds: float) -> tuple[Answers, list[float]]:
+    log = stage.folder / "accepted"
+    before = flow.arrived()["arrived"]
+    answers = stage.load(flow.address, seconds=seconds, rate=rate, connections=64, idempotent=True, log=str(log))
+    flow.await_arrivals(before + answers.requests)
+    arrived = flow.arrivals()
+    flow.await_projected()
+    pairs = (line.split() for line in log.read_text().splitlines())
+    return answers, sorted((arrived[id] - float(due)) * 1000 for id, due in pairs)
+
+
+def metered(stage: Stage, flow: Flow) -> dict[str, Running]:
+    """Everything whose CPU counts, the load generator aside."""
+    return {**flow.roles, "PostgreSQL": stage.postgres, "Redis": stage.redis, "the sink": flow.sink}
+
+
+def _raw_client(stage: Stage, sink: str) -> float:
+    """The same client with the same bytes and nothing else to do."""
+    return float(stage.python("-m", "bench.client", sink))
