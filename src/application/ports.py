@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 from eventsourcing.domain import Aggregate, AggregateEvent
 
+from domain.chain import Entry, Link
 from domain.mailbox import Mailbox
 from domain.outcomes import Outcome
 from domain.template import Content, NotificationType, Template, TemplatePin
@@ -90,6 +91,32 @@ class EventLog(Protocol):
 
     async def head(self) -> int:
         """The position of the last event, 0 for an empty log."""
+
+
+class StoredLog(Protocol):
+    """The log as it is stored, for those who answer for its bytes."""
+
+    async def entries(self, after: int, limit: int) -> list[Entry]:
+        """At most `limit` events with a position greater than `after`, in order.
+
+        Bytes that cannot be read are handed out like others, as nobody's.
+        """
+
+
+class Chain(Protocol):
+    """The links of all tenants' chains. They are evidence: there is no way to change or to remove one."""
+
+    async def position(self) -> int:
+        """How far the log is chained."""
+
+    async def heads(self, tenants: Collection[str] | None = None) -> list[Link]:
+        """The last link of each of these that has one, or of everybody, by tenant."""
+
+    async def links(self, after: int, until: int) -> list[Link]:
+        """Those that end after position `after` and not after `until`, in order of their ends."""
+
+    async def extend(self, links: Sequence[Link], position: int, *, after: int) -> None:
+        """Add these links and stand at `position`, both or neither. Raises ConflictError when not at `after`."""
 
 
 class Wakeup(Protocol):

@@ -22,6 +22,7 @@ from adapters.person_keys import PersonKeys
 from adapters.postgres.api_keys import PostgresApiKeys
 from adapters.postgres.budget import PostgresProviderBudget
 from adapters.postgres.captured_mails import PostgresCapturedMails
+from adapters.postgres.chain import PostgresChain
 from adapters.postgres.database import Database, open_pool
 from adapters.postgres.due_work import PostgresDueWork
 from adapters.postgres.event_store import PostgresEventStore
@@ -64,6 +65,7 @@ class Parts:
     conninfo: str
     database: Database
     store: PostgresEventStore
+    chain: PostgresChain
     templates: FileTemplates
     renderer: JinjaRenderer
     senders: Mapping[Channel, EmailSender]
@@ -138,6 +140,7 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             conninfo=conninfo,
             database=database,
             store=store,
+            chain=PostgresChain(database),
             templates=templates,
             renderer=JinjaRenderer(archive, templates.bundles),
             senders={Channel.EMAIL: sender},
