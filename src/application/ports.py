@@ -48,6 +48,10 @@ class StoreUnavailableError(Exception):
     """The store does not answer. What was being saved may or may not be stored; nothing was acknowledged."""
 
 
+class AlteredError(Exception):
+    """What is stored is not what was stored: somebody has changed or moved it."""
+
+
 class Recorded(msgspec.Struct, frozen=True):
     """An event and its position in the log: positions grow without ever revealing a smaller one later."""
 
@@ -72,8 +76,12 @@ class EventStore(Protocol):
     async def get_many(self, kind: type[A], ids: Collection[UUID]) -> dict[UUID, A]:
         """Those that exist, in one round trip."""
 
-    async def history(self, id: UUID) -> list[Recorded]:
-        """The events of one stream in order; empty when there is none."""
+    async def history(self, id: UUID, *, personal: bool = True) -> list[Recorded]:
+        """The events of one stream in order; empty when there is none.
+
+        Without `personal`, personal data stay sealed and read as `Erased`. With it, this and whatever else reads them
+        raises AlteredError when they are not as they were stored.
+        """
 
 
 class EventLog(Protocol):
@@ -220,6 +228,14 @@ class Templates(Protocol):
 
 class RenderError(Exception):
     """The pinned template cannot be rendered with these variables."""
+
+
+class TemplateMissingError(RenderError):
+    """The pinned version is not kept."""
+
+
+class TemplateAlteredError(RenderError):
+    """What is kept as the pinned version is something else."""
 
 
 class TemplateRenderer(Protocol):

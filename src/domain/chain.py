@@ -111,7 +111,8 @@ class Inspection:
 
     def take(self, entries: Iterable[Entry], links: Iterable[Link]) -> None:
         """The next stretch of the log, and the links that end in it, both in order of position."""
-        for each in sorted([*entries, *links], key=_place):
+        stretch: list[Entry | Link] = [*entries, *links]
+        for each in sorted(stretch, key=_place):
             walk = self._walk(each.tenant)
             if isinstance(each, Entry):
                 walk.step(each)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TextIO
+from uuid import UUID
 
 import click
 import msgspec
@@ -182,6 +183,17 @@ def revoke_key(id: str) -> None:
 def send(tenant: str, body: Any) -> None:
     """Send what BODY (a file, or standard input) says, in the JSON of POST /api/v1/notifications."""
     _once(lambda parts: maintenance.send_one(parts, tenant, body.read()))
+
+
+@main.command()
+@click.argument("notification", type=click.UUID)
+def prove(notification: UUID) -> None:
+    """Make what was sent for NOTIFICATION again and compare it with what was recorded before it was sent.
+
+    A JSON line with the verdict on each call to a provider; exit 1 unless all match.
+    """
+    if not _once(lambda parts: maintenance.prove(parts, notification)):
+        sys.exit(1)
 
 
 @main.command()

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any
+from uuid import UUID
 
 import click
 import msgspec
@@ -15,7 +16,7 @@ from adapters.postgres.schedule import PostgresSchedule
 from application.caller import Caller
 from application.commands.send import SendNotification
 from application.ports import Recorded
-from application.problems import InvalidCommandError
+from application.problems import InvalidCommandError, NotFoundError
 from application.processes.chain import inspect
 from application.processes.rebuild import rebuild, verify
 from application.processes.reschedule import reschedule
@@ -120,6 +121,16 @@ async def send_one(parts: Parts, tenant: str, body: bytes) -> None:
         raise click.ClickException(str(error)) from None
     _log.info("command", operation="SendNotification", tenant=tenant, by=caller.by, **facts(answer))
     click.echo(msgspec.json.encode(answer).decode())
+
+
+async def prove(parts: Parts, notification: UUID) -> bool:
+    """True if every call is proved."""
+    try:
+        proof = await parts.prove(notification)
+    except NotFoundError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(msgspec.json.encode(proof).decode())
+    return proof.holds
 
 
 async def tail(parts: Parts, after: int | None, *, follow: bool) -> None:

@@ -56,8 +56,8 @@ class MemoryEventStore:
     async def get_many(self, kind: type[A], ids: Collection[UUID]) -> dict[UUID, A]:
         return replayed(kind, [recorded.event for id in set(ids) for recorded in await self.history(id)])
 
-    async def history(self, id: UUID) -> list[Recorded]:
-        return self._recorded(self._places.get(id, {}).values())
+    async def history(self, id: UUID, *, personal: bool = True) -> list[Recorded]:
+        return self._recorded(self._places.get(id, {}).values(), personal=personal)
 
     async def read(
         self, after: int, limit: int, topics: Sequence[str] = (), *, personal: bool = True

@@ -48,13 +48,13 @@ class PostgresEventStore:
         )
         return replayed(kind, [recorded.event for recorded in await self._recorded(rows)])
 
-    async def history(self, id: UUID) -> list[Recorded]:
+    async def history(self, id: UUID, *, personal: bool = True) -> list[Recorded]:
         rows = await self._database.rows(
             "SELECT originator_id, originator_version, topic, state, notification_id FROM stored_events"
             " WHERE originator_id = %s ORDER BY originator_version",
             (id,),
         )
-        return await self._recorded(rows)
+        return await self._recorded(rows, personal=personal)
 
     async def read(
         self, after: int, limit: int, topics: Sequence[str] = (), *, personal: bool = True
