@@ -1,15 +1,13 @@
 """The chain over a running service's log, and what an owner of the database may try to do to it."""
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
 
 import pytest
 
+from application.ports import ConflictError
 from application.processes.chain import Chainer, inspect
 from domain.chain import Break, Fault, Head
-from tests.application import Service, Tenant, running, until
-
-SILENT: Any = lambda *_: None  # noqa: E731 - an argument in every line below
+from tests.application import Service, Tenant, running
 
 
 @pytest.fixture
@@ -24,16 +22,12 @@ async def lived(service: Service) -> tuple[Tenant, Tenant]:
     for tenant in (one, other, one):
         await tenant.send("jane@example.com", "max@example.com")
     await service.idle()
-    await until(lambda: is_chained(service))
+    await service.chained()
     return one, other
 
 
-async def is_chained(service: Service) -> bool:
-    return await service.parts.chain.position() == await service.parts.store.head()
-
-
 async def found(service: Service, *kept: Head) -> list[Break]:
-    return await inspect(service.parts.store, service.parts.chain, SILENT, kept)
+    return await inspect(service.parts.store, service.parts.chain, lambda *_: None, kept)
 
 
 async def positions(service: Service, tenant: str) -> Sequence[int]:
@@ -105,6 +99,6 @@ async def test_a_chainer_that_was_overtaken_writes_nothing(service):
     links = await service.parts.chain.links(0, 1_000)
     late = Chainer(service.parts.store, service.parts.chain)
     late._position = 0
-    with pytest.raises(Exception, match="does not stand at 0"):
+    with pytest.raises(ConflictError):
         await late.turn()
     assert await service.parts.chain.links(0, 1_000) == links

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from adapters.event_mapper import tenant_of
 from adapters.memory.chain import MemoryChain
-from application.processes.chain import BATCH, Chainer, inspect
+from application.processes.chain import BATCH, Chainer, RewoundError, inspect
 from domain.chain import Break, Entry, Fault, Head, Inspection, Link, begun, extended, links_of
 
 replace = msgspec.structs.replace
@@ -219,6 +219,15 @@ async def test_what_comes_after_the_end_of_the_chain_is_not_held_against_it():
     await caught_up(entries, chain)
     entries.all.append(entry(9))
     assert await inspect(entries, chain, silent) == []
+
+
+async def test_what_was_chained_is_not_chained_again_when_somebody_moves_the_chain_back():
+    entries, chain = Entries(log()), MemoryChain()
+    await caught_up(entries, chain)
+    chain._position = 4
+    with pytest.raises(RewoundError):
+        await Chainer(entries, chain).turn()
+    assert len(await chain.links(0, 100)) == 3
 
 
 async def test_a_gap_at_the_end_of_what_is_chained_is_found():

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from typing import NoReturn
 
-from application.ports import Chain, StoredLog
+from application.ports import Chain, ConflictError, StoredLog
 from domain.chain import Break, Head, Inspection, links_of
 
 BATCH = 1_000
@@ -12,6 +13,10 @@ BATCH = 1_000
 _READ = 10_000
 _GATHERING = 1.0
 """Seconds between two batches that did not fill up: a link of two events costs what one of two hundred does."""
+
+
+class RewoundError(Exception):
+    """There are links beyond the position of the chain: somebody has moved it back. Nothing was chained twice."""
 
 
 class Chainer:
@@ -38,10 +43,17 @@ class Chainer:
         entries = await self._log.entries(self._position, BATCH)
         if entries:
             heads = await self._chain.heads({entry.tenant for entry in entries})
+            if any(head.last > self._position for head in heads):
+                await self._explain(self._position)
             links = links_of(entries, {head.tenant: head for head in heads})
             await self._chain.extend(links, entries[-1].position, after=self._position)
             self._position = entries[-1].position
         return len(entries)
+
+    async def _explain(self, position: int) -> NoReturn:
+        if await self._chain.position() != position:
+            raise ConflictError(f"the chain does not stand at {position}")
+        raise RewoundError(f"there are links beyond {position}")
 
 
 async def inspect(
