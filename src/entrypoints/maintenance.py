@@ -68,9 +68,10 @@ async def verify_stored(parts: Parts, name: str | None, kept: Sequence[Head]) ->
 
 
 async def _verify_chain(parts: Parts, kept: Sequence[Head]) -> bool:
+    position = await parts.chain.position()
     with _progress("verify chain") as progress:
         found = await inspect(parts.store, parts.chain, progress, kept)
-    click.echo(f"chain: {'broken' if found else 'the log is what was chained'}")
+    click.echo(f"chain: {'broken' if found else f'the log is what was chained, at least up to {position}'}")
     for each in found:
         click.echo(msgspec.json.encode(each).decode())
     return bool(found)
@@ -96,7 +97,7 @@ async def print_heads(parts: Parts) -> None:
 
 def read_heads(lines: Iterable[str]) -> list[Head]:
     """What `print_heads` has printed. Raises click.BadParameter for what it has not."""
-    return [_head(line.strip()) for line in lines if line.strip()]
+    return [_head(line.rstrip("\r\n")) for line in lines if line.strip()]
 
 
 def _head(line: str) -> Head:

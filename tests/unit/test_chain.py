@@ -221,6 +221,16 @@ async def test_what_comes_after_the_end_of_the_chain_is_not_held_against_it():
     assert await inspect(entries, chain, silent) == []
 
 
+async def test_what_was_chained_is_inspected_wherever_somebody_moves_the_chain_to():
+    entries, chain = Entries(log()), MemoryChain()
+    await caught_up(entries, chain)
+    entries.all = changed(3, state=b"{}")(entries.all)
+    chain._position = 0
+    assert [each.tenant for each in await inspect(entries, chain, silent)] == ["acme"]
+    chain._position = 100
+    assert [each.tenant for each in await inspect(entries, chain, silent)] == ["acme"]
+
+
 async def test_what_was_chained_is_not_chained_again_when_somebody_moves_the_chain_back():
     entries, chain = Entries(log()), MemoryChain()
     await caught_up(entries, chain)

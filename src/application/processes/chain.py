@@ -61,11 +61,12 @@ async def inspect(
 ) -> list[Break]:
     """Hash the log again as far as it is chained and answer what is broken; none means that all is as it was.
 
-    Both may grow meanwhile. `kept` are heads of this chain that were written down elsewhere: nothing else shows that
-    somebody changed events and made every link after them anew, or took the last ones away with their links.
+    What is chained is what there are links for, wherever the position was moved to. Both may grow meanwhile. `kept` are
+    heads of this chain that were written down elsewhere: nothing else shows that somebody changed events and made every
+    link after them anew, or took the last ones away with their links.
     """
     inspection = Inspection(kept)
-    position, until = 0, await chain.position()
+    position, until = 0, max([await chain.position(), *(head.last for head in await chain.heads())])
     while position < until:
         entries = [entry for entry in await log.entries(position, _READ) if entry.position <= until]
         reached = entries[-1].position if len(entries) == _READ else until
