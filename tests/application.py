@@ -136,6 +136,14 @@ class Service:
 
         await until(asked, within=60)
 
+    async def chained(self) -> None:
+        """Return when the whole log is chained."""
+
+        async def asked() -> bool:
+            return await self.parts.chain.position() == await self.parts.store.head()
+
+        await until(asked)
+
     async def differences(self) -> list[Difference]:
         """The rows of the read models that are not what the log says."""
         store, view = self.parts.store, self.parts.view

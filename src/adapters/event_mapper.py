@@ -7,11 +7,13 @@ from typing import Any, get_args, get_type_hints
 from uuid import UUID
 
 import msgspec
+from cryptography.exceptions import InvalidTag
 from eventsourcing.domain import Aggregate, AggregateCreated, AggregateEvent, CanMutateAggregate
 from eventsourcing.persistence import StoredEvent
 from eventsourcing.utils import get_topic
 
 from adapters.person_keys import PersonKeys
+from application.ports import AlteredError
 from domain.acceptance import Acceptance
 from domain.notification import Notification
 from domain.personal import Erased
@@ -29,6 +31,23 @@ class Sealed(msgspec.Struct, frozen=True):
 
     person: UUID
     box: bytes
+
+
+class _Owned(msgspec.Struct):
+    """What every event of a tenant says in the clear."""
+
+    tenant: str = ""
+
+
+_owned: msgspec.json.Decoder[_Owned] = msgspec.json.Decoder(_Owned)
+
+
+def tenant_of(state: bytes) -> str:
+    """Whose event this is, by its stored bytes; "" where it is nobody's, or the bytes cannot be read."""
+    try:
+        return _owned.decode(state).tenant
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
 
 
 class _EventCodec:
@@ -62,6 +81,7 @@ class EventMapper:
 
     The event's stream and its place there are bound into the seal, so that a sealed value cannot be moved.
     Reading takes keys that are already at hand: load those of `opened(...).persons` first; what has none is `Erased`.
+    Reading raises AlteredError for a sealed value that is not as it was stored, or not where.
     """
 
     def __init__(self, keys: PersonKeys, aggregates: Iterable[type[Aggregate]] = AGGREGATES) -> None:
@@ -108,7 +128,10 @@ class EventMapper:
 
     def _unseal(self, sealed: Sealed, stored: StoredEvent, personal: Any) -> Any:
         place = _place(stored.originator_id, stored.originator_version)  # type: ignore[arg-type]
-        plain = self._keys.unseal(sealed.person, sealed.box, place)
+        try:
+            plain = self._keys.unseal(sealed.person, sealed.box, place)
+        except InvalidTag:
+            raise AlteredError(f"what is sealed in {stored.originator_id} is not what was stored there") from None
         return Erased(sealed.person) if plain is None else msgspec.json.decode(plain, type=personal)
 
 

@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 from eventsourcing.domain import Aggregate, AggregateEvent
 
+from domain.chain import Entry, Link
 from domain.mailbox import Mailbox
 from domain.outcomes import Outcome
 from domain.template import Content, NotificationType, Template, TemplatePin
@@ -47,6 +48,10 @@ class StoreUnavailableError(Exception):
     """The store does not answer. What was being saved may or may not be stored; nothing was acknowledged."""
 
 
+class AlteredError(Exception):
+    """What is stored is not what was stored: somebody has changed or moved it."""
+
+
 class Recorded(msgspec.Struct, frozen=True):
     """An event and its position in the log: positions grow without ever revealing a smaller one later."""
 
@@ -71,8 +76,12 @@ class EventStore(Protocol):
     async def get_many(self, kind: type[A], ids: Collection[UUID]) -> dict[UUID, A]:
         """Those that exist, in one round trip."""
 
-    async def history(self, id: UUID) -> list[Recorded]:
-        """The events of one stream in order; empty when there is none."""
+    async def history(self, id: UUID, *, personal: bool = True) -> list[Recorded]:
+        """The events of one stream in order; empty when there is none.
+
+        Without `personal`, personal data stay sealed and read as `Erased`. With it, this and whatever else reads them
+        raises AlteredError when they are not as they were stored.
+        """
 
 
 class EventLog(Protocol):
@@ -90,6 +99,32 @@ class EventLog(Protocol):
 
     async def head(self) -> int:
         """The position of the last event, 0 for an empty log."""
+
+
+class StoredLog(Protocol):
+    """The log as it is stored, for those who answer for its bytes."""
+
+    async def entries(self, after: int, limit: int) -> list[Entry]:
+        """At most `limit` events with a position greater than `after`, in order.
+
+        Bytes that cannot be read are handed out like others, as nobody's.
+        """
+
+
+class Chain(Protocol):
+    """The links of all tenants' chains. They are evidence: there is no way to change or to remove one."""
+
+    async def position(self) -> int:
+        """How far the log is chained."""
+
+    async def heads(self, tenants: Collection[str] | None = None) -> list[Link]:
+        """The last link of each of these that has one, or of everybody, by tenant."""
+
+    async def links(self, after: int, until: int) -> list[Link]:
+        """Those that end after position `after` and not after `until`, in order of their ends."""
+
+    async def extend(self, links: Sequence[Link], position: int, *, after: int) -> None:
+        """Add these links and stand at `position`, both or neither. Raises ConflictError when not at `after`."""
 
 
 class Wakeup(Protocol):
@@ -198,6 +233,14 @@ class Templates(Protocol):
 
 class RenderError(Exception):
     """The pinned template cannot be rendered with these variables."""
+
+
+class TemplateMissingError(RenderError):
+    """The pinned version is not kept."""
+
+
+class TemplateAlteredError(RenderError):
+    """What is kept as the pinned version is something else."""
 
 
 class TemplateRenderer(Protocol):

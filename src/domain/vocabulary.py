@@ -55,6 +55,39 @@ class Status(StrEnum):
     EXPIRED = "expired"
 
 
+class Verdict(StrEnum):
+    """Whether what was sent can be proved."""
+
+    MATCHES = "matches"
+    DIFFERS = "differs"
+    CANNOT_BE_TOLD = "cannot_be_told"
+
+
+class Doubt(StrEnum):
+    """Why a proof did not match. Callers see them, so none is ever renamed."""
+
+    CONTENT_DIFFERS = "content_differs"
+    """Made again it is another message: its digest is not the one recorded before it was sent."""
+
+    RECORD_ALTERED = "record_altered"
+    """The sealed data in the log are not as they were stored."""
+
+    TEMPLATE_ALTERED = "template_altered"
+    """What is kept as the pinned template is another one."""
+
+    TEMPLATE_MISSING = "template_missing"
+    """The pinned template is not kept any more."""
+
+    PERSON_ERASED = "person_erased"
+    """The recipient's data were erased, and with them what the message said."""
+
+    VARIABLE_MISSING = "variable_missing"
+    """A secret variable is not there, and without it the message is another one."""
+
+    RENDER_FAILED = "render_failed"
+    """The message cannot be made any more."""
+
+
 class Reason(StrEnum):
     """Why something did not simply go out. Every one of them can be seen by the caller, so none is ever renamed."""
 

@@ -22,6 +22,7 @@ from adapters.person_keys import PersonKeys
 from adapters.postgres.api_keys import PostgresApiKeys
 from adapters.postgres.budget import PostgresProviderBudget
 from adapters.postgres.captured_mails import PostgresCapturedMails
+from adapters.postgres.chain import PostgresChain
 from adapters.postgres.database import Database, open_pool
 from adapters.postgres.due_work import PostgresDueWork
 from adapters.postgres.event_store import PostgresEventStore
@@ -47,6 +48,7 @@ from application.projections.metrics import Metrics
 from application.projections.notifications import Notifications
 from application.projections.projection import Projection
 from application.projections.receipts import Receipts
+from application.queries.proof import Proof, prove
 from domain.mailbox import Mailbox
 from domain.receipts import ProviderReceipt
 from domain.vocabulary import Channel
@@ -64,6 +66,7 @@ class Parts:
     conninfo: str
     database: Database
     store: PostgresEventStore
+    chain: PostgresChain
     templates: FileTemplates
     renderer: JinjaRenderer
     senders: Mapping[Channel, EmailSender]
@@ -81,6 +84,7 @@ class Parts:
     send: Callable[..., Coroutine[Any, Any, SendAnswer]]
     cancel: Callable[[CancelNotification, Caller], Coroutine[Any, Any, CancelAnswer]]
     retry: Callable[[RetryNotification, Caller], Coroutine[Any, Any, RetryAnswer]]
+    prove: Callable[..., Coroutine[Any, Any, Proof]]
     take_receipt: Callable[[ProviderReceipt], Coroutine[Any, Any, bool]]
     fingerprint: Callable[[bytes], str]
 
@@ -138,6 +142,7 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             conninfo=conninfo,
             database=database,
             store=store,
+            chain=PostgresChain(database),
             templates=templates,
             renderer=JinjaRenderer(archive, templates.bundles),
             senders={Channel.EMAIL: sender},
@@ -163,6 +168,7 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             ),
             cancel=partial(cancel, events=store, clock=clock),
             retry=partial(retry, events=store, clock=clock),
+            prove=partial(prove, events=store, renderer=partial(JinjaRenderer, archive, {})),
             take_receipt=partial(take_receipt, events=store, clock=clock),
             fingerprint=partial(_fingerprint, hmac.digest(master_key, b"carillon request bodies", "sha256")),
         )

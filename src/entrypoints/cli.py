@@ -7,7 +7,8 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, TextIO
+from uuid import UUID
 
 import click
 import msgspec
@@ -113,10 +114,22 @@ def rebuild(projection: str | None) -> None:
 
 
 @main.command()
-def verify() -> None:
-    """Fold the log again and compare with the read models; exit 1 and the rows that differ if they are not equal."""
-    if _once(maintenance.verify_views):
+@click.argument("name", required=False)
+@click.option("--heads", type=click.File(), help="What `carillon chain` printed once, kept elsewhere since.")
+def verify(name: str | None, heads: TextIO | None) -> None:
+    """Hash the log again and compare with its chain; fold it again and compare with the read models.
+
+    NAME is `chain` or that of a read model; without it, all. Exit 1, and what differs, if anything does.
+    """
+    kept = maintenance.read_heads(heads or ())
+    if _once(lambda parts: maintenance.verify_stored(parts, name, kept)):
         sys.exit(1)
+
+
+@main.command()
+def chain() -> None:
+    """Where the chain of each tenant ends, as tenant:position:hash; to be kept elsewhere, for `verify --heads`."""
+    _once(maintenance.print_heads)
 
 
 @main.group()
@@ -170,6 +183,17 @@ def revoke_key(id: str) -> None:
 def send(tenant: str, body: Any) -> None:
     """Send what BODY (a file, or standard input) says, in the JSON of POST /api/v1/notifications."""
     _once(lambda parts: maintenance.send_one(parts, tenant, body.read()))
+
+
+@main.command()
+@click.argument("notification", type=click.UUID)
+def prove(notification: UUID) -> None:
+    """Make what was sent for NOTIFICATION again and compare it with what was recorded before it was sent.
+
+    A JSON line with the verdict on each call to a provider; exit 1 unless all match.
+    """
+    if not _once(lambda parts: maintenance.prove(parts, notification)):
+        sys.exit(1)
 
 
 @main.command()

@@ -1,8 +1,10 @@
 """What an operator does by hand."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
+from typing import Any
+from uuid import UUID
 
 import click
 import msgspec
@@ -14,9 +16,12 @@ from adapters.postgres.schedule import PostgresSchedule
 from application.caller import Caller
 from application.commands.send import SendNotification
 from application.ports import Recorded
-from application.problems import InvalidCommandError
+from application.problems import InvalidCommandError, NotFoundError
+from application.processes.chain import inspect
 from application.processes.rebuild import rebuild, verify
 from application.processes.reschedule import reschedule
+from application.projections.projection import Projection
+from domain.chain import HASH_BYTES, Head
 from entrypoints.bootstrap import PROJECTIONS, Parts
 from entrypoints.http.detail import AuditEvent, audit_event
 from entrypoints.http.lines import facts
@@ -29,6 +34,8 @@ _log = structlog.get_logger("cli")
 async def rebuild_views(parts: Parts, name: str | None) -> None:
     """Rebuild one read model or the schedule by name, or all of them."""
     known = {projection.name: projection for projection in PROJECTIONS}
+    if name == "chain":
+        raise click.BadParameter("the chain is evidence: it is never made again", param_hint="PROJECTION")
     if name not in (None, "schedule", *known):
         raise click.BadParameter(f"must be one of {', '.join(known)}, schedule", param_hint="PROJECTION")
     for projection in [known[name]] if name in known else PROJECTIONS if name is None else []:
@@ -44,10 +51,35 @@ async def rebuild_views(parts: Parts, name: str | None) -> None:
         click.echo(f"schedule holds {rows} rows")
 
 
-async def verify_views(parts: Parts) -> bool:
-    """True if anything differs; each difference is printed."""
+async def verify_stored(parts: Parts, name: str | None, kept: Sequence[Head]) -> bool:
+    """Verify the chain or one read model by name, or all of them; True if anything differs, which is printed."""
+    known = {projection.name: projection for projection in PROJECTIONS}
+    if name not in (None, "chain", *known):
+        raise click.BadParameter(f"must be one of chain, {', '.join(known)}", param_hint="NAME")
+    if kept and name in known:
+        raise click.BadParameter("are those of the chain", param_hint="--heads")
+    if name in known:
+        return await _verify_views(parts, known[name])
+    if await _verify_chain(parts, kept):
+        if name is None:
+            click.echo("the log is not what it was: the read models were not compared with it")
+        return True
+    return name is None and await _verify_views(parts, *PROJECTIONS)
+
+
+async def _verify_chain(parts: Parts, kept: Sequence[Head]) -> bool:
+    position = await parts.chain.position()
+    with _progress("verify chain") as progress:
+        found = await inspect(parts.store, parts.chain, progress, kept)
+    click.echo(f"chain: {'broken' if found else f'the log is what was chained, at least up to {position}'}")
+    for each in found:
+        click.echo(msgspec.json.encode(each).decode())
+    return bool(found)
+
+
+async def _verify_views(parts: Parts, *projections: Projection[Any]) -> bool:
     wrong = False
-    for projection in PROJECTIONS:
+    for projection in projections:
         with _progress(f"verify {projection.name}") as progress:
             live, shadow = parts.view(projection), parts.view(projection, shadow=True)
             found = await verify(projection, parts.store, live, shadow, progress)
@@ -56,6 +88,28 @@ async def verify_views(parts: Parts) -> bool:
             click.echo(msgspec.json.encode(difference).decode())
         wrong = wrong or bool(found)
     return wrong
+
+
+async def print_heads(parts: Parts) -> None:
+    for link in await parts.chain.heads():
+        click.echo(f"{link.tenant}:{link.last}:{link.hash.hex()}")
+
+
+def read_heads(lines: Iterable[str]) -> list[Head]:
+    """What `print_heads` has printed. Raises click.BadParameter for what it has not."""
+    return [_head(line.rstrip("\r\n")) for line in lines if line.strip()]
+
+
+def _head(line: str) -> Head:
+    """A tenant's name may hold a colon itself."""
+    try:
+        tenant, position, hash = line.rsplit(":", 2)
+        head = Head(tenant, int(position), bytes.fromhex(hash))
+    except ValueError:
+        head = None
+    if head is None or len(head.hash) != HASH_BYTES:
+        raise click.BadParameter(f"{line!r} is not tenant:position:hash", param_hint="--heads")
+    return head
 
 
 async def send_one(parts: Parts, tenant: str, body: bytes) -> None:
@@ -68,6 +122,16 @@ async def send_one(parts: Parts, tenant: str, body: bytes) -> None:
         raise click.ClickException(str(error)) from None
     _log.info("command", operation="SendNotification", tenant=tenant, by=caller.by, **facts(answer))
     click.echo(msgspec.json.encode(answer).decode())
+
+
+async def prove(parts: Parts, notification: UUID) -> bool:
+    """True if every call is proved."""
+    try:
+        proof = await parts.prove(notification)
+    except NotFoundError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(msgspec.json.encode(proof).decode())
+    return proof.holds
 
 
 async def tail(parts: Parts, after: int | None, *, follow: bool) -> None:

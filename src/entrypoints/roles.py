@@ -4,9 +4,10 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from time import monotonic
+from typing import Any
 
 import structlog
 import uvicorn
@@ -14,6 +15,7 @@ import uvicorn
 from adapters.postgres.leadership import leading
 from adapters.postgres.readers import PostgresPlace, PostgresReceiptsReader
 from adapters.taskiq_queue import TaskiqWorker
+from application.processes.chain import Chainer
 from application.processes.project import Followed, Projector
 from application.processes.settle import Settlement
 from domain.vocabulary import Channel
@@ -112,11 +114,11 @@ async def working(parts: Parts, patience: float | None = None) -> AsyncIterator[
 
 
 async def follow(parts: Parts) -> None:
-    """Keep the read models up with the log and settle receipts, until cancelled; one process at a time does it."""
+    """Keep read models and chain up with the log, settle receipts, until cancelled; one process at a time does it."""
     bell = parts.wakeups.bell()
 
     async def lead() -> None:
-        async with leading(parts.conninfo, "projector"):
+        async with leading(parts.conninfo, "projector"), _beside(_chain(parts)):
             settlement = Settlement(
                 parts.store,
                 parts.store,
@@ -128,6 +130,21 @@ async def follow(parts: Parts) -> None:
             await Projector(parts.store, followed, Lines("projector")).run(bell, settlement.catch_up)
 
     await _supervised("projector", lead)
+
+
+async def _chain(parts: Parts) -> None:
+    await _supervised("chain", lambda: Chainer(parts.store, parts.chain).run())
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run this for as long as the block lasts."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def _supervised(name: str, work: Callable[[], Awaitable[None]]) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import pytest
+from eventsourcing.persistence import StoredEvent
 
 from adapters.event_mapper import EventMapper
 from adapters.memory.due_work import MemoryDueWork
@@ -57,6 +58,11 @@ class MemoryHouse:
     async def bytes_stored(self) -> list[bytes]:
         return [stored.state for stored in self.events._log]
 
+    async def store_instead(self, position: int, state: bytes) -> None:
+        stored = self.events._log[position - 1]
+        place = stored.originator_id, stored.originator_version
+        self.events._log[position - 1] = StoredEvent(*place, stored.topic, state)
+
 
 class PostgresHouse:
     """A log with its schedule, as one of several processes on a database has it."""
@@ -84,6 +90,9 @@ class PostgresHouse:
 
     async def bytes_stored(self) -> list[bytes]:
         return [bytes(state) for (state,) in await self.database.rows("SELECT state FROM stored_events")]
+
+    async def store_instead(self, position: int, state: bytes) -> None:
+        await self.database.rows("UPDATE stored_events SET state = %s WHERE notification_id = %s", (state, position))
 
 
 @pytest.fixture(params=["memory", "postgres"])

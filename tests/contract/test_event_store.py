@@ -13,7 +13,7 @@ from eventsourcing.persistence import OperationalError
 
 from adapters.group_commit import ClosedError
 from adapters.postgres.recorder import APPEND_LOCK
-from application.ports import ConflictError, Recorded, StoreUnavailableError
+from application.ports import AlteredError, ConflictError, Recorded, StoreUnavailableError
 from domain.acceptance import Acceptance
 from domain.notification import Notification
 from domain.outcomes import Refused
@@ -173,6 +173,19 @@ async def test_the_log_can_be_read_with_personal_data_left_sealed(house):
     (opened,) = await house.events.read(0, 1)
     assert sealed.event.personal == Erased(saved.person)
     assert opened.event.personal == saved.letter
+    assert await house.events.history(saved.id, personal=False) == [sealed]
+
+
+async def test_sealed_data_that_somebody_moved_are_not_read_and_the_rest_still_is(house):
+    one, other = queued(house), queued(house)
+    await house.events.save(one, other)
+    await house.store_instead(1, (await house.bytes_stored())[1])
+    for reads in (house.events.get(Notification, one.id), house.events.history(one.id), house.events.read(0, 10)):
+        with pytest.raises(AlteredError):
+            await reads
+    (recorded,) = await house.events.history(one.id, personal=False)
+    assert recorded.event.personal == Erased(one.person)
+    assert await house.events.get(Notification, other.id) == other
 
 
 async def test_a_stream_of_another_kind_is_not_there(house):

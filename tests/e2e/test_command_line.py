@@ -365,6 +365,96 @@ def test_verify_finds_and_shows_the_row_that_was_changed_by_hand(service: Runnin
     done(carillon(service.data, "verify"))
 
 
+# chain, prove
+
+
+def sent_and_chained(service: Running) -> tuple[str, int]:
+    """A notification that was sent, and where its last event stands."""
+    answer = service.http.post("/api/v1/notifications", json=welcome("jane@example.com")).json()
+    id = answer["notifications"][0]["id"]
+    until(lambda: _status(service, id) == "sent")
+    until(lambda: "carillon_chain_lag_events 0.0" in service.http.get("/metrics").text)
+    return id, service.http.get(f"/api/v1/notifications/{id}/events").json()[-1]["position"]
+
+
+def on_the_database(service: Running, statement: str, *values: Any) -> None:
+    with EmbeddedPostgres(service.data) as server, psycopg.connect(server.start(), autocommit=True) as connection:
+        connection.execute(statement, values)
+
+
+def test_verify_says_whose_chain_is_broken_and_where() -> None:
+    with data_folder() as data:
+        service = Running(data)
+        try:
+            id, last = sent_and_chained(service)
+            kept = data / "heads"
+            kept.write_text(done(carillon(data, "chain")))
+            assert re.fullmatch(rf"dev:{last}:[0-9a-f]{{64}}\n", kept.read_text())
+            assert "chain: the log is what was chained" in done(carillon(data, "verify"))
+            _, later = sent_and_chained(service)
+            done(carillon(data, "verify", "chain", "--heads", str(kept)))
+
+            on_the_database(service, "DELETE FROM stored_events WHERE notification_id = %s", last)
+            finished = carillon(data, "verify", "--heads", str(kept))
+        finally:
+            service.stop()
+    assert finished.returncode == 1
+    assert "chain: broken" in finished.stdout
+    assert "read models were not compared" in finished.stdout
+    found = [json.loads(line) for line in finished.stdout.splitlines() if line.startswith("{")]
+    (altered,) = [each for each in found if each["fault"] == "altered"]
+    assert altered["tenant"] == "dev"
+    assert altered["after"] < last <= altered["until"] <= later
+    assert [each["until"] for each in found if each["fault"] == "other_head"] == [last]
+    assert id not in finished.stdout
+
+
+def test_the_chain_is_never_made_again(migrated_url: str) -> None:
+    finished = invoked("rebuild", "chain", DATABASE_URL=migrated_url, CARILLON_MASTER_KEY=KEY)
+    assert finished.exit_code == 2
+    assert "evidence" in finished.stderr
+
+
+@pytest.mark.parametrize("line", ["nonsense", "acme:1:abcd", f"acme:x:{'0' * 64}", f"acme:1:{'z' * 64}"])
+def test_heads_that_are_none_are_named(migrated_url: str, line: str) -> None:
+    arguments = ("verify", "chain", "--heads", "-")
+    finished = invoked(*arguments, given=f"{line}\n", DATABASE_URL=migrated_url, CARILLON_MASTER_KEY=KEY)
+    assert finished.exit_code == 2
+    assert "tenant:position:hash" in finished.stderr
+
+
+def test_a_head_that_a_shorter_log_cannot_have_had_is_found(migrated_url: str) -> None:
+    settings = {"DATABASE_URL": migrated_url, "CARILLON_MASTER_KEY": KEY}
+    finished = invoked("verify", "chain", "--heads", "-", given=f"a:b:7:{'0' * 64}\n", **settings)
+    assert finished.exit_code == 1
+    assert '{"tenant":"a:b","after":0,"until":7,"fault":"other_head"}' in finished.stdout
+
+
+@pytest.mark.parametrize("arguments", [("verify", "nonsense"), ("verify", "notifications", "--heads", "-")])
+def test_verify_names_what_it_does_not_know(migrated_url: str, arguments: tuple[str, ...]) -> None:
+    settings = {"DATABASE_URL": migrated_url, "CARILLON_MASTER_KEY": KEY}
+    assert invoked(*arguments, given=f"acme:1:{'0' * 64}\n", **settings).exit_code == 2
+
+
+def test_prove_says_for_each_call_whether_it_matches(service: Running) -> None:
+    id, _ = sent_and_chained(service)
+    (call,) = json.loads(done(carillon(service.data, "prove", id)))["calls"]
+    assert call["verdict"] == "matches"
+    on_the_database(service, "UPDATE template_bundles SET bundle = bundle || '\\x20'")
+    try:
+        finished = carillon(service.data, "prove", id)
+    finally:
+        on_the_database(service, "UPDATE template_bundles SET bundle = substr(bundle, 1, length(bundle) - 1)")
+    assert finished.returncode == 1
+    assert json.loads(finished.stdout)["calls"][0]["reason_code"] == "template_altered"
+
+
+def test_prove_of_what_is_not_there_is_one_line(migrated_url: str) -> None:
+    id = "01890a5d-ac96-774b-bcce-b302099a8057"
+    finished = invoked("prove", id, DATABASE_URL=migrated_url, CARILLON_MASTER_KEY=KEY)
+    assert (finished.exit_code, finished.stderr) == (1, f"Error: there is no notification {id}\n")
+
+
 # What can be wrong with the set-up
 
 

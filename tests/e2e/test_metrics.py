@@ -114,7 +114,9 @@ async def test_the_buckets_of_the_histogram_are_cumulative(service: Service, ten
 
 async def test_counts_survive_a_rebuild_and_a_restart(service: Service, tenant: Tenant, conninfo: str) -> None:
     await lived(service, tenant)
+    await service.chained()
     before = await scraped(service)
+    assert before["carillon_chain_lag_events{}"] == 0
     for projection in PROJECTIONS:
         shadow = service.parts.view(projection, shadow=True)
         await rebuild(projection, service.parts.store, service.parts.view(projection), shadow, lambda *_: None)

@@ -25,7 +25,16 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 OPERATIONS = {
     *("SendNotification", "ListNotifications", "GetNotification", "GetDeliveryStatus", "GetAuditTrail"),
-    *("CancelNotification", "RetryNotification", "InternalSend", "ResendCallback", "Live", "Ready", "Metrics"),
+    *(
+        "ProveNotification",
+        "CancelNotification",
+        "RetryNotification",
+        "InternalSend",
+        "ResendCallback",
+        "Live",
+        "Ready",
+        "Metrics",
+    ),
 }
 
 

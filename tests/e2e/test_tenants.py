@@ -15,7 +15,14 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 API = "/api/v1/notifications"
 NOBODY = "01890a5d-ac96-774b-bcce-b302099a8057"
-BY_ID = [("GET", ""), ("GET", "/status"), ("GET", "/events"), ("POST", "/cancel"), ("POST", "/retry")]
+BY_ID = [
+    ("GET", ""),
+    ("GET", "/status"),
+    ("GET", "/events"),
+    ("GET", "/proof"),
+    ("POST", "/cancel"),
+    ("POST", "/retry"),
+]
 BY_COMMAND = ["CancelNotification", "RetryNotification"]
 
 tenants = st.integers(0, 2)

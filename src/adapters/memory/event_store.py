@@ -8,18 +8,22 @@ from uuid import UUID
 from eventsourcing.domain import Aggregate
 from eventsourcing.persistence import StoredEvent
 
-from adapters.event_mapper import EventMapper
+from adapters.event_mapper import EventMapper, tenant_of
 from adapters.memory.due_work import MemoryDueWork
 from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys, WrappedKey
 from adapters.stored import append_of, persons_of, replayed
 from application.ports import ConflictError, Recorded
+from domain.chain import Entry
 
 A = TypeVar("A", bound=Aggregate)
 
 
 class MemoryEventStore:
-    """Implements the ports EventStore, EventLog and Persons. An event's position is its place in the list, from 1."""
+    """Implements the ports EventStore, EventLog, StoredLog and Persons.
+
+    An event's position is its place in the list, from 1.
+    """
 
     def __init__(self, due: MemoryDueWork, wakeups: MemoryWakeups, mapper: EventMapper, keys: PersonKeys) -> None:
         self._due = due
@@ -52,8 +56,8 @@ class MemoryEventStore:
     async def get_many(self, kind: type[A], ids: Collection[UUID]) -> dict[UUID, A]:
         return replayed(kind, [recorded.event for id in set(ids) for recorded in await self.history(id)])
 
-    async def history(self, id: UUID) -> list[Recorded]:
-        return self._recorded(self._places.get(id, {}).values())
+    async def history(self, id: UUID, *, personal: bool = True) -> list[Recorded]:
+        return self._recorded(self._places.get(id, {}).values(), personal=personal)
 
     async def read(
         self, after: int, limit: int, topics: Sequence[str] = (), *, personal: bool = True
@@ -64,6 +68,13 @@ class MemoryEventStore:
 
     async def head(self) -> int:
         return len(self._log)
+
+    async def entries(self, after: int, limit: int) -> list[Entry]:
+        later = enumerate(self._log[after : after + limit], after + 1)
+        return [
+            Entry(tenant_of(e.state), position, e.originator_id, e.originator_version, e.topic, e.state)  # type: ignore[arg-type]
+            for position, e in later
+        ]
 
     def person(self, tenant: str, address: str) -> UUID:
         return self._keys.person(tenant, address)

@@ -7,18 +7,19 @@ from uuid import UUID
 from eventsourcing.domain import Aggregate
 from eventsourcing.persistence import StoredEvent
 
-from adapters.event_mapper import EventMapper
+from adapters.event_mapper import EventMapper, tenant_of
 from adapters.group_commit import GroupCommit, Writer
 from adapters.person_keys import PersonKeys
 from adapters.postgres.database import Database
 from adapters.stored import append_of, persons_of, replayed
 from application.ports import Recorded
+from domain.chain import Entry
 
 A = TypeVar("A", bound=Aggregate)
 
 
 class PostgresEventStore:
-    """Implements the ports EventStore, EventLog and Persons over one log."""
+    """Implements the ports EventStore, EventLog, StoredLog and Persons over one log."""
 
     def __init__(self, database: Database, write: Writer, mapper: EventMapper, keys: PersonKeys) -> None:
         self._database = database
@@ -47,13 +48,13 @@ class PostgresEventStore:
         )
         return replayed(kind, [recorded.event for recorded in await self._recorded(rows)])
 
-    async def history(self, id: UUID) -> list[Recorded]:
+    async def history(self, id: UUID, *, personal: bool = True) -> list[Recorded]:
         rows = await self._database.rows(
             "SELECT originator_id, originator_version, topic, state, notification_id FROM stored_events"
             " WHERE originator_id = %s ORDER BY originator_version",
             (id,),
         )
-        return await self._recorded(rows)
+        return await self._recorded(rows, personal=personal)
 
     async def read(
         self, after: int, limit: int, topics: Sequence[str] = (), *, personal: bool = True
@@ -69,6 +70,14 @@ class PostgresEventStore:
     async def head(self) -> int:
         ((head,),) = await self._database.rows("SELECT coalesce(max(notification_id), 0) FROM stored_events", ())
         return int(head)
+
+    async def entries(self, after: int, limit: int) -> list[Entry]:
+        rows = await self._database.rows(
+            "SELECT notification_id, originator_id, originator_version, topic, state FROM stored_events"
+            " WHERE notification_id > %s ORDER BY notification_id LIMIT %s",
+            (after, limit),
+        )
+        return [Entry(tenant_of(row[4]), *row) for row in rows]
 
     def person(self, tenant: str, address: str) -> UUID:
         return self._keys.person(tenant, address)

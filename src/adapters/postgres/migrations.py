@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import psycopg
 
 from adapters.postgres.captured_mails import CREATE_CAPTURED_MAILS
+from adapters.postgres.chain import CREATE_CHAIN
 from adapters.postgres.recorder import LogRecorder, open_datastore
 from adapters.postgres.schedule import CREATE_SCHEDULE
 from adapters.postgres.template_archive import CREATE_TEMPLATE_BUNDLES
@@ -50,6 +51,7 @@ MIGRATIONS: Sequence[tuple[str, str]] = (
     ("process_positions", _PROCESS_POSITIONS),
     ("template_bundles", CREATE_TEMPLATE_BUNDLES),
     ("captured_mails", CREATE_CAPTURED_MAILS),
+    ("chain", CREATE_CHAIN),
 )
 
 

@@ -14,7 +14,7 @@ from adapters.templates.bundle import Bundle, BundleArchive, decode, version
 from adapters.templates.environment import Absent, Phrasebook, compiled
 from adapters.templates.reader import Reader, find_locale
 from adapters.templates.values import TemplateValueError, on_one_line
-from application.ports import RenderError
+from application.ports import RenderError, TemplateAlteredError, TemplateMissingError
 from domain.headers import UnsafeHeaderError, check_header
 from domain.template import Content, TemplatePin
 from domain.vocabulary import Channel
@@ -46,9 +46,9 @@ class JinjaRenderer:
     async def _load(self, pin: TemplatePin) -> "CompiledBundle":
         document = self._current.get(pin.version) or await self._archive.get(pin.version)
         if document is None:
-            raise RenderError(f"{pin.name}: no such version {pin.version}")
+            raise TemplateMissingError(f"{pin.name}: no such version {pin.version}")
         if version(document) != pin.version:
-            raise RenderError(f"{pin.name}: what is stored as version {pin.version} is something else")
+            raise TemplateAlteredError(f"{pin.name}: what is stored as version {pin.version} is something else")
         bundle = self._compiled[pin.version] = CompiledBundle(_decoded(pin, document))
         while len(self._compiled) > self._cache_size:
             self._compiled.popitem(last=False)

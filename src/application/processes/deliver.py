@@ -1,7 +1,6 @@
 """What a worker does with the notifications it was handed."""
 
 import asyncio
-import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypedDict
@@ -9,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from application import message
 from application.ports import (
     Clock,
     ConflictError,
@@ -165,7 +165,7 @@ class Delivery:
     async def _send(self, notification: Notification, lease: Lease, lapses: float) -> bool:
         rules = self._rules[notification.channel]
         try:
-            content = await self._render(notification)
+            content = await message.rendered(notification, self._renderer)
         except RenderError as error:
             notification.fail(Reason.RENDER_FAILED, str(error), now=self._clock.now(), by=self._name)
             await self._events.save(notification)
@@ -195,7 +195,7 @@ class Delivery:
         attempt = notification.attempt(
             sender.provider,
             key_until,
-            _digest(email),
+            message.digest(email),
             _envelope(notification, content),
             sender=email.sender,
             reply_to=email.reply_to,
@@ -240,17 +240,6 @@ class Delivery:
             except StoreUnavailableError:
                 await asyncio.sleep(_ASK_THE_STORE_EVERY)
 
-    async def _render(self, notification: Notification) -> Content:
-        assert isinstance(notification.letter, Letter)
-        return await self._renderer.render(
-            notification.type,
-            notification.channel,
-            notification.template,
-            notification.letter.variables,
-            at=notification.created_on,
-            time_zone=notification.time_zone,
-        )
-
     def _signed(self) -> "_Signature":
         return {"now": self._clock.now(), "by": self._name}
 
@@ -269,20 +258,13 @@ async def _call(sender: EmailSender, email: Email, key: str, deadline: timedelta
 
 
 def _email(notification: Notification, content: Content, rules: SendingRules) -> Email:
-    letter = notification.letter
-    assert isinstance(letter, Letter)
-    return Email(
+    """All attempts of a generation come from whom the first one came from."""
+    return message.email(
+        notification,
+        content,
         sender=notification.sender or rules.sender,
-        to=Mailbox(letter.address, letter.name),
         reply_to=notification.reply_to if notification.sender else rules.reply_to,
-        subject=content.subject or "",
-        html=content.html,
-        text=content.text,
-        tags={
-            "notification_id": str(notification.id),
-            "generation": str(notification.generation),
-            "type": notification.type,
-        },
+        generation=notification.generation,
     )
 
 
@@ -293,11 +275,6 @@ def _envelope(notification: Notification, content: Content) -> Envelope:
     preview = _masked(" ".join(content.text.split()), secrets)[:_PREVIEW]
     subject = None if content.subject is None else _masked(content.subject, secrets)
     return Envelope(person=notification.person, subject=subject, preview=preview)
-
-
-def _digest(email: Email) -> str:
-    """What proves later that the same message, rendered again, is the one that was sent."""
-    return hashlib.sha256(msgspec.json.encode(email)).hexdigest()
 
 
 def _masked(text: str, secrets: Sequence[str]) -> str:

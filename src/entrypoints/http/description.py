@@ -149,6 +149,8 @@ class Description(OpenAPISchemaPlugin, ReceiveRoutePlugin):
             for content in response.get("content", {}).values():
                 if "oneOf" in content["schema"]:  # an answer may look like two of them
                     content["schema"] = {"anyOf": content["schema"]["oneOf"]}
+        if id in _ANSWERS:
+            operation["responses"]["200"]["content"]["application/json"]["example"] = _ANSWERS[id]
         for status in _problems(operation, with_key):
             operation["responses"].setdefault(str(status), {"$ref": f"#/components/responses/Problem{status}"})
         operation["responses"] = dict(sorted(operation["responses"].items()))
@@ -211,6 +213,27 @@ def _tidy(struct: dict[str, Any]) -> dict[str, Any]:
     if struct["title"] == SendNotification.__name__:  # the one command that is taken without its name
         struct["required"].remove("command")
     return struct
+
+
+_ANSWERS: Mapping[str, dict[str, Any]] = {
+    "ProveNotification": {
+        "id": "0198c5a0-0000-7000-8000-000000000000",
+        "template": "welcome",
+        "template_version": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "locale": "en",
+        "calls": [
+            {
+                "call": 1,
+                "attempt": 1,
+                "generation": 1,
+                "provider": "resend",
+                "rendered_at": "2035-01-08T09:00:00.123456Z",
+                "verdict": "matches",
+                "reason_code": None,
+            }
+        ],
+    },
+}
 
 
 def send_example(types: Iterable[NotificationType]) -> dict[str, Any]:

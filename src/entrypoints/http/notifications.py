@@ -19,6 +19,7 @@ from application.commands.send import IdempotencyKey, SendAnswer, SendEmail, Sen
 from application.problems import InvalidCommandError, NotFoundError, Problem
 from application.projections.notifications import NotificationRow
 from application.queries.notifications import DeliveryStatus, ListNotifications, delivery_status
+from application.queries.proof import Proof
 from domain.notification import Notification
 from domain.vocabulary import Channel, Status
 from entrypoints.bootstrap import Parts
@@ -100,6 +101,13 @@ class NotificationsController(Controller):
         if not isinstance(first, Notification.Event) or first.tenant != request.caller.tenant:
             raise NotFoundError(f"there is no notification {id}")
         return [audit_event(recorded) for recorded in history]
+
+    @get("/{id:uuid}/proof", operation_id="ProveNotification", summary="Proof of what was sent")
+    async def proof(self, id: FromPath[UUID], request: JsonRequest) -> Proof:
+        """The message of each call is made again, from the text and the variables as they were accepted, and compared
+        with the digest recorded before the call. `reason_code` says why where it does not match."""
+        demand(request.caller, Scope.READ)
+        return await request.parts.prove(id, request.caller.tenant)
 
     @post("/{id:uuid}/cancel", status_code=200, operation_id="CancelNotification", summary="Cancel before it is sent")
     async def cancel(self, id: FromPath[UUID], request: JsonRequest) -> CancelAnswer:

@@ -71,7 +71,10 @@ class OperationsController(Controller):
         totals, backlog = await request.parts.reader.totals(), await request.parts.due.backlog()
         head, positions = await request.parts.store.head(), await request.parts.reader.positions()
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Collected([*_counted(totals), *_gauges(backlog, head, positions)]))
+        chained = await request.parts.chain.position()
+        registry.register(
+            _Collected([*_counted(totals), *_gauges(backlog, head, positions), _unchained(head, chained)])
+        )
         return generate_latest(registry)
 
 
@@ -137,3 +140,9 @@ def _gauges(backlog: list[Backlog], head: int, positions: dict[str, int]) -> Ite
     for name, position in positions.items():
         lag.add_metric([name], max(0, head - position))
     yield lag
+
+
+def _unchained(head: int, chained: int) -> Metric:
+    lag = GaugeMetricFamily("carillon_chain_lag_events", "Events that are not chained yet")
+    lag.add_metric([], max(0, head - chained))
+    return lag

@@ -1,0 +1,49 @@
+"""The message that goes out for a notification: the same whenever it is made again, and the digest that proves it."""
+
+import hashlib
+
+import msgspec
+
+from application.ports import Email, TemplateRenderer
+from domain.mailbox import Mailbox
+from domain.notification import Notification
+from domain.personal import Letter
+from domain.template import Content
+
+
+async def rendered(notification: Notification, renderer: TemplateRenderer) -> Content:
+    """From the text and the variables as they were accepted, at the time of acceptance. Raises RenderError."""
+    assert isinstance(notification.letter, Letter)
+    return await renderer.render(
+        notification.type,
+        notification.channel,
+        notification.template,
+        notification.letter.variables,
+        at=notification.created_on,
+        time_zone=notification.time_zone,
+    )
+
+
+def email(
+    notification: Notification, content: Content, *, sender: Mailbox, reply_to: Mailbox | None, generation: int
+) -> Email:
+    letter = notification.letter
+    assert isinstance(letter, Letter)
+    return Email(
+        sender=sender,
+        to=Mailbox(letter.address, letter.name),
+        reply_to=reply_to,
+        subject=content.subject or "",
+        html=content.html,
+        text=content.text,
+        tags={
+            "notification_id": str(notification.id),
+            "generation": str(generation),
+            "type": notification.type,
+        },
+    )
+
+
+def digest(email: Email) -> str:
+    """SHA-256 of the message in JSON, in hexadecimal. What changes it makes proofs of what was sent before fail."""
+    return hashlib.sha256(msgspec.json.encode(email)).hexdigest()
