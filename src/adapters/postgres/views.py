@@ -32,8 +32,8 @@ _TYPES: dict[Any, str] = {
     Decimal: "numeric",
     bytes: "bytea",
 }
-_AS_THEY_ARE = (UUID, datetime, Decimal)
 _WORTH_A_COPY = 100
+_JSONB = b"\x01"  # what binary jsonb begins with: the version of its format; then comes the text
 _SHADOW = "_next"
 _OLD = "_old"
 _MADE_FOR = "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = %s"
@@ -57,7 +57,9 @@ class PostgresView(Generic[R]):
         self._table = Identifier(self.schema, "rows")
         self._position = Identifier(self.schema, "position")
         names = SQL(", ").join(map(Identifier, self._columns))
-        self._copy_in = SQL("COPY {} ({}) FROM STDIN").format(self._table, names).as_string()
+        self._copy_in = SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(self._table, names).as_string()
+        self._copy_types = ["bytea" if kind == "jsonb" else kind for kind in self._columns.values()]
+        self._documents = [place for place, kind in enumerate(self._columns.values()) if kind == "jsonb"]
         self._upsert = self._upsert_statement().as_string()
         self._select = self._select_statement().as_string()
 
@@ -163,6 +165,7 @@ class PostgresView(Generic[R]):
     async def _copy(self, connection: psycopg.AsyncConnection[Any], rows: Collection[R]) -> None:
         """Rows that are not there yet: several times as fast as an upsert."""
         async with connection.cursor() as cursor, cursor.copy(self._copy_in) as copy:
+            copy.set_types(self._copy_types)
             for row in rows:
                 await copy.write_row(self._to_columns(row))
 
@@ -258,12 +261,15 @@ class PostgresView(Generic[R]):
     def _key_of(self, row: R) -> tuple[Any, ...]:
         return tuple(getattr(row, name) for name in self._key)
 
-    def _to_columns(self, row: R) -> list[Any]:
-        values = msgspec.to_builtins(row, builtin_types=_AS_THEY_ARE)
-        return [
-            value if value is None or kind != "jsonb" else msgspec.json.encode(value).decode()
-            for kind, value in zip(self._columns.values(), values.values(), strict=True)
-        ]
+    def _to_columns(self, row: R) -> Sequence[Any]:
+        values = msgspec.structs.astuple(row)
+        if not self._documents:
+            return values
+        columns = list(values)
+        for place in self._documents:
+            if columns[place] is not None:
+                columns[place] = _JSONB + msgspec.json.encode(columns[place])
+        return columns
 
     def _from_columns(self, values: Sequence[Any]) -> R:
         return msgspec.convert(dict(zip(self._columns, values, strict=True)), self._row, strict=False)
