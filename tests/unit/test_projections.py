@@ -17,7 +17,7 @@ from application.processes.project import project
 from application.projections.attempts import Attempts
 from application.projections.metrics import BUCKETS, Metrics
 from application.projections.notifications import Notifications
-from application.projections.projection import Projection, folded, keys_of
+from application.projections.projection import Projection, folded, touched
 from application.projections.receipts import Receipts
 from domain.notification import Notification
 from domain.outcomes import Accepted, Refused, Retryable, Throttled
@@ -50,7 +50,7 @@ async def rows_of(projection: Projection[Any], log: Sequence[Recorded], cuts: Se
     for begin, end in pairwise([0, *cuts, len(log)]):
         if batch := log[begin:end]:
             await project(projection, view, batch, after=await view.position())
-    return await view.rows(keys_of(projection, [r for r in log if reads(projection, r)]))
+    return await view.rows({key for key, _ in touched(projection, [r for r in log if reads(projection, r)])})
 
 
 def reads(projection: Projection[Any], one: Recorded) -> bool:
@@ -59,7 +59,7 @@ def reads(projection: Projection[Any], one: Recorded) -> bool:
 
 def rows(projection: Projection[Any], *events: Any) -> list[Any]:
     mine = [one for one in recorded(*events) if reads(projection, one)]
-    return list(folded(projection, {}, mine).values())
+    return list(folded(projection, {}, touched(projection, mine)).values())
 
 
 @given(logs(), st.data())
@@ -75,7 +75,7 @@ def test_a_row_says_of_a_notification_what_it_says_of_itself(life: Life):
     for events, it in life.lived():
         for event in events:
             position += 1
-            known |= folded(projection, known, [Recorded(position, event)])
+            known |= folded(projection, known, touched(projection, [Recorded(position, event)]))
         row = known[(it.id,)]
         assert (row.status, row.reason_code) == (it.status, it.reason_code)
         assert (row.provider_id, row.generation) == (it.provider_id, it.generation)
@@ -88,7 +88,7 @@ def test_a_row_says_of_a_notification_what_it_says_of_itself(life: Life):
 def test_the_next_attempt_is_shown_exactly_while_one_is_waited_for(life: Life):
     projection, known = Notifications(), {}
     for events, it in life.lived():
-        known |= folded(projection, known, recorded(*events))
+        known |= folded(projection, known, touched(projection, recorded(*events)))
         waits_until = it.due.at if it.due and not it.due.held else None
         assert known[(it.id,)].next_attempt_at == waits_until
 

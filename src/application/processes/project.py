@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from application.ports import EventLog, Recorded, StoreUnavailableError, View, Wakeup
-from application.projections.projection import Projection, folded, keys_of
+from application.projections.projection import Projection, folded, touched
 
 BATCH = 2_000
 
@@ -148,8 +148,8 @@ class _Guarded:
 
 async def project(projection: Projection[Any], view: View[Any, Any], batch: Sequence[Recorded], *, after: int) -> int:
     """Fold one batch into a view and answer how many rows it changed."""
-    mine = [r for r in batch if not projection.topics or _topic(r) in projection.topics]
-    changed = folded(projection, await view.rows(keys_of(projection, mine)), mine) if mine else {}
+    mine = touched(projection, [r for r in batch if not projection.topics or _topic(r) in projection.topics])
+    changed = folded(projection, await view.rows({key for key, _ in mine}), mine) if mine else {}
     await view.write(changed, batch[-1].position, after=after)
     return len(changed)
 

@@ -1,6 +1,6 @@
 """What a projection is: which events it reads, and how one of them changes the row it belongs to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -43,17 +43,21 @@ class Projection(Protocol[R]):
         """The row as it is after this event; it may be the same object, changed."""
 
 
+Touched = tuple[tuple[Any, ...], Recorded]
+"""The key of a row, and an event that changes it."""
+
+
+def touched(projection: Projection[Any], events: Sequence[Recorded]) -> list[Touched]:
+    """Every row that each of these events touches, in the order of the events."""
+    return [(key, recorded) for recorded in events for key in projection.keys(recorded)]
+
+
 def folded(
-    projection: Projection[R], known: dict[tuple[Any, ...], R], events: Sequence[Recorded]
+    projection: Projection[R], known: Mapping[tuple[Any, ...], R], touched: Iterable[Touched]
 ) -> dict[tuple[Any, ...], R]:
     """The rows that a batch of events changed, starting from those `known` before."""
     changed: dict[tuple[Any, ...], R] = {}
-    for recorded in events:
-        for key in projection.keys(recorded):
-            row = changed[key] if key in changed else known.get(key)
-            changed[key] = projection.fold(key, row, recorded)
+    for key, recorded in touched:
+        row = changed[key] if key in changed else known.get(key)
+        changed[key] = projection.fold(key, row, recorded)
     return changed
-
-
-def keys_of(projection: Projection[Any], events: Sequence[Recorded]) -> set[tuple[Any, ...]]:
-    return {key for recorded in events for key in projection.keys(recorded)}
