@@ -17,7 +17,7 @@ from application.processes.project import project
 from application.projections.attempts import Attempts
 from application.projections.metrics import BUCKETS, Metrics
 from application.projections.notifications import Notifications
-from application.projections.projection import Projection, folded, touched
+from application.projections.projection import Projection, folded, topic_of, touched
 from application.projections.receipts import Receipts
 from domain.notification import Notification
 from domain.outcomes import Accepted, Refused, Retryable, Throttled
@@ -67,6 +67,15 @@ async def test_the_rows_are_the_same_in_whatever_batches_the_log_is_read(log, da
     cuts = sorted(data.draw(st.lists(st.integers(0, len(log)), max_size=6)))
     for projection in PROJECTIONS:
         assert await rows_of(projection, log, cuts) == await rows_of(projection, log, [])
+
+
+@given(logs())
+def test_before_an_event_that_begins_a_row_there_is_none(log):
+    for projection in PROJECTIONS:
+        met = set()
+        for key, one in touched(projection, [r for r in log if reads(projection, r)]):
+            assert not (topic_of(one) in projection.begins and key in met)
+            met.add(key)
 
 
 @given(lives())
@@ -187,5 +196,5 @@ def test_a_receipt_is_kept_under_its_own_id():
 
 def test_the_topics_of_projections_exist():
     known = set(one_of_each())
-    assert all(set(projection.topics) <= known for projection in PROJECTIONS)
+    assert all({*projection.topics, *projection.begins} <= known for projection in PROJECTIONS)
     assert Notification.Queued.TOPIC in known

@@ -84,6 +84,7 @@ class PostgresView(Generic[R]):
         return int(rows[0][0])
 
     async def rows(self, keys: Collection[tuple[Any, ...]]) -> dict[tuple[Any, ...], R]:
+        self._present = set()
         if not keys:
             return {}
         columns = [list(column) for column in zip(*keys, strict=True)]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from application.ports import EventLog, Recorded, StoreUnavailableError, View, Wakeup
-from application.projections.projection import Projection, folded, touched
+from application.projections.projection import Projection, folded, looked_up, topic_of, touched
 
 BATCH = 2_000
 
@@ -148,12 +148,7 @@ class _Guarded:
 
 async def project(projection: Projection[Any], view: View[Any, Any], batch: Sequence[Recorded], *, after: int) -> int:
     """Fold one batch into a view and answer how many rows it changed."""
-    mine = touched(projection, [r for r in batch if not projection.topics or _topic(r) in projection.topics])
-    changed = folded(projection, await view.rows({key for key, _ in mine}), mine) if mine else {}
+    mine = touched(projection, [r for r in batch if not projection.topics or topic_of(r) in projection.topics])
+    changed = folded(projection, await view.rows(looked_up(projection, mine)), mine) if mine else {}
     await view.write(changed, batch[-1].position, after=after)
     return len(changed)
-
-
-def _topic(recorded: Recorded) -> str:
-    topic: str = type(recorded.event).TOPIC  # type: ignore[attr-defined]
-    return topic

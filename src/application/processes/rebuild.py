@@ -11,7 +11,8 @@ from application.ports import EventLog, Recorded, View
 from application.processes.project import project
 from application.projections.projection import Projection
 
-BATCH = 10_000
+BATCH = 2_000
+"""So few that what becomes of a batch is gone again before the garbage collector has looked through it."""
 
 Progress = Callable[[int, int], None]
 """Told how far the log was read and how far it goes."""

@@ -34,6 +34,7 @@ class Metrics:
 
     name = "metrics"
     topics: Sequence[str] = ()
+    begins: Sequence[str] = ()
     row = MetricRow
     key_columns = ("tenant", "channel", "template", "provider", "fact", "hour")
     personal = False

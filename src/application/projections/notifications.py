@@ -70,6 +70,7 @@ class Notifications:
 
     name = "notifications"
     topics: Sequence[str] = ()
+    begins: Sequence[str] = (Notification.Queued.TOPIC,)
     row = NotificationRow
     key_columns = ("id",)
     personal = True

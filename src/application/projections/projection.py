@@ -24,6 +24,10 @@ class Projection(Protocol[R]):
     def topics(self) -> Sequence[str]: ...
 
     @property
+    def begins(self) -> Sequence[str]:
+        """The topics of events before which there is no row of their key, so that none is looked up."""
+
+    @property
     def row(self) -> type[R]: ...
 
     @property
@@ -50,6 +54,17 @@ Touched = tuple[tuple[Any, ...], Recorded]
 def touched(projection: Projection[Any], events: Sequence[Recorded]) -> list[Touched]:
     """Every row that each of these events touches, in the order of the events."""
     return [(key, recorded) for recorded in events for key in projection.keys(recorded)]
+
+
+def looked_up(projection: Projection[Any], touched: Sequence[Touched]) -> set[tuple[Any, ...]]:
+    """The keys of those rows that may have been there before these events."""
+    begun = {key for key, recorded in touched if topic_of(recorded) in projection.begins}
+    return {key for key, _ in touched if key not in begun}
+
+
+def topic_of(recorded: Recorded) -> str:
+    topic: str = type(recorded.event).TOPIC  # type: ignore[attr-defined]
+    return topic
 
 
 def folded(
