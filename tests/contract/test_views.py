@@ -106,6 +106,26 @@ async def test_a_row_is_replaced_by_a_later_one_under_the_same_key(view):
     assert await view.rows(list(first)) == second
 
 
+async def test_of_many_rows_those_that_are_there_are_replaced_and_the_others_added(view):
+    first = {key: row for _ in range(150) for key, row in note(text="first", parts=[1], facts={"a": 1}).items()}
+    added = {key: row for _ in range(150) for key, row in note(price=Decimal("-12.50"), facts={}).items()}
+    await view.write(first, 1, after=0, new=first.keys())
+    later = {key: Note(shelf=key[0], id=key[1], text="ä\u2028'\"") for key in list(first)[:100]}
+    await view.write(later | added, 2, after=1, new=added.keys())
+    assert await view.rows([*first, *added]) == first | later | added
+    assert await view.position() == 2
+
+
+async def test_many_rows_do_not_go_into_a_view_that_stands_elsewhere(view):
+    first = {key: row for _ in range(150) for key, row in note(text="first").items()}
+    await view.write(first, 5, after=0)
+    later = {key: Note(shelf=key[0], id=key[1], text="later") for key in first}
+    for new in ([], later.keys()):
+        with pytest.raises(ConflictError):
+            await view.write(later, 9, after=4, new=new)
+    assert await view.rows(list(first)) == first
+
+
 async def test_a_view_moves_on_without_rows_too(view):
     await view.write({}, 5, after=0)
     assert await view.position() == 5
@@ -220,6 +240,15 @@ async def test_who_wrote_into_the_replaced_view_is_told(live, shadow):
     await shadow.replace(live)
     with pytest.raises(ConflictError):
         await live.write(note(), 4, after=3)
+
+
+async def test_who_writes_into_a_view_that_was_replaced_at_the_same_position_is_told(live, shadow):
+    await shadow.write({}, 3, after=0)
+    await shadow.replace(live)
+    with pytest.raises(ConflictError):
+        await live.write(note(), 4, after=3)
+    assert await live.position() == 3
+    await live.write(note(), 4, after=3)
 
 
 async def test_a_comparison_may_take_longer_than_any_other_statement(live, shadow, conninfo, monkeypatch):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from adapters.memory.views import MemoryView
 from application.ports import Recorded
-from application.processes.project import project
+from application.processes.project import Known, project
 from application.projections.attempts import Attempts
 from application.projections.metrics import BUCKETS, Metrics
 from application.projections.notifications import Notifications
@@ -46,10 +46,10 @@ def _mixed(several: Sequence[Life]) -> list[Recorded]:
 
 async def rows_of(projection: Projection[Any], log: Sequence[Recorded], cuts: Sequence[int]) -> dict[Any, Any]:
     """The rows after the log was projected in the batches between these cuts."""
-    view: MemoryView[Any, Any] = MemoryView()
+    view, known = MemoryView[Any, Any](), Known(most=2)
     for begin, end in pairwise([0, *cuts, len(log)]):
         if batch := log[begin:end]:
-            await project(projection, view, batch, after=await view.position())
+            await project(projection, view, batch, known, after=await view.position())
     return await view.rows({key for key, _ in touched(projection, [r for r in log if reads(projection, r)])})
 
 

@@ -56,10 +56,9 @@ def touched(projection: Projection[Any], events: Sequence[Recorded]) -> list[Tou
     return [(key, recorded) for recorded in events for key in projection.keys(recorded)]
 
 
-def looked_up(projection: Projection[Any], touched: Sequence[Touched]) -> set[tuple[Any, ...]]:
-    """The keys of those rows that may have been there before these events."""
-    begun = {key for key, recorded in touched if topic_of(recorded) in projection.begins}
-    return {key for key, _ in touched if key not in begun}
+def begun(projection: Projection[Any], touched: Iterable[Touched]) -> set[tuple[Any, ...]]:
+    """The keys of the rows that these events begin."""
+    return {key for key, recorded in touched if topic_of(recorded) in projection.begins}
 
 
 def topic_of(recorded: Recorded) -> str:
