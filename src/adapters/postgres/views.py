@@ -152,10 +152,11 @@ class PostgresView(Generic[R]):
                 await connection.execute(rename.format(Identifier(self.schema), Identifier(live.schema)))
         await self._drop_patiently(old)
 
-    async def _however_long_it_takes(self, query: Composed, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    async def _however_long_it_takes(self, query: Composed, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         async with self._database.connection() as connection, connection.transaction():
             await connection.execute("SET LOCAL statement_timeout = 0")
-            return await (await connection.execute(query, values)).fetchall()
+            cursor = await connection.execute(query, values)
+            return await cursor.fetchall() if cursor.description else []
 
     async def _write_few(self, rows: Collection[R], position: int, after: int) -> None:
         """Rows and position in one statement: following the log closely is mostly round trips."""
@@ -185,11 +186,10 @@ class PostgresView(Generic[R]):
                 await copy.write_row(self._to_columns(row))
 
     async def _index(self) -> None:
-        """A copy gets its indexes when it is full: to keep them up row by row costs more."""
-        async with self._database.connection() as connection, connection.transaction():
-            await connection.execute("SET LOCAL statement_timeout = 0")
+        """A copy gets its indexes when it is full, all at once: to keep them up row by row costs more."""
+        async with asyncio.TaskGroup() as making:
             for statement in self._index_statements():
-                await connection.execute(statement)
+                making.create_task(self._however_long_it_takes(statement))
 
     async def _drop_patiently(self, schema: Identifier) -> None:
         """Readers that began before the swap may still hold the old tables: ask again rather than make others queue."""
