@@ -81,7 +81,7 @@ async def _catch_up(
     projection: Projection[Any], log: EventLog, view: View[Any, Any], progress: Progress, until: int
 ) -> None:
     """While one batch is written the next is read already."""
-    position, known = await view.position(), Known()
+    position, known = await view.position(), Known(most=BATCH)
     reading = asyncio.ensure_future(_read(projection, log, position, until))
     try:
         while batch := await reading:
