@@ -58,7 +58,7 @@ class _EventCodec:
         fields = [f.name for f in dataclasses.fields(event_class) if not f.name.startswith("originator_")]
         self.event_class = event_class
         self.topic = get_topic(event_class)
-        self.personal = _personal_type(hints.get("personal"))
+        self.personal: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_personal_type(hints.get("personal")))
         hints["personal"] = Sealed | None
         self.fields = tuple(fields)
         self.originator_topic = get_topic(aggregate) if issubclass(event_class, AggregateCreated) else None
@@ -110,7 +110,7 @@ class EventMapper:
         """The first half of reading: what can be read without anybody's key."""
         codecs = [self._codec(each.topic) for each in stored]
         states = [codec.decode(each.state) for codec, each in zip(codecs, stored, strict=True)]
-        return OpenedEvents(self._to_event, stored, codecs, states)
+        return OpenedEvents(self._keys, stored, codecs, states)
 
     def _codec(self, topic: str) -> _EventCodec:
         try:
@@ -118,34 +118,19 @@ class EventMapper:
         except KeyError:
             raise UnknownTopicError(topic) from None
 
-    def _to_event(self, stored: StoredEvent, codec: _EventCodec, state: Any) -> AggregateEvent:
-        return _event(stored, codec, state, lambda sealed: self._unseal(sealed, stored, codec.personal))
-
     def _seal(self, personal: Any, id: UUID, version: int) -> Sealed:
         if isinstance(personal, Erased):
             raise ValueError("what is erased cannot be stored again")
         return Sealed(personal.person, self._keys.seal(personal.person, self._encode(personal), _place(id, version)))
-
-    def _unseal(self, sealed: Sealed, stored: StoredEvent, personal: Any) -> Any:
-        place = _place(stored.originator_id, stored.originator_version)  # type: ignore[arg-type]
-        try:
-            plain = self._keys.unseal(sealed.person, sealed.box, place)
-        except InvalidTag:
-            raise AlteredError(f"what is sealed in {stored.originator_id} is not what was stored there") from None
-        return Erased(sealed.person) if plain is None else msgspec.json.decode(plain, type=personal)
 
 
 class OpenedEvents:
     """Stored events with all but their personal data read."""
 
     def __init__(
-        self,
-        finish: Callable[[StoredEvent, _EventCodec, Any], AggregateEvent],
-        stored: Sequence[StoredEvent],
-        codecs: Sequence[_EventCodec],
-        states: Sequence[Any],
+        self, keys: PersonKeys, stored: Sequence[StoredEvent], codecs: Sequence[_EventCodec], states: Sequence[Any]
     ) -> None:
-        self._finish = finish
+        self._keys = keys
         self._stored = stored
         self._codecs = codecs
         self._states = states
@@ -153,22 +138,34 @@ class OpenedEvents:
     @property
     def persons(self) -> set[UUID]:
         """Whose keys are needed to read the rest."""
-        pairs = zip(self._codecs, self._states, strict=True)
-        return {state.personal.person for codec, state in pairs if codec.personal and state.personal}
+        return {sealed.person for state in self._states if (sealed := getattr(state, "personal", None))}
 
     def events(self, *, personal: bool = True) -> list[AggregateEvent]:
         """The events, with the keys at hand by now; without `personal` that stays sealed and reads as erased."""
-        finish = self._finish if personal else self._leave_sealed
-        return list(map(finish, self._stored, self._codecs, self._states))
+        read = self._unseal if personal else self._leave_sealed
+        return [
+            _event(stored, codec, state, read)
+            for stored, codec, state in zip(self._stored, self._codecs, self._states, strict=True)
+        ]
 
-    def _leave_sealed(self, stored: StoredEvent, codec: _EventCodec, state: Any) -> AggregateEvent:
-        return _event(stored, codec, state, lambda sealed: Erased(sealed.person))
+    def _unseal(self, sealed: Sealed, stored: StoredEvent, codec: _EventCodec) -> Any:
+        place = _place(stored.originator_id, stored.originator_version)  # type: ignore[arg-type]
+        try:
+            plain = self._keys.unseal(sealed.person, sealed.box, place)
+        except InvalidTag:
+            raise AlteredError(f"what is sealed in {stored.originator_id} is not what was stored there") from None
+        return Erased(sealed.person) if plain is None else codec.personal.decode(plain)
+
+    def _leave_sealed(self, sealed: Sealed, stored: StoredEvent, codec: _EventCodec) -> Erased:
+        return Erased(sealed.person)
 
 
-def _event(stored: StoredEvent, codec: _EventCodec, state: Any, unseal: Callable[[Sealed], Any]) -> AggregateEvent:
+def _event(
+    stored: StoredEvent, codec: _EventCodec, state: Any, read: Callable[[Sealed, StoredEvent, _EventCodec], Any]
+) -> AggregateEvent:
     values = msgspec.structs.asdict(state)
     if sealed := values.get("personal"):
-        values["personal"] = unseal(sealed)
+        values["personal"] = read(sealed, stored, codec)
     values["originator_id"] = stored.originator_id
     values["originator_version"] = stored.originator_version
     if codec.originator_topic:

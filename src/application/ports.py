@@ -304,10 +304,11 @@ class View(Protocol[K, R]):
 
     async def rows(self, keys: Collection[K]) -> dict[K, R]: ...
 
-    async def write(self, rows: Mapping[K, R], position: int, *, after: int) -> None:
-        """Put these rows and stand at `position`. Raises ConflictError when the view does not stand at `after`:
+    async def write(self, rows: Mapping[K, R], position: int, *, after: int, new: Collection[K] = frozenset()) -> None:
+        """Put these rows, of which those under the keys `new` are not there yet, and stand at `position`.
 
-        somebody else has moved or replaced it, and nothing was written.
+        Raises ConflictError when the view does not stand at `after`, or is another than the one this object last
+        asked for its position or wrote: somebody else has moved or replaced it, and nothing was written.
         """
 
 

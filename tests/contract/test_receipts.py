@@ -11,7 +11,7 @@ from adapters.postgres.views import PostgresView
 from application.commands.take_receipt import take_receipt
 from application.ports import Recorded
 from application.projections.notifications import Notifications
-from application.projections.projection import Projection, folded
+from application.projections.projection import Projection, folded, touched
 from application.projections.receipts import Receipts
 from domain.ids import receipt_id
 from domain.notification import Notification
@@ -106,7 +106,7 @@ async def shown(database: Any, projection: Projection[Any], events: list[Any]) -
     view = PostgresView(database, projection)
     await view.create()
     log = [Recorded(i, event) for i, event in enumerate(events, 1)]
-    await view.write(folded(projection, {}, log), len(log), after=0)
+    await view.write(folded(projection, {}, touched(projection, log)), len(log), after=0)
 
 
 async def test_the_same_id_of_another_provider_is_another_message(database):

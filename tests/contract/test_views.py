@@ -17,7 +17,7 @@ from application.ports import ConflictError, Recorded
 from application.projections.attempts import Attempts
 from application.projections.metrics import Metrics
 from application.projections.notifications import Notifications
-from application.projections.projection import Projection, folded
+from application.projections.projection import Projection, folded, touched
 from application.projections.receipts import Receipts
 from tests.examples import one_of_each
 
@@ -86,7 +86,7 @@ async def test_the_rows_of_every_projection_come_back_as_they_were_written(make,
     view = await make(projection)
     log = [Recorded(i, e) for i, e in enumerate(one_of_each().values(), 1)]
     wanted = [r for r in log if not projection.topics or type(r.event).TOPIC in projection.topics]
-    rows = folded(projection, {}, wanted)
+    rows = folded(projection, {}, touched(projection, wanted))
     assert rows
     await view.write(rows, len(log), after=0)
     assert await view.rows(list(rows)) == rows
@@ -104,6 +104,26 @@ async def test_a_row_is_replaced_by_a_later_one_under_the_same_key(view):
     second = {key: Note(shelf=key[0], id=key[1], text="second") for key in first}
     await view.write(second, 2, after=1)
     assert await view.rows(list(first)) == second
+
+
+async def test_of_many_rows_those_that_are_there_are_replaced_and_the_others_added(view):
+    first = {key: row for _ in range(150) for key, row in note(text="first", parts=[1], facts={"a": 1}).items()}
+    added = {key: row for _ in range(150) for key, row in note(price=Decimal("-12.50"), facts={}).items()}
+    await view.write(first, 1, after=0, new=first.keys())
+    later = {key: Note(shelf=key[0], id=key[1], text="ä\u2028'\"") for key in list(first)[:100]}
+    await view.write(later | added, 2, after=1, new=added.keys())
+    assert await view.rows([*first, *added]) == first | later | added
+    assert await view.position() == 2
+
+
+async def test_many_rows_do_not_go_into_a_view_that_stands_elsewhere(view):
+    first = {key: row for _ in range(150) for key, row in note(text="first").items()}
+    await view.write(first, 5, after=0)
+    later = {key: Note(shelf=key[0], id=key[1], text="later") for key in first}
+    for new in ([], later.keys()):
+        with pytest.raises(ConflictError):
+            await view.write(later, 9, after=4, new=new)
+    assert await view.rows(list(first)) == first
 
 
 async def test_a_view_moves_on_without_rows_too(view):
@@ -220,6 +240,15 @@ async def test_who_wrote_into_the_replaced_view_is_told(live, shadow):
     await shadow.replace(live)
     with pytest.raises(ConflictError):
         await live.write(note(), 4, after=3)
+
+
+async def test_who_writes_into_a_view_that_was_replaced_at_the_same_position_is_told(live, shadow):
+    await shadow.write({}, 3, after=0)
+    await shadow.replace(live)
+    with pytest.raises(ConflictError):
+        await live.write(note(), 4, after=3)
+    assert await live.position() == 3
+    await live.write(note(), 4, after=3)
 
 
 async def test_a_comparison_may_take_longer_than_any_other_statement(live, shadow, conninfo, monkeypatch):

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from adapters.memory.views import MemoryView
 from application.ports import Recorded
-from application.processes.project import project
+from application.processes.project import Known, project
 from application.projections.attempts import Attempts
 from application.projections.metrics import BUCKETS, Metrics
 from application.projections.notifications import Notifications
-from application.projections.projection import Projection, folded, keys_of
+from application.projections.projection import Projection, folded, topic_of, touched
 from application.projections.receipts import Receipts
 from domain.notification import Notification
 from domain.outcomes import Accepted, Refused, Retryable, Throttled
@@ -46,11 +46,11 @@ def _mixed(several: Sequence[Life]) -> list[Recorded]:
 
 async def rows_of(projection: Projection[Any], log: Sequence[Recorded], cuts: Sequence[int]) -> dict[Any, Any]:
     """The rows after the log was projected in the batches between these cuts."""
-    view: MemoryView[Any, Any] = MemoryView()
+    view, known = MemoryView[Any, Any](), Known(most=2)
     for begin, end in pairwise([0, *cuts, len(log)]):
         if batch := log[begin:end]:
-            await project(projection, view, batch, after=await view.position())
-    return await view.rows(keys_of(projection, [r for r in log if reads(projection, r)]))
+            await project(projection, view, batch, known, after=await view.position())
+    return await view.rows({key for key, _ in touched(projection, [r for r in log if reads(projection, r)])})
 
 
 def reads(projection: Projection[Any], one: Recorded) -> bool:
@@ -59,7 +59,7 @@ def reads(projection: Projection[Any], one: Recorded) -> bool:
 
 def rows(projection: Projection[Any], *events: Any) -> list[Any]:
     mine = [one for one in recorded(*events) if reads(projection, one)]
-    return list(folded(projection, {}, mine).values())
+    return list(folded(projection, {}, touched(projection, mine)).values())
 
 
 @given(logs(), st.data())
@@ -69,13 +69,22 @@ async def test_the_rows_are_the_same_in_whatever_batches_the_log_is_read(log, da
         assert await rows_of(projection, log, cuts) == await rows_of(projection, log, [])
 
 
+@given(logs())
+def test_before_an_event_that_begins_a_row_there_is_none(log):
+    for projection in PROJECTIONS:
+        met = set()
+        for key, one in touched(projection, [r for r in log if reads(projection, r)]):
+            assert not (topic_of(one) in projection.begins and key in met)
+            met.add(key)
+
+
 @given(lives())
 def test_a_row_says_of_a_notification_what_it_says_of_itself(life: Life):
     projection, known, position = Notifications(), {}, 0
     for events, it in life.lived():
         for event in events:
             position += 1
-            known |= folded(projection, known, [Recorded(position, event)])
+            known |= folded(projection, known, touched(projection, [Recorded(position, event)]))
         row = known[(it.id,)]
         assert (row.status, row.reason_code) == (it.status, it.reason_code)
         assert (row.provider_id, row.generation) == (it.provider_id, it.generation)
@@ -88,7 +97,7 @@ def test_a_row_says_of_a_notification_what_it_says_of_itself(life: Life):
 def test_the_next_attempt_is_shown_exactly_while_one_is_waited_for(life: Life):
     projection, known = Notifications(), {}
     for events, it in life.lived():
-        known |= folded(projection, known, recorded(*events))
+        known |= folded(projection, known, touched(projection, recorded(*events)))
         waits_until = it.due.at if it.due and not it.due.held else None
         assert known[(it.id,)].next_attempt_at == waits_until
 
@@ -187,5 +196,5 @@ def test_a_receipt_is_kept_under_its_own_id():
 
 def test_the_topics_of_projections_exist():
     known = set(one_of_each())
-    assert all(set(projection.topics) <= known for projection in PROJECTIONS)
+    assert all({*projection.topics, *projection.begins} <= known for projection in PROJECTIONS)
     assert Notification.Queued.TOPIC in known

@@ -1,17 +1,21 @@
 """How the projector goes on while one read model cannot be written. In memory."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
+import pytest
+
 from adapters.memory.views import MemoryView
 from application.ports import Recorded
-from application.processes.project import Followed, Projector
+from application.processes.project import Followed, Known, Projector, project
 from application.projections.metrics import Metrics
 from application.projections.notifications import Notifications
-from tests.examples import notification
+from domain.outcomes import Accepted
+from domain.vocabulary import Status
+from tests.examples import NOON, POLICY, attempted, notification
 
 
 class Log:
@@ -21,7 +25,7 @@ class Log:
         self.recorded = [Recorded(1, event) for event in notification(UUID(int=1)).collect_events()]
 
     async def read(self, after: int, limit: int) -> list[Recorded]:
-        return self.recorded if after == 0 else []
+        return [one for one in self.recorded if one.position > after]
 
 
 class BrokenView(MemoryView[Any, Any]):
@@ -31,10 +35,24 @@ class BrokenView(MemoryView[Any, Any]):
         super().__init__()
         self.mended = False
 
-    async def write(self, rows: Mapping[Any, Any], position: int, *, after: int) -> None:
+    async def write(
+        self, rows: Mapping[Any, Any], position: int, *, after: int, new: Collection[Any] = frozenset()
+    ) -> None:
         if not self.mended:
             raise RuntimeError("no room")
         await super().write(rows, position, after=after)
+
+
+class CountingView(MemoryView[Any, Any]):
+    """Remembers which rows were asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[Any] = []
+
+    async def rows(self, keys: Collection[Any]) -> dict[Any, Any]:
+        self.asked += keys
+        return await super().rows(keys)
 
 
 class Lines:
@@ -71,3 +89,56 @@ async def test_a_view_in_trouble_is_tried_again_after_growing_pauses_and_holds_u
     await turns(projector, 0.6)
     assert await broken.position() == 1
     assert len(lines.stuck_at) == 3
+
+
+def a_life() -> list[Recorded]:
+    """One notification, queued and then sent."""
+    it = attempted(notification(UUID(int=1)))
+    it.record(Accepted("id-1"), POLICY, luck=0.5, now=NOON, by="worker")
+    return [Recorded(position, event) for position, event in enumerate(it.collect_events(), 1)]
+
+
+async def in_batches_of_one(view: MemoryView[Any, Any], log: Sequence[Recorded], known: Known) -> None:
+    for one in log:
+        await project(Notifications(), view, [one], known, after=await view.position())
+
+
+async def test_a_row_that_was_just_written_is_not_read_again() -> None:
+    view = CountingView()
+    await in_batches_of_one(view, a_life(), Known())
+    assert view.asked == []
+
+
+async def test_a_row_that_is_known_no_longer_is_read_again() -> None:
+    view = CountingView()
+    await in_batches_of_one(view, a_life(), Known(most=0))
+    assert view.asked == [(UUID(int=1),)] * 2
+    (row,) = (await view.rows(view.asked)).values()
+    assert row.status == Status.SENT
+
+
+async def test_what_could_not_be_written_is_not_taken_for_known() -> None:
+    queued, *rest = a_life()
+    view, known = BrokenView(), Known()
+    view.mended = True
+    await project(Notifications(), view, [queued], known, after=0)
+    view.mended = False
+    with pytest.raises(RuntimeError):
+        await project(Notifications(), view, rest, known, after=1)
+    assert known.take([(UUID(int=1),)]) == {}
+
+
+async def test_who_was_overtaken_reads_again_what_he_knew() -> None:
+    """As by a rebuild of which the follower hears only when he writes."""
+    log, view = Log(), MemoryView[Any, Any]()
+    queued, rendered, sent = a_life()
+    log.recorded = [queued]
+    projector = Projector(log, [Followed(Notifications(), view)], Lines())
+    await projector.turn()
+    (row,) = (await view.rows([(UUID(int=1),)])).values()
+    row.recipient = None
+    await view.write({(UUID(int=1),): row}, 2, after=1)
+    log.recorded = [rendered, sent]
+    await turns(projector, 0.3)
+    (row,) = (await view.rows([(UUID(int=1),)])).values()
+    assert (row.status, row.recipient) == (Status.SENT, None)

@@ -24,7 +24,7 @@ class MemoryView(Generic[K, R]):
     async def rows(self, keys: Collection[K]) -> dict[K, R]:
         return {key: _copy(self._rows[key]) for key in keys if key in self._rows}
 
-    async def write(self, rows: Mapping[K, R], position: int, *, after: int) -> None:
+    async def write(self, rows: Mapping[K, R], position: int, *, after: int, new: Collection[K] = frozenset()) -> None:
         if self._position != after:
             raise ConflictError(f"the view does not stand at {after}")
         self._rows.update({key: _copy(row) for key, row in rows.items()})

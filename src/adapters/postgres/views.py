@@ -32,8 +32,8 @@ _TYPES: dict[Any, str] = {
     Decimal: "numeric",
     bytes: "bytea",
 }
-_AS_THEY_ARE = (UUID, datetime, Decimal)
 _WORTH_A_COPY = 100
+_JSONB = b"\x01"  # what binary jsonb begins with: the version of its format; then comes the text
 _SHADOW = "_next"
 _OLD = "_old"
 _MADE_FOR = "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = %s"
@@ -52,14 +52,22 @@ class PostgresView(Generic[R]):
         self._columns = _columns(projection.row)
         self._key = projection.key_columns
         self._shadow = shadow
-        self._present: set[tuple[Any, ...]] = set()
+        self._place: int | None = None
         self.schema = f"view_{projection.name}{_SHADOW if shadow else ''}"
         self._table = Identifier(self.schema, "rows")
         self._position = Identifier(self.schema, "position")
+        self._move = SQL(
+            "UPDATE {} SET position = %s, moved_at = now()"
+            " WHERE position = %s AND tableoid = coalesce(%s::oid, tableoid)"
+            " RETURNING tableoid::bigint AS place"
+        ).format(self._position)
         names = SQL(", ").join(map(Identifier, self._columns))
-        self._copy_in = SQL("COPY {} ({}) FROM STDIN").format(self._table, names).as_string()
+        self._copy_in = SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(self._table, names).as_string()
+        self._copy_types = ["bytea" if kind == "jsonb" else kind for kind in self._columns.values()]
+        self._documents = [place for place, kind in enumerate(self._columns.values()) if kind == "jsonb"]
         self._upsert = self._upsert_statement().as_string()
         self._select = self._select_statement().as_string()
+        self._delete = self._delete_statement().as_string()
 
     async def create(self) -> None:
         """Make the schema if it is not there yet. Safe from several processes at once.
@@ -78,25 +86,28 @@ class PostgresView(Generic[R]):
         return await self._database.rows(_MADE_FOR, (self.schema,)) == [(self._fingerprint(),)]
 
     async def position(self) -> int:
-        rows = await self._database.rows(SQL("SELECT position FROM {}").format(self._position))
-        return int(rows[0][0])
+        query = SQL("SELECT position, tableoid::bigint FROM {}").format(self._position)
+        ((position, self._place),) = await self._database.rows(query)
+        return int(position)
 
     async def rows(self, keys: Collection[tuple[Any, ...]]) -> dict[tuple[Any, ...], R]:
         if not keys:
             return {}
-        columns = [list(column) for column in zip(*keys, strict=True)]
-        found = await self._database.rows(self._select, columns)
-        known = {self._key_of(row): row for row in map(self._from_columns, found)}
-        self._present = set(known)
-        return known
+        found = await self._database.rows(self._select, _transposed(keys))
+        return {self._key_of(row): row for row in map(self._from_columns, found)}
 
-    async def write(self, rows: Mapping[tuple[Any, ...], R], position: int, *, after: int) -> None:
-        fresh = [row for key, row in rows.items() if key not in self._present]
-        if len(fresh) < _WORTH_A_COPY:
-            await self._write_few(list(rows.values()), position, after)
+    async def write(
+        self,
+        rows: Mapping[tuple[Any, ...], R],
+        position: int,
+        *,
+        after: int,
+        new: Collection[tuple[Any, ...]] = frozenset(),
+    ) -> None:
+        if len(rows) < _WORTH_A_COPY:
+            await self._write_few(rows.values(), position, after)
         else:
-            await self._write_many(fresh, [row for key, row in rows.items() if key in self._present], position, after)
-        self._present = set()
+            await self._write_many(rows.values(), rows.keys() - new, position, after)
 
     @asynccontextmanager
     async def standing_still(self) -> AsyncIterator[int]:
@@ -141,37 +152,44 @@ class PostgresView(Generic[R]):
                 await connection.execute(rename.format(Identifier(self.schema), Identifier(live.schema)))
         await self._drop_patiently(old)
 
-    async def _however_long_it_takes(self, query: Composed, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    async def _however_long_it_takes(self, query: Composed, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         async with self._database.connection() as connection, connection.transaction():
             await connection.execute("SET LOCAL statement_timeout = 0")
-            return await (await connection.execute(query, values)).fetchall()
+            cursor = await connection.execute(query, values)
+            return await cursor.fetchall() if cursor.description else []
 
     async def _write_few(self, rows: Collection[R], position: int, after: int) -> None:
         """Rows and position in one statement: following the log closely is mostly round trips."""
-        document = msgspec.json.encode(rows).decode()
-        if not await self._database.rows(self._upsert, (position, after, document), binary=False):
-            raise ConflictError(f"{self.schema} does not stand at {after}")
+        document = msgspec.json.encode(list(rows)).decode()
+        self._moved(await self._database.rows(self._upsert, (position, after, self._place, document)), after)
 
-    async def _write_many(self, fresh: Collection[R], changed: Collection[R], position: int, after: int) -> None:
+    async def _write_many(
+        self, rows: Collection[R], old: Collection[tuple[Any, ...]], position: int, after: int
+    ) -> None:
+        """What is there already is taken out first, for a copy is several times as fast as an upsert."""
         async with self._database.connection() as connection, connection.transaction():
-            document = msgspec.json.encode(changed).decode()
-            moved = await connection.execute(self._upsert, (position, after, document), prepare=True)
-            if not moved.rowcount:
-                raise ConflictError(f"{self.schema} does not stand at {after}")
-            await self._copy(connection, fresh)
+            places = (position, after, self._place)
+            query, values = (self._delete, _transposed(old)) if old else (self._move, [])
+            moved = await connection.execute(query, [*places, *values], prepare=True, binary=True)
+            self._moved(await moved.fetchall(), after)
+            await self._copy(connection, rows)
+
+    def _moved(self, places: Sequence[tuple[Any, ...]], after: int) -> None:
+        if not places:
+            raise ConflictError(f"{self.schema} does not stand at {after}")
+        ((self._place,),) = places
 
     async def _copy(self, connection: psycopg.AsyncConnection[Any], rows: Collection[R]) -> None:
-        """Rows that are not there yet: several times as fast as an upsert."""
         async with connection.cursor() as cursor, cursor.copy(self._copy_in) as copy:
+            copy.set_types(self._copy_types)
             for row in rows:
                 await copy.write_row(self._to_columns(row))
 
     async def _index(self) -> None:
-        """A copy gets its indexes when it is full: to keep them up row by row costs more."""
-        async with self._database.connection() as connection, connection.transaction():
-            await connection.execute("SET LOCAL statement_timeout = 0")
+        """A copy gets its indexes when it is full, all at once: to keep them up row by row costs more."""
+        async with asyncio.TaskGroup() as making:
             for statement in self._index_statements():
-                await connection.execute(statement)
+                making.create_task(self._however_long_it_takes(statement))
 
     async def _drop_patiently(self, schema: Identifier) -> None:
         """Readers that began before the swap may still hold the old tables: ask again rather than make others queue."""
@@ -230,12 +248,12 @@ class PostgresView(Generic[R]):
             SQL("{0} = excluded.{0}").format(Identifier(name)) for name in self._columns if name not in self._key
         ]
         return SQL(
-            "WITH moved AS (UPDATE {} SET position = %s, moved_at = now() WHERE position = %s RETURNING position),"
+            "WITH moved AS ({}),"
             " put AS (INSERT INTO {} ({}) SELECT {} FROM moved, json_to_recordset(%s::json) AS new ({})"
             " ON CONFLICT ({}) DO UPDATE SET {})"
-            " SELECT position FROM moved"
+            " SELECT place FROM moved"
         ).format(
-            self._position,
+            self._move,
             self._table,
             names,
             SQL(", ").join(SQL("new.{}").format(Identifier(name)) for name in self._columns),
@@ -245,28 +263,40 @@ class PostgresView(Generic[R]):
         )
 
     def _select_statement(self) -> Composed:
-        given = [SQL("%b::{}[]").format(SQL(self._columns[name])) for name in self._key]
-        same = [SQL("r.{0} = k.{0}").format(Identifier(name)) for name in self._key]
-        return SQL("SELECT {} FROM {} r JOIN unnest({}) AS k ({}) ON {}").format(
-            SQL(", ").join(SQL("r.{}").format(Identifier(name)) for name in self._columns),
-            self._table,
-            SQL(", ").join(given),
-            SQL(", ").join(map(Identifier, self._key)),
-            SQL(" AND ").join(same),
-        )
+        names = SQL(", ").join(SQL("r.{}").format(Identifier(name)) for name in self._columns)
+        return SQL("SELECT {} FROM {} r JOIN {} ON {}").format(names, self._table, *self._among_keys())
+
+    def _delete_statement(self) -> Composed:
+        return SQL(
+            "WITH moved AS ({}), gone AS (DELETE FROM {} r USING moved, {} WHERE {}) SELECT place FROM moved"
+        ).format(self._move, self._table, *self._among_keys())
+
+    def _among_keys(self) -> tuple[Composed, Composed]:
+        """The keys given as arrays, and what says that a row `r` is one of these."""
+        given = SQL(", ").join(SQL("%b::{}[]").format(SQL(self._columns[name])) for name in self._key)
+        names = SQL(", ").join(map(Identifier, self._key))
+        same = SQL(" AND ").join(SQL("r.{0} = k.{0}").format(Identifier(name)) for name in self._key)
+        return SQL("unnest({}) AS k ({})").format(given, names), same
 
     def _key_of(self, row: R) -> tuple[Any, ...]:
         return tuple(getattr(row, name) for name in self._key)
 
-    def _to_columns(self, row: R) -> list[Any]:
-        values = msgspec.to_builtins(row, builtin_types=_AS_THEY_ARE)
-        return [
-            value if value is None or kind != "jsonb" else msgspec.json.encode(value).decode()
-            for kind, value in zip(self._columns.values(), values.values(), strict=True)
-        ]
+    def _to_columns(self, row: R) -> Sequence[Any]:
+        values = msgspec.structs.astuple(row)
+        if not self._documents:
+            return values
+        columns = list(values)
+        for place in self._documents:
+            if columns[place] is not None:
+                columns[place] = _JSONB + msgspec.json.encode(columns[place])
+        return columns
 
     def _from_columns(self, values: Sequence[Any]) -> R:
         return msgspec.convert(dict(zip(self._columns, values, strict=True)), self._row, strict=False)
+
+
+def _transposed(keys: Collection[tuple[Any, ...]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*keys, strict=True)]
 
 
 def _columns(row: type[msgspec.Struct]) -> dict[str, str]:

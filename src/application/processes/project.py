@@ -1,13 +1,16 @@
 """Following the log: every projection as far as the log goes, each by itself when one of them is in trouble."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Protocol
 
 from application.ports import EventLog, Recorded, StoreUnavailableError, View, Wakeup
-from application.projections.projection import Projection, folded, keys_of
+from application.projections.projection import Projection, begun, folded, topic_of, touched
 
 BATCH = 2_000
+KNOWN = 10_000
+"""Rows of each view that are remembered: some 2 kB each."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _POLL = 1.0
@@ -50,6 +53,7 @@ class Followed:
         self.projection = projection
         self.view = view
         self.position: int | None = None
+        self.known = Known()
         self.rest = _Rest()
 
 
@@ -111,11 +115,12 @@ class Projector:
             return []
 
     async def _find_place(self, each: Followed) -> None:
+        each.known = Known()
         each.position = await each.view.position()
 
     async def _advance(self, each: Followed, batch: Sequence[Recorded]) -> None:
         started = asyncio.get_running_loop().time()
-        rows = await project(each.projection, each.view, batch, after=each.position or 0)
+        rows = await project(each.projection, each.view, batch, each.known, after=each.position or 0)
         each.position = batch[-1].position
         each.rest.succeeded()
         milliseconds = (asyncio.get_running_loop().time() - started) * 1000
@@ -150,14 +155,36 @@ class _Guarded:
             self._rest.failed()
 
 
-async def project(projection: Projection[Any], view: View[Any, Any], batch: Sequence[Recorded], *, after: int) -> int:
+class Known:
+    """The rows written last, so that they need not be read again when their next events come.
+
+    They are those of the view for as long as nobody else writes into it. Who may have been overtaken begins anew.
+    """
+
+    def __init__(self, most: int = KNOWN) -> None:
+        self._most = most
+        self._rows: dict[Any, Any] = {}
+
+    def take(self, keys: Iterable[Any]) -> dict[Any, Any]:
+        """Those of `keys` that are at hand. They are no longer known, until what became of them is written."""
+        return {key: self._rows.pop(key) for key in keys if key in self._rows}
+
+    def put(self, rows: Mapping[Any, Any]) -> None:
+        self._rows |= rows
+        for key in list(islice(self._rows, max(0, len(self._rows) - self._most))):
+            del self._rows[key]
+
+
+async def project(
+    projection: Projection[Any], view: View[Any, Any], batch: Sequence[Recorded], known: Known, *, after: int
+) -> int:
     """Fold one batch into a view and answer how many rows it changed."""
-    mine = [r for r in batch if not projection.topics or _topic(r) in projection.topics]
-    changed = folded(projection, await view.rows(keys_of(projection, mine)), mine) if mine else {}
-    await view.write(changed, batch[-1].position, after=after)
+    mine = touched(projection, [r for r in batch if not projection.topics or topic_of(r) in projection.topics])
+    new = begun(projection, mine)
+    old = {key for key, _ in mine} - new
+    rows = known.take(old)
+    rows |= await view.rows(old - rows.keys())
+    changed = folded(projection, rows, mine)
+    await view.write(changed, batch[-1].position, after=after, new=new)
+    known.put(changed)
     return len(changed)
-
-
-def _topic(recorded: Recorded) -> str:
-    topic: str = type(recorded.event).TOPIC  # type: ignore[attr-defined]
-    return topic

@@ -8,10 +8,11 @@ from typing import Any, Protocol, Self, TypeVar
 import msgspec
 
 from application.ports import EventLog, Recorded, View
-from application.processes.project import project
+from application.processes.project import Known, project
 from application.projections.projection import Projection
 
-BATCH = 10_000
+BATCH = 2_000
+"""So few that what becomes of a batch is gone again before the garbage collector has looked through it."""
 
 Progress = Callable[[int, int], None]
 """Told how far the log was read and how far it goes."""
@@ -80,12 +81,12 @@ async def _catch_up(
     projection: Projection[Any], log: EventLog, view: View[Any, Any], progress: Progress, until: int
 ) -> None:
     """While one batch is written the next is read already."""
-    position = await view.position()
+    position, known = await view.position(), Known(most=BATCH)
     reading = asyncio.ensure_future(_read(projection, log, position, until))
     try:
         while batch := await reading:
             reading = asyncio.ensure_future(_read(projection, log, batch[-1].position, until))
-            await project(projection, view, batch, after=position)
+            await project(projection, view, batch, known, after=position)
             position = batch[-1].position
             progress(position, until)
     finally:

@@ -38,6 +38,7 @@ class Attempts:
     topics: Sequence[str] = tuple(
         each.TOPIC for each in (Notification.Rendered, Notification.Sent, Notification.Failed, Notification.Deferred)
     )
+    begins: Sequence[str] = (Notification.Rendered.TOPIC,)
     row = AttemptRow
     key_columns = ("notification", "call")
     personal = True

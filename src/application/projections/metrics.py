@@ -7,7 +7,6 @@ from types import MappingProxyType
 from typing import Any
 
 import msgspec
-from eventsourcing.utils import get_topic
 
 from application.ports import Recorded
 from domain.notification import Notification
@@ -35,6 +34,7 @@ class Metrics:
 
     name = "metrics"
     topics: Sequence[str] = ()
+    begins: Sequence[str] = ()
     row = MetricRow
     key_columns = ("tenant", "channel", "template", "provider", "fact", "hour")
     personal = False
@@ -42,9 +42,9 @@ class Metrics:
 
     def keys(self, recorded: Recorded) -> Sequence[tuple[Any, ...]]:
         event: Any = recorded.event
-        if not isinstance(event, Notification.Event):
+        if not isinstance(recorded.event, Notification.Event):
             return []
-        fact = get_topic(type(event)).removeprefix("notification.")
+        fact = event.TOPIC.removeprefix("notification.")
         hour = event.timestamp.replace(minute=0, second=0, microsecond=0)
         return [(event.tenant, event.channel.value, event.type, getattr(event, "provider", None) or "", fact, hour)]
 

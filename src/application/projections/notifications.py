@@ -70,6 +70,7 @@ class Notifications:
 
     name = "notifications"
     topics: Sequence[str] = ()
+    begins: Sequence[str] = (Notification.Queued.TOPIC,)
     row = NotificationRow
     key_columns = ("id",)
     personal = True
@@ -91,8 +92,9 @@ class Notifications:
         event = recorded.event
         if isinstance(event, Notification.Queued):
             row = _queued(event, recorded.position)
-        assert row is not None
-        _apply(row, event)
+        else:
+            assert row is not None
+            _apply(row, event)
         row.status = status_of(row)
         row.reason_code = reason_of(row, row.status)
         if row.status not in (Status.PENDING, Status.DEFERRED):
@@ -135,6 +137,7 @@ def _queued(event: Any, position: int) -> NotificationRow:
 
 
 def _apply(row: NotificationRow, event: Any) -> None:
+    """What happens to every notification comes first: each case is asked in turn."""
     match event:
         case Notification.Rendered():
             row.provider, row.deferred_for, row.next_attempt_at = event.provider, None, None
@@ -143,6 +146,8 @@ def _apply(row: NotificationRow, event: Any) -> None:
         case Notification.Sent():
             row.sent_at, row.provider, row.provider_id = event.timestamp, event.provider, event.provider_id
             row.cost = _sum(row.cost, event.cost)
+        case Notification.Delivered():
+            row.delivered_at = event.occurred_at
         case Notification.Failed():
             row.error_message = _words(event.personal) or event.reason.value
             row.provider_response = _words(event.personal)
@@ -162,8 +167,6 @@ def _apply(row: NotificationRow, event: Any) -> None:
             row.ended, row.reason = Status.CANCELLED, event.reason
         case Notification.Expired():
             row.ended, row.reason = Status.EXPIRED, event.reason
-        case Notification.Delivered():
-            row.delivered_at = event.occurred_at
         case Notification.Bounced():
             row.bounced_at = min(row.bounced_at or event.occurred_at, event.occurred_at)
             if row.bounce_reason is not Reason.HARD_BOUNCE:

@@ -30,6 +30,7 @@ class Receipts:
 
     name = "receipts"
     topics: Sequence[str] = (Receipt.Received.TOPIC,)
+    begins: Sequence[str] = (Receipt.Received.TOPIC,)
     row = ReceiptRow
     key_columns = ("id",)
     personal = False
