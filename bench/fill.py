@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-import click
 import psycopg
+from rich.console import Console
+from rich.progress import track
 
 from adapters.event_mapper import EventMapper
 from adapters.group_commit import Append
@@ -33,13 +34,10 @@ def fill(stage: Stage, size: int) -> None:
     wanted = (size - have) // EVENTS_OF_ONE
     if wanted <= 0:
         return
-    with (
-        psycopg.connect(stage.conninfo) as connection,
-        click.progressbar(length=wanted, label=f"Filling the log to {size:,} events") as bar,
-    ):
-        for lot in _lots(stage, wanted):
+    with psycopg.connect(stage.conninfo) as connection:
+        lots = range(0, wanted, _LOT)
+        for lot in track(_lots(stage, wanted), f"a log of {size:,} events", len(lots), console=Console(stderr=True)):
             _write(connection, lot)
-            bar.update(len(lot))
         connection.commit()
         connection.autocommit = True
         connection.execute("VACUUM ANALYZE stored_events")

@@ -23,16 +23,16 @@ def grown(stage: Stage, most: int = 1_000_000) -> list[Figure]:
         if size <= most:
             fill(stage, size)
             rebuild(stage)
-            figures += _measured(stage, f"{size:,} events")
+            figures += measured(stage, f"{size:,} events")
     return figures
 
 
-def _measured(stage: Stage, at: str) -> list[Figure]:
+def measured(stage: Stage, at: str, seconds: float = SECONDS) -> list[Figure]:
     with flowing(stage) as flow:
         before = flow.arrived()["arrived"]
         spent = sum(running.cpu for running in metered(stage, flow).values())
         began = time.monotonic()
-        taken = stage.load(flow.address, seconds=SECONDS, idempotent=True)
+        taken = stage.load(flow.address, seconds=seconds, idempotent=True)
         last = flow.await_arrivals(before + taken.requests)
         flow.await_projected()
         used = sum(running.cpu for running in metered(stage, flow).values()) - spent

