@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 RUN_READY := $(VENV)/.run-installed
 DEV_READY := $(VENV)/.dev-installed
-# PYTHON, CHROMIUM, PYTEST_ARGS and LOCK_ARGS may be given: make test PYTEST_ARGS="-k retry"
+# PYTHON, CHROMIUM, PYTEST_ARGS, BENCH and LOCK_ARGS may be given: make test PYTEST_ARGS="-k retry"
 
 .PHONY: help run test test-browser lint bench faults migrate lock clean chromium
 
@@ -30,8 +30,8 @@ lint: $(DEV_READY) ## style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-bench: $(DEV_READY) ## measure
-	@exec $(BIN)/python -m bench
+bench: $(DEV_READY) ## measure, all or what BENCH names, with its options
+	@exec $(BIN)/python -m bench $(BENCH)
 
 faults: $(DEV_READY) ## the fault tests alone, each scenario by name with its time
 	@exec $(BIN)/pytest tests/faults -v --durations=0

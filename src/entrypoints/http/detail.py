@@ -14,7 +14,9 @@ from domain.personal import Letter
 from domain.vocabulary import Channel, Priority, Purpose, Reason, Status
 
 _MASK = "•••"
-_NOT_SHOWN = {"originator_id", "originator_version", "originator_topic", "timestamp", "by", "tenant", "personal"}
+_TOLD_OTHERWISE = {"originator_id", "originator_version", "originator_topic", "timestamp", "by", "tenant", "personal"}
+_NOT_SHOWN = _TOLD_OTHERWISE | {"digest"}
+"""The digest of a message too: whoever knows all of it but a short code could find that by trying."""
 
 
 class NotificationDetail(msgspec.Struct, frozen=True, kw_only=True):
