@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg import waiting
 from psycopg.abc import PQGen
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.sql import SQL, Composed
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -43,6 +43,11 @@ def network_patience(conninfo: str) -> dict[str, int]:
     """Connection parameters by which a lost network is found out; none that was given. A unix socket has none."""
     given = conninfo_to_dict(conninfo)
     return {name: value for name, value in _NETWORK.items() if name not in given}
+
+
+def patient(conninfo: str) -> str:
+    """The same with the parameters of `network_patience`."""
+    return make_conninfo(conninfo, **network_patience(conninfo))
 
 
 class PooledConnection(psycopg.AsyncConnection[Any]):

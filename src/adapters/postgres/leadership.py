@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 
 import psycopg
 
+from adapters.postgres.database import patient
+
 _ASK_EVERY = 1.0
 _NAMESPACE = 0x0CA7
 
@@ -21,7 +23,7 @@ async def leading(conninfo: str, role: str) -> AsyncIterator[None]:
     When the connection breaks, the block is cancelled and LeadershipLostError is raised.
     """
     async with await psycopg.AsyncConnection.connect(
-        conninfo, autocommit=True, application_name=f"carillon {role}"
+        patient(conninfo), autocommit=True, application_name=f"carillon {role}"
     ) as connection:
         while not await _try(connection, role):  # noqa: ASYNC110 - the lock is another process's
             await asyncio.sleep(_ASK_EVERY)

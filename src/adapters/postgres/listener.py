@@ -6,6 +6,8 @@ from contextlib import suppress
 
 import psycopg
 
+from adapters.postgres.database import patient
+
 _QUIET_SECONDS = 10.0
 _LONGEST_BACKOFF = 2.0
 
@@ -19,7 +21,7 @@ async def listen(conninfo: str, channel: str, ring: Callable[[], None], *, name:
     while True:
         with suppress(psycopg.OperationalError, OSError, TimeoutError):
             async with await psycopg.AsyncConnection.connect(
-                conninfo, autocommit=True, application_name=name
+                patient(conninfo), autocommit=True, application_name=name
             ) as connection:
                 await connection.execute(f"LISTEN {channel}")
                 backoff = 0.05
