@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from adapters.templates.bundle import Bundle
-from adapters.templates.catalogue import COMMON, Catalogue, placeholders, read_catalogue
+from adapters.templates.catalogue import COMMON, Catalogue, needed, read_catalogue
 from adapters.templates.environment import GIVEN, make_environment
 from adapters.templates.inlining import inline
 from adapters.templates.problems import TemplateFolderError
@@ -168,8 +168,7 @@ def _check_call(type_: NotificationType, source: Inspected, call: Call, catalogu
     sentence = catalogue.sentences(type_.name).get(call.key)
     if sentence is None:
         raise TemplateFolderError(catalogue.file, f"has no sentence {type_.name}.{call.key} for {source.file}")
-    needed = placeholders(sentence) | (frozenset() if isinstance(sentence, str) else {"count"})
-    if missing := sorted(needed - call.given):
+    if missing := sorted(needed(sentence) - call.given):
         raise TemplateFolderError(source.file, f"line {call.line}: {call.key} is given no {missing[0]}")
 
 

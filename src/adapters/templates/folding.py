@@ -13,6 +13,7 @@ from jinja2 import Environment, Template, nodes
 from jinja2.visitor import NodeTransformer
 
 from adapters.templates.bundle import Sentence
+from adapters.templates.catalogue import needed
 
 N = TypeVar("N", bound=nodes.Node)
 
@@ -242,7 +243,9 @@ class _Sentences(NodeTransformer):
         self.generic_visit(node)
         match node:
             case nodes.Filter(name="t", node=nodes.Const(value=key)) if key in self._sentences:
-                return self._said(self._sentences[key], {str(pair.key): pair.value for pair in node.kwargs})
+                values = {str(pair.key): pair.value for pair in node.kwargs}
+                sentence = self._sentences[key]
+                return self._said(sentence, values) if needed(sentence) <= values.keys() else node
             case _:
                 return node
 

@@ -49,7 +49,7 @@ class Reader:
         return _duration(self.locale, minutes)
 
     def plural_form(self, count: float) -> str:
-        return self.locale.plural_form(count)
+        return _plural_form(self.locale, count)
 
 
 @lru_cache(maxsize=512)
@@ -84,6 +84,11 @@ def _zone_name(locale: Locale, zone: tzinfo, value: str | datetime) -> str:
 @lru_cache(maxsize=2048)
 def _number(locale: Locale, value: float) -> str:
     return format_decimal(value, locale=locale)
+
+
+@lru_cache(maxsize=2048)
+def _plural_form(locale: Locale, count: float) -> str:
+    return locale.plural_form(count)
 
 
 @lru_cache(maxsize=2048)
