@@ -43,6 +43,7 @@ FOLDED = {
     "a macro": '{% from "macros.html" import row %}<b>{{ row(name, n) }}</b>{{ row("b", "a"|upper) }}',
     "a macro under another name": '{% from "macros.html" import row as r %}{{ r(name, n) }}',
     "a macro whose arguments change places": '{% set a, b = 1, 2 %}{% from "macros.html" import row %}{{ row(b, a) }}',
+    "a macro that names something": '{% set c = 1 %}{% from "macros.html" import naming %}{{ naming(n) }}{{ c }}',
     "a layout": '{% extends "layout.html" %}{% set title = name %}{% block body %}{% set x = 7 %}{{ x }}{% endblock %}',
     "a layout with a part left out": '{% extends "layout.html" %}{% set title = "t" %}unseen',
     "a layout with a choice": '{% extends "layout.html" %}{% if n %} {% set title = n %} {% endif %}',
@@ -52,6 +53,7 @@ LEFT = {
     "{% set item = items %}{{ each(item) }}",
     "a macro with a default": '{% from "macros.html" import default %}{{ default() }}{{ default(name) }}',
     "a macro that calls": '{% from "macros.html" import calling %}{{ calling(name) }}',
+    "a macro that changes what it is given": '{% from "macros.html" import changing %}{{ changing(n) }}{{ n }}',
     "a macro inside an expression": '{% from "macros.html" import row %}{{ row(name, n)|upper }}',
     "a layout of a layout": '{% extends "middle.html" %}{% set title = "t" %}{% block body %}{{ name }}{% endblock %}',
     "what the layout said as well": '{% extends "layout.html" %}{% set title = 1 %}'
@@ -68,6 +70,8 @@ FILES = {
     "macros.html": "{% macro row(a, b) %}<i>{{ a }}</i>{{ b }}{{ a }}{% endmacro %}"
     "{% macro each(list) %}{% for item in list %}{{ item }};{% endfor %}{% endmacro %}"
     "{% macro default(a='<x>') %}{{ a }}{% endmacro %}"
+    "{% macro naming(a) %}{% set c = a %}{{ c }}{% endmacro %}"
+    "{% macro changing(a) %}{% set a = 2 %}{{ a }}{% endmacro %}"
     "{% macro calling(a) %}{{ row(a, a) }}{% endmacro %}",
     "layout.html": '<h1>{{ title }}</h1>{% include "set.html" %}{% block body %}{{ title }} alone{% endblock %}.',
     "middle.html": '{% extends "layout.html" %}{% block body %}middle{% endblock %}',

@@ -174,7 +174,7 @@ class _Macros(NodeTransformer):
                 given = dict(zip((arg.name for arg in macro.args), call.args, strict=True))
                 if _stored(macro) & {read.name for arg in call.args for read in _names(arg)}:
                     return None
-                return [_Given(given).visit(_copy(part)) for part in macro.body]
+                return _scoped([_Given(given).visit(_copy(part)) for part in macro.body])
             case _:
                 return None
 
@@ -188,11 +188,11 @@ class _Given(NodeTransformer):
 
 
 def _is_plain(macro: nodes.Macro) -> bool:
-    """It says nothing but its arguments, and calls nothing."""
-    known = {arg.name for arg in macro.args} | _stored(macro)
+    """It says nothing but its arguments, which stay what they are, and calls nothing."""
+    given, named = {arg.name for arg in macro.args}, _stored(macro)
     read = {name.name for part in macro.body for name in part.find_all(nodes.Name)}
     calls = any(True for _ in macro.find_all((nodes.Call, nodes.Include, nodes.FromImport, nodes.Import)))
-    return not macro.defaults and not calls and read <= known
+    return not macro.defaults and not calls and not given & named and read <= given | named
 
 
 def _stored(macro: nodes.Macro) -> set[str]:
@@ -242,7 +242,9 @@ class _Sentences(NodeTransformer):
     def visit_Filter(self, node: nodes.Filter) -> nodes.Expr:  # noqa: N802
         self.generic_visit(node)
         match node:
-            case nodes.Filter(name="t", node=nodes.Const(value=key)) if key in self._sentences:
+            case nodes.Filter(name="t", node=nodes.Const(value=key), args=[], dyn_args=None, dyn_kwargs=None) if (
+                key in self._sentences
+            ):
                 values = {str(pair.key): pair.value for pair in node.kwargs}
                 sentence = self._sentences[key]
                 return self._said(sentence, values) if needed(sentence) <= values.keys() else node
@@ -253,7 +255,7 @@ class _Sentences(NodeTransformer):
         if isinstance(sentence, str):
             return self._filled(sentence, values)
         said = self._filled(sentence["other"], values)
-        for form in sentence.keys() - {"other"}:
+        for form in sorted(sentence.keys() - {"other"}):
             is_form = nodes.Compare(_filter(PLURAL, values["count"]), [nodes.Operand("eq", nodes.Const(form))])
             said = nodes.CondExpr(is_form, self._filled(sentence[form], values), said)
         return said
