@@ -27,7 +27,6 @@ TYPES = {type_.name: type_ for type_ in TEMPLATES.types()}
 RENDERER = JinjaRenderer(MemoryTemplateArchive(), TEMPLATES.bundles)
 
 each_type = pytest.mark.parametrize("type_", TYPES.values(), ids=TYPES)
-each_locale = pytest.mark.parametrize("locale", LANGUAGES)
 
 
 def pin(type: str, locale: str = "en") -> TemplatePin:
