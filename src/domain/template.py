@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import MAXYEAR, MINYEAR, datetime
+from datetime import MAXYEAR, MINYEAR, date, datetime
 from enum import StrEnum
 from functools import cache
 from typing import Any
@@ -17,7 +17,9 @@ class VariableType(StrEnum):
     INTEGER = "integer"
     NUMBER = "number"
     BOOLEAN = "boolean"
+    DATE = "date"
     DATETIME = "datetime"
+    CURRENCY = "currency"
     URL = "url"
     EMAIL = "email"
     COLOR = "color"
@@ -172,6 +174,10 @@ def _mismatch(type_: VariableType, value: Any) -> str | None:
             return None
         case VariableType.DATETIME if isinstance(value, str) and _is_datetime(value):
             return None
+        case VariableType.DATE if isinstance(value, str) and _is_date(value):
+            return None
+        case VariableType.CURRENCY if isinstance(value, str) and _CURRENCY.fullmatch(value):
+            return None
         case VariableType.URL if isinstance(value, str) and is_web_address(value):
             return None
         case VariableType.EMAIL if isinstance(value, str) and _is_mail_address(value):
@@ -188,6 +194,8 @@ _EXPECTED = {
     VariableType.BOOLEAN: "must be true or false",
     VariableType.LIST: "must be a list",
     VariableType.OBJECT: "must be an object",
+    VariableType.DATE: "must be a date such as 2026-01-31",
+    VariableType.CURRENCY: "must be the three letters of a currency, such as EUR",
     VariableType.DATETIME: "must be a date and time with an offset, such as 2026-01-31T09:00:00Z",
     VariableType.URL: "must be an http or https address",
     VariableType.EMAIL: "must be an email address",
@@ -198,6 +206,15 @@ _EXPECTED = {
 _NEVER_IN_ADDRESSES = r"\s\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff<>\"\\\\^`{|}"
 _WEB_ADDRESS = re.compile(rf"https?://[^/?#@{_NEVER_IN_ADDRESSES}]+([/?#][^{_NEVER_IN_ADDRESSES}]*)?", re.IGNORECASE)
 _COLOR = re.compile("#(?:[0-9a-fA-F]{3}){1,2}")
+_CURRENCY = re.compile("[A-Z]{3}")  # ISO 4217
+
+
+def _is_date(value: str) -> bool:
+    """In the one form that Python writes, not in all that it reads."""
+    try:
+        return date.fromisoformat(value).isoformat() == value
+    except ValueError:
+        return False
 
 
 def _is_datetime(value: str) -> bool:

@@ -87,6 +87,8 @@ FITTING = {
     VariableType.NUMBER: [0, 1.5, -3],
     VariableType.BOOLEAN: [True, False],
     VariableType.DATETIME: ["2026-01-31T09:00:00Z", "2026-01-31T09:00:00+05:30", "2026-01-31 09:00:00.25-01:00"],
+    VariableType.DATE: ["2026-01-31", "2028-02-29"],
+    VariableType.CURRENCY: ["EUR", "USD"],
     VariableType.URL: ["https://example.org", "HTTP://example.org:8080/a?b=c@d#e", "https://bücher.example/ü"],
     VariableType.EMAIL: ["anna@example.org", "a.b+c@mail.example.org"],
     VariableType.COLOR: ["#fff", "#0A7cff"],
@@ -107,6 +109,8 @@ UNFITTING = {
         "0001-01-01T00:00:00+14:00",
         "9999-12-31T23:59:59-12:00",
     ],
+    VariableType.DATE: ["2026-02-30", "31.01.2026", "20260131", "2026-W05-6", "2026-01-31T09:00:00Z", 20260131],
+    VariableType.CURRENCY: ["eur", "Euro", "€", "EURO", "EUR\n", 978],
     VariableType.URL: [
         "",
         "example.org",

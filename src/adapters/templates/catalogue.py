@@ -59,6 +59,11 @@ def placeholders(sentence: Sentence) -> frozenset[str]:
     return frozenset(name for form in forms for _, name, _, _ in Formatter().parse(form) if name is not None)
 
 
+def needed(sentence: Sentence) -> frozenset[str]:
+    """The names that must be given values where the sentence is said."""
+    return placeholders(sentence) | (frozenset() if isinstance(sentence, str) else {"count"})
+
+
 def _checked_table(file: Path, name: str, table: Any) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise TemplateFolderError(file, f"{name} stands outside of a table")

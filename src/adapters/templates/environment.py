@@ -9,6 +9,7 @@ from jinja2.runtime import Context, Undefined
 from markupsafe import Markup, escape
 
 from adapters.templates.bundle import Sentence
+from adapters.templates.folding import PLURAL, SHOWN
 from adapters.templates.reader import Reader
 from adapters.templates.values import fill, ink, link, plain_text
 
@@ -81,19 +82,21 @@ def _t(context: Context, key: str, /, **values: Any) -> str:
     return say(key, context["reader"], values)
 
 
-def _for_reader(method: Callable[[Reader, Any], str]) -> Callable[[Context, Any], str]:
+def _for_reader(method: Callable[..., str]) -> Callable[..., str]:
     @pass_context
-    def filter(context: Context, value: Any) -> str:
-        return method(context["reader"], value)
+    def filter(context: Context, value: Any, *more: Any) -> str:
+        return method(context["reader"], value, *more)
 
     return filter
 
 
 _FILTERS: dict[str, Callable[..., Any]] = {
     "date": _for_reader(Reader.date),
+    "day": _for_reader(Reader.day),
     "time": _for_reader(Reader.time),
     "zone": _for_reader(Reader.zone_name),
     "number": _for_reader(Reader.number),
+    "money": _for_reader(Reader.money),
     "duration": _for_reader(Reader.duration),
     "t": _t,
     "link": link,
@@ -101,6 +104,14 @@ _FILTERS: dict[str, Callable[..., Any]] = {
     "ink": ink,
     "plain_text": plain_text,
 }
+
+
+@pass_context
+def _shown_in_sentence(context: Context, value: Any) -> str:
+    return value if isinstance(value, str) else _as_text(context["reader"], value)
+
+
+_FILTERS |= {PLURAL: _for_reader(Reader.plural_form), SHOWN: _shown_in_sentence}
 
 
 def _form(sentence: Sentence, reader: Reader, values: Mapping[str, Any]) -> str:

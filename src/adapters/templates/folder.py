@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from adapters.templates.bundle import Bundle
-from adapters.templates.catalogue import COMMON, Catalogue, placeholders, read_catalogue
+from adapters.templates.catalogue import COMMON, Catalogue, needed, read_catalogue
 from adapters.templates.environment import GIVEN, make_environment
 from adapters.templates.inlining import inline
 from adapters.templates.problems import TemplateFolderError
@@ -44,8 +44,9 @@ class TemplateFolder:
         self.path = path
         self.types = {type_.name: type_ for type_ in read_types(path)}
         self.catalogues = {file.stem: read_catalogue(file) for file in sorted((path / "i18n").glob("*.toml"))}
-        self._environment = make_environment({})
-        self._inspected: dict[str, tuple[str, Inspected]] = {}
+        self._sources: dict[str, str] = {}
+        self._inspected: dict[str, Inspected] = {}
+        self._environment = make_environment(self._sources)
         self._check_catalogues(default_language)
         self._check_folders()
 
@@ -62,8 +63,9 @@ class TemplateFolder:
 
     def _bundles(self, type_: NotificationType, channel: Channel) -> Iterator[Bundle]:
         parts = self._parts(type_.name, channel)
-        sources = {file: self._source(file)[0] for part in parts.values() for file in self._closure(part)}
-        self._check_sources(type_, parts, [self._source(file)[1] for file in sources])
+        files = {file for part in parts.values() for file in self._closure(part)}
+        sources = {file: self._sources[file] for file in sorted(files)}
+        self._check_sources(type_, parts, [self._source(file) for file in sources])
         for language, catalogue in self.catalogues.items():
             bundle = Bundle(
                 name=type_.name,
@@ -73,7 +75,7 @@ class TemplateFolder:
                 sources=sources,
                 sentences=catalogue.sentences(type_.name),
             )
-            _try_out(type_, bundle)
+            _try_out(type_, CompiledBundle(bundle, self._environment))
             yield bundle
 
     def _home(self, channel: Channel, type: str) -> Path:
@@ -90,11 +92,11 @@ class TemplateFolder:
                 raise TemplateFolderError(file, f"is none of the parts {', '.join(sorted(_PARTS))}")
         return {file.stem: file.relative_to(self.path).as_posix() for file in files}
 
-    def _source(self, name: str) -> tuple[str, Inspected]:
+    def _source(self, name: str) -> Inspected:
         if name not in self._inspected:
             text = self._read(name)
-            source = inline(name, text, self._style_sheet) if name.endswith(".html") else text
-            self._inspected[name] = source, inspect(name, source, self._environment)
+            self._sources[name] = inline(name, text, self._style_sheet) if name.endswith(".html") else text
+            self._inspected[name] = inspect(name, self._sources[name], self._environment)
         return self._inspected[name]
 
     def _read(self, name: str) -> str:
@@ -112,7 +114,7 @@ class TemplateFolder:
         """The file and all that it extends, includes and imports."""
         found = [name]
         for file in found:
-            found += [other for other in sorted(self._source(file)[1].references) if other not in found]
+            found += [other for other in sorted(self._source(file).references) if other not in found]
         return found
 
     # Checks
@@ -146,7 +148,7 @@ class TemplateFolder:
     def _check_subject(self, type_: NotificationType, part: str) -> None:
         """A subject is shown in lists, in notifications and by the API."""
         for file in self._closure(part):
-            if shown := sorted(self._source(file)[1].reads & type_.secrets):
+            if shown := sorted(self._source(file).reads & type_.secrets):
                 raise TemplateFolderError(file, f"{shown[0]} is secret and must not stand in a subject")
 
     def _check_all_said(self, type_: NotificationType, channels: list[Channel]) -> None:
@@ -156,7 +158,7 @@ class TemplateFolder:
             for part in self._parts(type_.name, channel).values()
             for file in self._closure(part)
         }
-        said = {call.key for file in files for call in self._source(file)[1].calls}
+        said = {call.key for file in files for call in self._source(file).calls}
         for catalogue in self.catalogues.values():
             if silent := sorted(catalogue.tables.get(type_.name, {}).keys() - said):
                 raise TemplateFolderError(catalogue.file, f"{type_.name}.{silent[0]} is used by no template")
@@ -166,21 +168,19 @@ def _check_call(type_: NotificationType, source: Inspected, call: Call, catalogu
     sentence = catalogue.sentences(type_.name).get(call.key)
     if sentence is None:
         raise TemplateFolderError(catalogue.file, f"has no sentence {type_.name}.{call.key} for {source.file}")
-    needed = placeholders(sentence) | (frozenset() if isinstance(sentence, str) else {"count"})
-    if missing := sorted(needed - call.given):
+    if missing := sorted(needed(sentence) - call.given):
         raise TemplateFolderError(source.file, f"line {call.line}: {call.key} is given no {missing[0]}")
 
 
-def _try_out(type_: NotificationType, bundle: Bundle) -> None:
-    locale = find_locale(bundle.language)
+def _try_out(type_: NotificationType, compiled: CompiledBundle) -> None:
+    locale = find_locale(compiled.language)
     assert locale is not None, "catalogues are named after locales"
-    compiled = CompiledBundle(bundle)
     for optional in (True, False):
         try:
-            compiled.render(examples(type_, optional=optional), Reader(locale, UTC, _SOME_DAY))
+            compiled.render_unfolded(examples(type_, optional=optional), Reader(locale, UTC, _SOME_DAY))
         except RenderError as error:
             with_or_without = "with" if optional else "without"
-            reason = f"in {bundle.language}, {with_or_without} the optional variables: {error}"
+            reason = f"in {compiled.language}, {with_or_without} the optional variables: {error}"
             raise TemplateFolderError(f"{type_.name}", reason) from error
 
 

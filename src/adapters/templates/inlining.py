@@ -49,7 +49,7 @@ def _as_comment(match: re.Match[str]) -> str:
 
 
 def _run(file: str, html: str, style_sheet: str) -> str:
-    inliner = CSSInliner(extra_css=style_sheet, load_remote_stylesheets=False)
+    inliner = CSSInliner(extra_css=style_sheet, load_remote_stylesheets=False, minify_css=True)
     try:
         if "<html" in html:
             return inliner.inline(html)

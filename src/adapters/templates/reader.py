@@ -1,12 +1,13 @@
 """How dates, numbers and lengths of time are written for one reader."""
 
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import date, datetime, tzinfo
 from functools import lru_cache
+from typing import Literal
 
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_time, get_timezone_name
-from babel.numbers import format_decimal
+from babel.numbers import format_currency, format_decimal
 from babel.units import format_unit
 
 from adapters.templates.values import TemplateValueError
@@ -21,8 +22,12 @@ class Reader:
     now: datetime
 
     def date(self, value: str | datetime) -> str:
-        """With the day of the week: Friday, March 13, 2026."""
-        return _date(self.locale, self.zone, value)
+        """With the day of the week, to stand alone: Friday, March 13, 2026."""
+        return _date(self.locale, self.zone, value, "full")
+
+    def day(self, value: str | datetime) -> str:
+        """Without it, to stand in a sentence: March 13, 2026. Some languages would have to decline the weekday."""
+        return _date(self.locale, self.zone, value, "long")
 
     def time(self, value: str | datetime) -> str:
         """5:00 PM. The reader needs the zone as well."""
@@ -35,12 +40,16 @@ class Reader:
     def number(self, value: float) -> str:
         return _number(self.locale, value)
 
+    def money(self, amount: float, currency: str) -> str:
+        """In units of the currency, with as many decimals as it has: €1,049.50, ¥1,050."""
+        return _money(self.locale, amount, currency)
+
     def duration(self, minutes: int) -> str:
         """In the largest unit that leaves no rest: 45 minutes, 2 hours, 90 minutes, 3 days."""
         return _duration(self.locale, minutes)
 
     def plural_form(self, count: float) -> str:
-        return self.locale.plural_form(count)
+        return _plural_form(self.locale, count)
 
 
 @lru_cache(maxsize=512)
@@ -56,8 +65,8 @@ def find_locale(name: str) -> Locale | None:
 
 
 @lru_cache(maxsize=2048)
-def _date(locale: Locale, zone: tzinfo, value: str | datetime) -> str:
-    return format_date(_local(zone, value), "full", locale=locale)
+def _date(locale: Locale, zone: tzinfo, value: str | datetime, length: Literal["full", "long"]) -> str:
+    return format_date(_calendar_day(zone, value), length, locale=locale)
 
 
 @lru_cache(maxsize=2048)
@@ -78,11 +87,28 @@ def _number(locale: Locale, value: float) -> str:
 
 
 @lru_cache(maxsize=2048)
+def _plural_form(locale: Locale, count: float) -> str:
+    return locale.plural_form(count)
+
+
+@lru_cache(maxsize=2048)
+def _money(locale: Locale, amount: float, currency: str) -> str:
+    return format_currency(amount, currency, locale=locale)
+
+
+@lru_cache(maxsize=2048)
 def _duration(locale: Locale, minutes: int) -> str:
     for unit, length in (("day", 1440), ("hour", 60)):
         if minutes and minutes % length == 0:
             return format_unit(minutes // length, unit, locale=locale)
     return format_unit(minutes, "minute", locale=locale)
+
+
+def _calendar_day(zone: tzinfo, value: str | datetime) -> date:
+    """A plain date is the same day everywhere, a moment is not."""
+    if isinstance(value, str) and len(value) == len("2026-01-31"):
+        return date.fromisoformat(value)
+    return _local(zone, value)
 
 
 def _local(zone: tzinfo, value: str | datetime) -> datetime:

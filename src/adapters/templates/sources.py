@@ -28,10 +28,13 @@ class Inspected:
 
 
 def inspect(file: str, source: str, environment: Environment) -> Inspected:
-    """Raises TemplateFolderError for a syntax error, and for what can only be known by running it."""
+    """Raises TemplateFolderError for a syntax error, and for what can only be known by running it.
+
+    `environment` knows the file under its name, and keeps it compiled.
+    """
     try:
         tree = environment.parse(source, name=file)
-        environment.compile(tree, name=file)
+        environment.get_template(file)
     except TemplateSyntaxError as error:
         raise TemplateFolderError(file, f"line {error.lineno}: {error.message}") from error
     return Inspected(

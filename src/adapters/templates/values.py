@@ -35,6 +35,8 @@ def ink(color: object) -> str:
 def on_one_line(value: Any) -> Any:
     """The value with every string in it on one line: a name cannot start a new paragraph, or turn the writing round."""
     match value:
+        case str() if value.isprintable():  # most are, and this is quicker to ask
+            return value
         case str():
             return _LINE_BREAKING.sub(" ", _INVISIBLE.sub("", value)).strip() if _SUSPECT.search(value) else value
         case list():
@@ -50,11 +52,11 @@ def plain_text(text: str, width: int = 76) -> str:
 
     What has no space, such as a link, stays whole.
     """
-    lines = (_wrapped(line, width) if len(line) > width else line for line in text.strip().split("\n"))
-    return _EMPTY_LINES.sub("\n\n", "\n".join(lines)) + "\n"
+    text = "\n".join([_wrapped(line, width) if len(line) > width else line for line in text.strip().split("\n")])
+    while "\n\n\n" in text:
+        text = text.replace("\n\n\n", "\n\n")
+    return text + "\n"
 
-
-_EMPTY_LINES = re.compile(r"\n{3,}")
 
 HOUSE_COLOR = "#2f55d4"
 
