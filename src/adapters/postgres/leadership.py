@@ -29,12 +29,13 @@ async def leading(conninfo: str, role: str) -> AsyncIterator[None]:
             await asyncio.sleep(_ASK_EVERY)
         task = asyncio.current_task()
         assert task is not None
+        asked_before = task.cancelling()
         watch = asyncio.create_task(_watch(connection, task), name=f"leadership of {role}")
         try:
             yield
         except asyncio.CancelledError:
-            if watch.done() and not watch.cancelled():
-                task.uncancel()
+            lost = watch.done() and not watch.cancelled()
+            if lost and task.uncancel() <= asked_before:  # else somebody else wants it to end as well
                 raise LeadershipLostError(role) from None
             raise
         finally:
