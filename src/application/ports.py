@@ -14,7 +14,8 @@ from eventsourcing.domain import Aggregate, AggregateEvent
 from domain.chain import Entry, Link
 from domain.mailbox import Mailbox
 from domain.outcomes import Outcome
-from domain.template import Content, NotificationType, Template, TemplatePin
+from domain.template import Content, CurrentTemplate, NotificationType, TemplatePin
+from domain.template import RenderError as RenderError
 from domain.vocabulary import Channel
 
 A = TypeVar("A", bound=Aggregate)
@@ -224,15 +225,15 @@ class Templates(Protocol):
 
     def types(self) -> list[NotificationType]: ...
 
-    def current(self, tenant: str, type: str, channel: Channel, locale: str) -> Template:
+    def current(self, tenant: str, type: str, channel: Channel, locale: str) -> CurrentTemplate:
         """The text to be used for what is accepted now, in the nearest language there is to `locale`.
 
         Raises UnknownTemplateError. What it answers can be rendered by `TemplateRenderer` for ever.
         """
 
 
-class RenderError(Exception):
-    """The pinned template cannot be rendered with these variables."""
+class RendererUnavailableError(Exception):
+    """Nothing is wrong with the template: what renders it cannot be had just now."""
 
 
 class TemplateMissingError(RenderError):
@@ -256,7 +257,7 @@ class TemplateRenderer(Protocol):
     ) -> Content:
         """The same bytes for the same arguments, whatever was deployed since. `at` is what the text takes for now.
 
-        Raises RenderError.
+        Raises RenderError, and RendererUnavailableError when it may go well later.
         """
 
 

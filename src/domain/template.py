@@ -65,7 +65,7 @@ class TemplatePin(msgspec.Struct, frozen=True):
     locale: str
 
 
-class Template(msgspec.Struct, frozen=True):
+class CurrentTemplate(msgspec.Struct, frozen=True):
     """A type's text for one channel and locale, as it is current now."""
 
     pin: TemplatePin
@@ -74,11 +74,19 @@ class Template(msgspec.Struct, frozen=True):
 
 
 class Content(msgspec.Struct, frozen=True):
-    """What was rendered. `subject` is a single line; `html` is None where the channel has none."""
+    """What was rendered. `subject`, which push and inbox call title, is a single line; `link` is a web address.
+
+    Whatever the channel or the template has none of is None.
+    """
 
     subject: str | None
     html: str | None
     text: str
+    link: str | None = None
+
+
+class RenderError(Exception):
+    """The pinned template cannot be rendered with these variables; the message repeats nothing of them."""
 
 
 class UnknownTemplateError(Exception):

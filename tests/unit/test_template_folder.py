@@ -191,7 +191,7 @@ def test_a_catalogue_that_is_not_named_after_a_language(folder: Path) -> None:
 
 def test_a_file_that_is_no_part(folder: Path) -> None:
     (folder / "emails/welcome/notes.md").touch()
-    assert refused(folder) == "emails/welcome/notes.md: is none of the parts html, subject, text"
+    assert refused(folder) == "emails/welcome/notes.md: is none of the parts html, link, subject, text"
 
 
 def test_a_language_with_four_plural_forms_is_only_a_file(folder: Path) -> None:

@@ -3,31 +3,38 @@
 from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import datetime
-from types import TracebackType
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
-from jinja2 import Environment, Template, TemplateError
 
 from adapters.templates.bundle import Bundle, BundleArchive, decode, version
-from adapters.templates.environment import Absent, Phrasebook, compiled
-from adapters.templates.reader import Reader, find_locale
-from adapters.templates.values import TemplateValueError, on_one_line
-from application.ports import RenderError, TemplateAlteredError, TemplateMissingError
-from domain.headers import UnsafeHeaderError, check_header
-from domain.template import Content, TemplatePin
+from adapters.templates.cell import Job
+from adapters.templates.compiled import CompiledBundle, reader_of
+from adapters.templates.sandbox import Sandbox
+from application.ports import TemplateAlteredError, TemplateMissingError
+from domain.template import Content, RenderError, TemplatePin
 from domain.vocabulary import Channel
 
 
 class JinjaRenderer:
-    """Keeps up to `cache_size` bundles compiled; those of `current` need no archive."""
+    """Keeps up to `cache_size` bundles compiled; those of `current` need no archive.
 
-    def __init__(self, archive: BundleArchive, current: Mapping[str, bytes], *, cache_size: int = 512) -> None:
+    What a tenant wrote is never run in this process: without a sandbox it is not rendered at all.
+    """
+
+    def __init__(
+        self,
+        archive: BundleArchive,
+        current: Mapping[str, bytes],
+        *,
+        sandbox: Sandbox | None = None,
+        cache_size: int = 512,
+    ) -> None:
         self._archive = archive
         self._current = current
+        self._sandbox = sandbox
         self._cache_size = cache_size
-        self._compiled: OrderedDict[str, CompiledBundle] = OrderedDict()
+        self._compiled: OrderedDict[str, CompiledBundle | _Untrusted] = OrderedDict()
 
     async def render(
         self,
@@ -41,49 +48,32 @@ class JinjaRenderer:
     ) -> Content:
         bundle = self._compiled.get(pin.version) or await self._load(pin)
         self._compiled.move_to_end(pin.version)
-        return bundle.render(variables, _reader(pin, at, time_zone))
+        if isinstance(bundle, CompiledBundle):
+            return bundle.render(variables, reader_of(pin.name, pin.locale, at, time_zone))
+        if self._sandbox is None:
+            raise RenderError(f"{pin.name}: a tenant's template is rendered in a sandbox, and there is none here")
+        job = Job(pin.version, bundle.document, dict(variables), pin.locale, time_zone, at)
+        return await self._sandbox.render(bundle.tenant, job)
 
-    async def _load(self, pin: TemplatePin) -> "CompiledBundle":
+    async def _load(self, pin: TemplatePin) -> "CompiledBundle | _Untrusted":
         document = self._current.get(pin.version) or await self._archive.get(pin.version)
         if document is None:
             raise TemplateMissingError(f"{pin.name}: no such version {pin.version}")
         if version(document) != pin.version:
             raise TemplateAlteredError(f"{pin.name}: what is stored as version {pin.version} is something else")
-        bundle = self._compiled[pin.version] = CompiledBundle(_decoded(pin, document))
+        decoded = _decoded(pin, document)
+        bundle = CompiledBundle(decoded) if decoded.tenant is msgspec.UNSET else _Untrusted(decoded.tenant, document)
+        self._compiled[pin.version] = bundle
         while len(self._compiled) > self._cache_size:
             self._compiled.popitem(last=False)
         return bundle
 
 
-class CompiledBundle:
-    def __init__(self, bundle: Bundle) -> None:
-        environment = compiled(tuple(sorted(bundle.sources.items())))
-        self._name = bundle.name
-        self._parts = {part: _compile(environment, file) for part, file in bundle.parts.items()}
-        self._given = {
-            **{name: Absent(name=name) for name in bundle.variables},
-            "phrasebook": Phrasebook(bundle.sentences),
-            "language": bundle.language,
-        }
+class _Untrusted(msgspec.Struct, frozen=True):
+    """What a tenant wrote."""
 
-    def render(self, variables: Mapping[str, Any], reader: Reader) -> Content:
-        """Raises RenderError, which names the file and line and nothing of the variables."""
-        lines = {name: on_one_line(value) for name, value in variables.items() if value is not None}
-        context = {**self._given, **lines, "reader": reader, "now": reader.now}
-        texts = {part: _rendered(template, context) for part, template in self._parts.items()}
-        return Content(subject=self._subject(texts.get("subject")), html=texts.get("html"), text=texts["text"])
-
-    def _subject(self, text: str | None) -> str | None:
-        if text is None:
-            return None
-        subject = text.strip()
-        try:
-            check_header(subject)
-        except UnsafeHeaderError as error:
-            raise RenderError(f"{self._parts['subject'].name}: {error}") from None
-        if not subject:
-            raise RenderError(f"{self._parts['subject'].name}: is empty")
-        return subject
+    tenant: str
+    document: bytes
 
 
 def _decoded(pin: TemplatePin, document: bytes) -> Bundle:
@@ -91,43 +81,3 @@ def _decoded(pin: TemplatePin, document: bytes) -> Bundle:
         return decode(document)
     except msgspec.DecodeError as error:
         raise RenderError(f"{pin.name}: version {pin.version} cannot be read: {error}") from error
-
-
-def _compile(environment: Environment, file: str) -> Template:
-    try:
-        return environment.get_template(file)
-    except TemplateError as error:
-        raise RenderError(f"{file}: {error}") from error
-
-
-def _reader(pin: TemplatePin, at: datetime, time_zone: str | None) -> Reader:
-    locale = find_locale(pin.locale)
-    if locale is None:
-        raise RenderError(f"{pin.name}: there is no locale {pin.locale!r}")
-    try:
-        zone = ZoneInfo(time_zone or "UTC")
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise RenderError(f"{pin.name}: the recipient's time zone is unknown") from None
-    return Reader(locale, zone, at.astimezone(zone))
-
-
-def _rendered(template: Template, context: Mapping[str, Any]) -> str:
-    try:
-        return template.render(context)
-    except Exception as error:  # noqa: BLE001 - whatever a value does to a template is this message's own failure
-        raise RenderError(f"{_place(template, error.__traceback__)}: {_reason(error)}") from None
-
-
-def _place(template: Template, trace: TracebackType | None) -> str:
-    """The innermost line of a template that was being rendered."""
-    place = str(template.name)
-    while trace is not None:
-        if "__jinja_exception__" in trace.tb_frame.f_globals:  # how Jinja marks the frames of templates
-            place = f"{trace.tb_frame.f_code.co_filename} line {trace.tb_lineno}"
-        trace = trace.tb_next
-    return place
-
-
-def _reason(error: Exception) -> str:
-    """Only our own messages are sure to hold nothing of the variables."""
-    return str(error) if isinstance(error, TemplateValueError) else type(error).__name__

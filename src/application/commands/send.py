@@ -19,7 +19,7 @@ from domain.headers import UnsafeHeaderError, check_header
 from domain.ids import acceptance_id
 from domain.notification import Notification
 from domain.personal import Letter
-from domain.template import InvalidVariablesError, Template, UnknownTemplateError, check_variables
+from domain.template import CurrentTemplate, InvalidVariablesError, UnknownTemplateError, check_variables
 from domain.vocabulary import Channel, Priority, Status
 
 MOST_RECIPIENTS = 1_000
@@ -109,7 +109,7 @@ class _Addressee(msgspec.Struct, frozen=True):
     recipient: Recipient
     channel: Channel
     address: str
-    template: Template
+    template: CurrentTemplate
 
 
 async def send(
@@ -213,7 +213,7 @@ def _checked(
 ) -> tuple[list[_Addressee], dict[str, Any]]:
     """Everybody to write to, and the variables under their declared names."""
     problems = [*_misfits(command), *_not_to_be_kept(command)]
-    chosen: dict[tuple[Channel, str], Template] = {}
+    chosen: dict[tuple[Channel, str], CurrentTemplate] = {}
     addressees: list[_Addressee] = []
     for i, recipient in enumerate(command.recipients):
         problems += _odd_wishes(recipient, f"recipients[{i}]")
