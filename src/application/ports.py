@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 from eventsourcing.domain import Aggregate, AggregateEvent
 
+from application.problems import Problem
 from domain.chain import Entry, Link
 from domain.mailbox import Mailbox
 from domain.outcomes import Outcome
@@ -83,6 +84,9 @@ class EventStore(Protocol):
         Without `personal`, personal data stay sealed and read as `Erased`. With it, this and whatever else reads them
         raises AlteredError when they are not as they were stored.
         """
+
+    async def length(self, id: UUID) -> int:
+        """How many events the stream has now, 0 when there is none; cheaper than to read them."""
 
 
 class EventLog(Protocol):
@@ -220,16 +224,54 @@ class ProviderBudget(Protocol):
 # What is said, and by whom it is carried
 
 
-class Templates(Protocol):
-    """The notification types and the texts that are current."""
-
-    def types(self) -> list[NotificationType]: ...
+class CurrentTexts(Protocol):
+    """Texts to choose from."""
 
     def current(self, tenant: str, type: str, channel: Channel, locale: str) -> CurrentTemplate:
         """The text to be used for what is accepted now, in the nearest language there is to `locale`.
 
         Raises UnknownTemplateError. What it answers can be rendered by `TemplateRenderer` for ever.
         """
+
+
+class Templates(CurrentTexts, Protocol):
+    """The house's own notification types and texts, which every tenant has."""
+
+    def types(self) -> list[NotificationType]: ...
+
+    def versions(self, type: str) -> Mapping[Channel, Mapping[str, str]]:
+        """By channel and locale, the version that is current; empty for a type that is not there."""
+
+
+Sources = Mapping[Channel, Mapping[str, str]]
+"""What was written: by channel and part (subject, html, text, link)."""
+
+
+class InvalidTextsError(Exception):
+    """What was written cannot be a template; `problems` names every fault found, with its line."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("; ".join(f"{p.path}: {p.message}" for p in problems))
+        self.problems = problems
+
+
+class TemplateMaker(Protocol):
+    """Makes texts that can be rendered for ever out of what a tenant wrote, which nobody trusts."""
+
+    def locale(self, name: str) -> str | None:
+        """The normal form of a locale's name, such as pt-BR; None for one whose conventions are not known."""
+
+    def nearest(self, locale: str, languages: Collection[str], default: str) -> tuple[str, str]:
+        """The nearest of `languages` to the reader's `locale`, else the default; and the locale to write it by."""
+
+    async def make(self, tenant: str, declared: NotificationType, locale: str, sources: Sources) -> dict[Channel, str]:
+        """Check them, try them out with the examples, and keep them durably; answers the version of each.
+
+        Raises InvalidTextsError, whose paths begin with the channel, and RendererUnavailableError.
+        """
+
+    async def sources(self, version: str) -> Mapping[str, str]:
+        """What was written, by part, of a version that was made."""
 
 
 class RendererUnavailableError(Exception):

@@ -403,6 +403,12 @@ async def test_a_fault_is_named_with_its_line(sandbox, text, message):
     assert fault.message.startswith(message)
 
 
+async def test_a_subject_tells_no_secret(sandbox):
+    written = Bundle(**{**_fields(bundle()), "sources": {"subject.txt": "\n{{ url }}", "text.txt": "{{ url }}"}})
+    (fault,) = await sandbox.faults("acme", encode(written), ["url"])
+    assert (fault.part, fault.message) == ("subject", "line 2: url is secret and must not stand in a subject")
+
+
 async def test_every_fault_of_every_part_is_named(sandbox):
     faults = await sandbox.faults("acme", encode(bundle("{{ a }}{{ b }}", html="{% if %}")))
     assert sorted(str(fault.part) for fault in faults) == ["html", "text", "text"]

@@ -55,6 +55,12 @@ def test_a_type_without_a_template(folder: Path) -> None:
     assert refused(folder) == "types/welcome.toml: has no template in any channel"
 
 
+def test_a_name_that_a_tenant_may_give(folder: Path) -> None:
+    shutil.copy(folder / "types/welcome.toml", folder / "types/spring-sale.toml")
+    shutil.copytree(folder / "emails/welcome", folder / "emails/spring-sale")
+    assert refused(folder) == "types/spring-sale.toml: has a hyphen in its name: such names belong to the tenants"
+
+
 def test_a_template_without_a_type(folder: Path) -> None:
     shutil.copytree(folder / "emails/welcome", folder / "emails/farewell")
     assert refused(folder) == "emails/farewell: there is no types/farewell.toml"

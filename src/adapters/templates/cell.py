@@ -46,6 +46,7 @@ class Render(msgspec.Struct, frozen=True, tag=True):
 
 class Check(msgspec.Struct, frozen=True, tag=True):
     document: bytes
+    secrets: list[str] = []
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
@@ -102,7 +103,7 @@ class _Kept(msgspec.Struct, frozen=True):
 
 def _answer(question: Question, compiled: OrderedDict[str, _Kept]) -> Answer:
     if isinstance(question, Check):
-        return Faults(faults(decode(question.document)))
+        return Faults(faults(decode(question.document), frozenset(question.secrets)))
     try:
         kept = _kept(question.job, compiled)
         return Forgotten() if kept is None else Rendered(_content(kept, question.job))

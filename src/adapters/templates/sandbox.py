@@ -122,8 +122,10 @@ class Cell:
 
     async def end(self) -> None:
         self.alive = False
-        with suppress(ProcessLookupError):
-            self._process.kill()
+        if self._process.returncode is None:
+            # Not the process's own kill(), which may take its exit status away from who waits for it.
+            with suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
         if self._process.stdin:
             self._process.stdin.close()
         await self._process.wait()
@@ -166,10 +168,10 @@ class Sandbox:
                 raise RenderError(reason)
         raise RendererUnavailableError(f"the sandbox answered {type(answer).__name__}")
 
-    async def faults(self, tenant: str, document: bytes) -> list[Fault]:
+    async def faults(self, tenant: str, document: bytes, secrets: Collection[str] = ()) -> list[Fault]:
         """What is wrong with a bundle, found without running it. Raises RendererUnavailableError."""
         try:
-            answer = await self._work(tenant, Check(document))
+            answer = await self._work(tenant, Check(document, sorted(secrets)))
         except CellLostError as error:
             return [Fault(None, self._reason(error))]
         if not isinstance(answer, Faults):

@@ -7,6 +7,7 @@ import msgspec
 
 from adapters.templates.environment import GIVEN
 from adapters.templates.problems import TemplateFolderError
+from domain.own_template import is_own_name
 from domain.template import InvalidVariablesError, NotificationType, Variable, check_variables
 from domain.vocabulary import Priority, Purpose
 
@@ -55,6 +56,8 @@ def _read(file: Path, kind: type[T]) -> T:
 
 
 def _check(file: Path, type_: NotificationType) -> None:
+    if is_own_name(type_.name):
+        raise TemplateFolderError(file, "has a hyphen in its name: such names belong to the tenants")
     for name in type_.variables:
         if not name.isidentifier() or name != name.lower() or name in GIVEN:
             raise TemplateFolderError(file, f"{name!r} cannot be the name of a variable")

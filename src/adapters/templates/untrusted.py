@@ -54,14 +54,16 @@ def untrusted_environment(sources: Mapping[str, str]) -> Environment:
     return environment
 
 
-def faults(bundle: Bundle) -> list[Fault]:
-    """What can be known to be wrong with it without running it."""
+def faults(bundle: Bundle, secrets: frozenset[str] = frozenset()) -> list[Fault]:
+    """What can be known to be wrong with it without running it. A subject is shown in lists, so it tells no secret."""
     environment = untrusted_environment({})
     known = _GIVEN.union(bundle.variables)
     found: list[Fault] = []
     for part, file in bundle.parts.items():
         try:
-            found += [Fault(part, message) for message in _faults(bundle.sources[file], file, environment, known)]
+            hidden = secrets if part == "subject" else frozenset()
+            messages = _faults(bundle.sources[file], file, environment, known, hidden)
+            found += [Fault(part, message) for message in messages]
         except (RecursionError, MemoryError, OverflowError):
             found.append(Fault(part, "is too deeply nested, or too large, to be read"))
     return found
@@ -76,7 +78,9 @@ def check_output(bundle: Bundle, content: Content) -> None:
         _Html(bundle.parts["html"]).check(content.html)
 
 
-def _faults(source: str, file: str, environment: Environment, known: frozenset[str]) -> Iterator[str]:
+def _faults(
+    source: str, file: str, environment: Environment, known: frozenset[str], secrets: frozenset[str]
+) -> Iterator[str]:
     try:
         tree = environment.parse(source, name=file)
         environment.compile(environment.parse(source, name=file), name=file)
@@ -85,10 +89,15 @@ def _faults(source: str, file: str, environment: Environment, known: frozenset[s
         return
     if any(True for _ in find_referenced_templates(tree)):
         yield "refers to another file: a template stands alone"
-    unknown = find_undeclared_variables(tree) - known
-    for name in sorted(unknown):
-        line = min((each.lineno for each in tree.find_all(nodes.Name) if each.name == name), default=1)
-        yield f"line {line}: {name} is not a variable of this template"
+    reads = find_undeclared_variables(tree)
+    for name in sorted(reads - known):
+        yield f"line {_line(tree, name)}: {name} is not a variable of this template"
+    for name in sorted(reads & secrets):
+        yield f"line {_line(tree, name)}: {name} is secret and must not stand in a subject"
+
+
+def _line(tree: nodes.Template, name: str) -> int:
+    return min((each.lineno for each in tree.find_all(nodes.Name) if each.name == name), default=1)
 
 
 def _shown(value: Any) -> Any:
