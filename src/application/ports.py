@@ -356,7 +356,10 @@ class View(Protocol[K, R]):
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a key; the key itself is shown once and never stored."""
+    """What is known of a key; the key itself is shown once and never stored.
+
+    `owner_email` is where tests that are sent with it go; it is forgotten when the key is revoked.
+    """
 
     id: str
     tenant: str
@@ -364,10 +367,13 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     scopes: frozenset[str]
     created_at: datetime
     revoked_at: datetime | None = None
+    owner_email: str | None = None
 
 
 class ApiKeys(Protocol):
-    async def create(self, tenant: str, name: str, scopes: Collection[str]) -> tuple[ApiKey, str]:
+    async def create(
+        self, tenant: str, name: str, scopes: Collection[str], owner_email: str | None = None
+    ) -> tuple[ApiKey, str]:
         """A new key and, this once, its text `ck_<id>_<secret>`."""
 
     async def find(self, text: str) -> ApiKey | None:
@@ -376,4 +382,4 @@ class ApiKeys(Protocol):
     async def all(self) -> list[ApiKey]: ...
 
     async def revoke(self, id: str) -> bool:
-        """True if it was live until now."""
+        """True if it was live until now. Its owner's address is forgotten."""

@@ -17,6 +17,7 @@ from entrypoints.http.operations import OperationsController
 from entrypoints.http.page import asset
 from entrypoints.http.problems import handlers
 from entrypoints.http.request import MOST_BYTES, JsonRequest, header, needs_key, refuse_unknown_parameters
+from entrypoints.http.templates import TemplatesController
 
 
 def create_app(parts: Parts) -> Litestar:
@@ -31,8 +32,15 @@ def create_app(parts: Parts) -> Litestar:
 
     description = Description(parts.templates.types())
     pages: list[Any] = [docs, asset, *([MailboxController] if parts.settings.email_provider == "capture" else [])]
+    controllers: list[Any] = [
+        NotificationsController,
+        TemplatesController,
+        InternalController,
+        CallbacksController,
+        OperationsController,
+    ]
     return Litestar(
-        route_handlers=[NotificationsController, InternalController, CallbacksController, OperationsController, *pages],
+        route_handlers=[*controllers, *pages],
         state=State({"parts": parts}),
         request_class=JsonRequest,
         request_max_body_size=MOST_BYTES,
