@@ -28,8 +28,8 @@ MOST_VARIABLES = 100
 
 _VARIABLE_NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
 
-Page = Annotated[str, Meta(min_length=1, max_length=300_000)]
-Text = Annotated[str, Meta(min_length=1, max_length=100_000)]
+Page = Annotated[str, Meta(min_length=1, max_length=200_000)]
+Text = Annotated[str, Meta(min_length=1, max_length=50_000)]
 Line = Annotated[str, Meta(min_length=1, max_length=1_000)]
 Short = Annotated[str, Meta(min_length=1, max_length=5_000)]
 

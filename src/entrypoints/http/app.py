@@ -10,6 +10,7 @@ from entrypoints.http.authentication import Authentication
 from entrypoints.http.callbacks import CallbacksController
 from entrypoints.http.description import Description
 from entrypoints.http.docs import docs
+from entrypoints.http.gallery import GalleryController
 from entrypoints.http.lines import hand_back_id, log_command, note_caller, note_start
 from entrypoints.http.mailbox import MailboxController
 from entrypoints.http.notifications import InternalController, NotificationsController
@@ -31,7 +32,7 @@ def create_app(parts: Parts) -> Litestar:
             refuse_unknown_parameters(request)
 
     description = Description(parts.templates.types())
-    pages: list[Any] = [docs, asset, *([MailboxController] if parts.settings.email_provider == "capture" else [])]
+    local: list[Any] = [MailboxController, GalleryController] if parts.settings.email_provider == "capture" else []
     controllers: list[Any] = [
         NotificationsController,
         TemplatesController,
@@ -40,7 +41,7 @@ def create_app(parts: Parts) -> Litestar:
         OperationsController,
     ]
     return Litestar(
-        route_handlers=[*controllers, *pages],
+        route_handlers=[*controllers, docs, asset, *local],
         state=State({"parts": parts}),
         request_class=JsonRequest,
         request_max_body_size=MOST_BYTES,
