@@ -5,9 +5,11 @@ from collections.abc import Callable, Collection
 
 import msgspec
 
+from application.caller import Caller
 from application.ports import CurrentTexts, EventStore
+from application.problems import NotFoundError
 from domain.ids import template_id
-from domain.own_template import Template, Version
+from domain.own_template import Template, Version, is_own_name
 from domain.template import CurrentTemplate, TemplatePin, UnknownTemplateError
 from domain.vocabulary import Channel
 
@@ -80,3 +82,16 @@ class OwnTemplates:
             self._known.move_to_end((tenant, name))
         if len(self._known) > self._most:
             self._known.popitem(last=False)
+
+
+async def own_template(name: str, caller: Caller, events: EventStore) -> Template:
+    """Raises NotFoundError; there is nothing of others, and nothing of the house's, that could be changed."""
+    template = await events.get(Template, template_id(caller.tenant, name)) if is_own_name(name) else None
+    if template is None:
+        raise NotFoundError(f"there is no template {name} of your own")
+    return template
+
+
+def version_of(template: Template, number: int | None) -> Version:
+    """The one with this number; without one the active one, else the newest. Raises NoSuchVersionError."""
+    return template.numbered(number) if number else template.active or template.newest

@@ -112,6 +112,15 @@ class InvalidVariablesError(Exception):
         self.problems = problems
 
 
+def examples(type_: NotificationType, *, optional: bool = True) -> dict[str, object]:
+    """The example of each variable, with or without those that may be left out."""
+    return {
+        name: variable.example
+        for name, variable in type_.variables.items()
+        if (variable.required or optional) and variable.example is not None
+    }
+
+
 def check_variables(type_: NotificationType, given: Mapping[str, Any]) -> dict[str, Any]:
     """The given variables under their declared names (camelCase spellings are understood).
 

@@ -13,7 +13,7 @@ from application.commands.templates import (
     create_template,
     localize,
     roll_back,
-    test_template,
+    send_template_test,
 )
 from application.ports import Clock, EventStore, TemplateMaker, TemplateRenderer, Templates
 from application.queries.templates import (
@@ -60,7 +60,7 @@ def template_uses(
         localize=partial(localize, events=events, maker=maker, clock=clock),
         activate=partial(activate, events=events, clock=clock),
         roll_back=partial(roll_back, events=events, clock=clock),
-        test=partial(test_template, send=send, types=house, events=events, maker=maker),
+        test=partial(send_template_test, send=send, types=house, events=events, maker=maker),
         page=partial(
             list_templates, templates=templates, default_locale=default_language, reader=reader, events=events
         ),

@@ -353,9 +353,42 @@ async def test_a_process_that_was_killed_is_replaced(new_sandbox):
     for child in psutil.Process().children():
         if child.pid not in known:
             child.kill()
-    with pytest.raises(RenderError, match="broke the process"):
+    with pytest.raises(RendererUnavailableError):
         await said(sandbox, "Hello")
     assert (await said(sandbox, "Hello")).text == "Hello"
+
+
+async def test_a_process_is_not_moved_by_a_signal_to_the_whole_group(new_sandbox):
+    known = {child.pid for child in psutil.Process().children()}
+    sandbox = new_sandbox(processes=1)
+    await said(sandbox, "Hello")
+    for child in psutil.Process().children():
+        if child.pid not in known:
+            child.terminate()
+    assert (await said(sandbox, "Hello")).text == "Hello"
+
+
+async def test_a_render_that_is_cut_short_by_the_end_is_nobodys_fault(new_sandbox):
+    sandbox = new_sandbox(limits=Limits(cpu_seconds=30))
+    await said(sandbox, "Hello")
+    render = asyncio.create_task(said(sandbox, ENDLESS))
+    await asyncio.sleep(0.05)
+    await sandbox.close()
+    with pytest.raises(RendererUnavailableError):
+        await render
+
+
+async def test_a_process_that_has_grown_is_replaced_before_it_is_in_anybodys_way(new_sandbox):
+    sandbox = new_sandbox(processes=1, limits=Limits(memory=16 * 1024 * 1024))
+    for number in range(60):
+        written = bundle(f"{{% set x = '{'x' * 300_000}' %}}{{{{ x|length }}}} {number}")
+        assert (await sandbox.render("acme", job(written))).text == f"300000 {number}"
+
+
+async def test_more_versions_than_a_process_remembers_are_rendered_all_the_same(new_sandbox):
+    sandbox = new_sandbox(processes=1)
+    for number in [*range(70), *range(70)]:
+        assert (await said(sandbox, f"This is {number}")).text == f"This is {number}"
 
 
 # Which templates go there

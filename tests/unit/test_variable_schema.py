@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.templates.types import examples, read_types
+from adapters.templates.types import read_types
 from application.queries.variable_schema import variables_schema
-from domain.template import InvalidVariablesError, NotificationType, Variable, VariableType, check_variables
+from domain.template import InvalidVariablesError, NotificationType, Variable, VariableType, check_variables, examples
 from domain.vocabulary import Priority, Purpose
 
 HOUSE = read_types(Path(__file__).parents[2] / "templates")

@@ -7,6 +7,7 @@ it renders, so it takes away from itself what it does not need, and whoever star
 import resource
 import signal
 import sys
+import time
 from collections import OrderedDict
 from datetime import datetime
 from typing import Any, BinaryIO
@@ -19,7 +20,7 @@ from adapters.templates.untrusted import Fault, check_output, faults, untrusted_
 from domain.template import Content, RenderError
 
 LENGTH = 4
-_MOST_KEPT = 64
+MOST_KEPT = 64
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -58,10 +59,10 @@ class Rendered(msgspec.Struct, frozen=True, tag=True):
 
 
 class Refused(msgspec.Struct, frozen=True, tag=True):
-    """`worn` when the process is not fit for another job."""
+    """`costly` when it would have taken more than a job may."""
 
     reason: str
-    worn: bool = False
+    costly: bool = False
 
 
 class Faults(msgspec.Struct, frozen=True, tag=True):
@@ -75,6 +76,14 @@ class Forgotten(msgspec.Struct, frozen=True, tag=True):
 Question = Render | Check
 Answer = Ready | Rendered | Refused | Faults | Forgotten
 
+
+class Reply(msgspec.Struct, frozen=True):
+    """`worn` when the process is not fit for another job."""
+
+    answer: Answer
+    worn: bool = False
+
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Question).decode
 
@@ -85,15 +94,24 @@ def framed(message: bytes) -> bytes:
 
 def main() -> None:
     limits = msgspec.json.decode(sys.argv[1], type=Limits)
-    _take_away(limits)
+    fresh = _memory_now()
+    _take_away(fresh + limits.memory)
     questions, answers = sys.stdin.buffer, sys.stdout.buffer
     compiled: OrderedDict[str, _Kept] = OrderedDict()
-    _say(answers, Ready())
+    _say(answers, Reply(Ready()))
     while message := _next(questions):
-        signal.setitimer(signal.ITIMER_PROF, limits.cpu_seconds)  # the kernel then ends the process, whatever it does
+        _allow(limits.cpu_seconds)
         answer = _answer(_decode(message), compiled)
         signal.setitimer(signal.ITIMER_PROF, 0)
-        _say(answers, answer)
+        worn = isinstance(answer, Refused) and answer.costly
+        _say(answers, Reply(answer, worn or _memory_now() - fresh > limits.memory // 2))
+
+
+def _allow(seconds: float) -> None:
+    """Computing time for one job, after which the kernel ends the process, whatever it is in the middle of."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    backstop = int(time.process_time() + seconds) + 2
+    resource.setrlimit(resource.RLIMIT_CPU, (backstop, resource.RLIM_INFINITY))
 
 
 class _Kept(msgspec.Struct, frozen=True):
@@ -119,7 +137,7 @@ def _answer(question: Question, compiled: OrderedDict[str, _Kept]) -> Answer:
 
 
 def _out_of_memory(job: Job) -> Refused:
-    return Refused(f"template {job.version[:12]}: takes more memory than a template may", worn=True)
+    return Refused(f"template {job.version[:12]}: takes more memory than a template may", costly=True)
 
 
 def _kept(job: Job, compiled: OrderedDict[str, _Kept]) -> _Kept | None:
@@ -128,8 +146,9 @@ def _kept(job: Job, compiled: OrderedDict[str, _Kept]) -> _Kept | None:
             return None
         bundle = decode(job.document)
         compiled[job.version] = _Kept(bundle, CompiledBundle(bundle, untrusted_environment(bundle.sources)))
-        if len(compiled) > _MOST_KEPT:
+        if len(compiled) > MOST_KEPT:
             compiled.popitem(last=False)
+    compiled.move_to_end(job.version)
     return compiled[job.version]
 
 
@@ -139,14 +158,19 @@ def _content(kept: _Kept, job: Job) -> Content:
     return content
 
 
-def _take_away(limits: Limits) -> None:
-    """What is not needed to render. Of these, macOS does not keep the limit on memory."""
+def _take_away(memory: int) -> None:
+    """What is not needed to render. Of these, macOS does not keep the limit on memory.
+
+    To be asked to end is none of its business: it goes on for as long as it is given work.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     for limit, most in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NPROC, 0),
         (resource.RLIMIT_NOFILE, 32),
-        (resource.RLIMIT_AS, _memory_now() + limits.memory),
+        (resource.RLIMIT_AS, memory),
     ):
         try:
             resource.setrlimit(limit, (most, most))
@@ -169,8 +193,8 @@ def _next(questions: BinaryIO) -> bytes:
     return questions.read(int.from_bytes(head, "big")) if len(head) == LENGTH else b""
 
 
-def _say(answers: BinaryIO, answer: Answer) -> None:
-    answers.write(framed(_encode(answer)))
+def _say(answers: BinaryIO, reply: Reply) -> None:
+    answers.write(framed(_encode(reply)))
     answers.flush()
 
 

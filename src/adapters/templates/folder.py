@@ -20,9 +20,9 @@ from adapters.templates.inlining import inline
 from adapters.templates.problems import TemplateFolderError
 from adapters.templates.reader import Reader, find_locale
 from adapters.templates.sources import Call, Inspected, inspect
-from adapters.templates.types import examples, read_types
+from adapters.templates.types import read_types
 from application.ports import RenderError
-from domain.template import NotificationType
+from domain.template import NotificationType, examples
 from domain.vocabulary import Channel
 
 # The parts that a channel cannot do without. Any of subject, html, text and link may stand beside them.

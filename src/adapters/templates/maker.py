@@ -8,10 +8,9 @@ from adapters.templates.cell import Job
 from adapters.templates.environment import GIVEN
 from adapters.templates.locales import locale_tag, nearest
 from adapters.templates.sandbox import Sandbox
-from adapters.templates.types import examples
 from application.ports import InvalidTextsError, Sources
 from application.problems import Problem
-from domain.template import NotificationType, RenderError
+from domain.template import NotificationType, RenderError, examples
 from domain.vocabulary import Channel
 
 _FILES = {"subject": "subject.txt", "html": "html.html", "text": "text.txt", "link": "link.txt"}

@@ -13,6 +13,7 @@ import structlog
 
 from adapters.templates.cell import (
     LENGTH,
+    MOST_KEPT,
     Answer,
     Check,
     Faults,
@@ -23,6 +24,7 @@ from adapters.templates.cell import (
     Refused,
     Render,
     Rendered,
+    Reply,
     framed,
 )
 from adapters.templates.untrusted import MOST_OUTPUT, Fault
@@ -38,9 +40,10 @@ _MOST_ANSWER = 2 * MOST_OUTPUT
 _STRIKES, _STRIKES_SECONDS = 2, 60.0
 _MOST_REMEMBERED = 10_000
 _OVERTIME = (signal.SIGPROF, signal.SIGXCPU)
+_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM)
 
 _encode = msgspec.msgpack.Encoder().encode
-_decoder: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
+_decode = msgspec.msgpack.Decoder(Reply).decode
 _log = structlog.get_logger("sandbox")
 
 
@@ -93,6 +96,8 @@ class Cell:
             if not isinstance(answer, Forgotten):
                 return answer
         if isinstance(question, Render):
+            if len(self._given) > 4 * MOST_KEPT:  # most of them it has forgotten
+                self._given.clear()
             self._given.add(question.job.version)
         return await self._ask(question)
 
@@ -100,22 +105,25 @@ class Cell:
         assert self._process.stdin
         with suppress(ConnectionError):  # it ended meanwhile; what it says, or does not say, tells why
             self._process.stdin.write(framed(_encode(question)))
-        answer = await self._hear(_WALL_SECONDS)
-        if isinstance(answer, Refused) and answer.worn:
+        reply = await self._hear(_WALL_SECONDS)
+        if reply.worn:
             await self.end()
-        return answer
+        return reply.answer
 
-    async def _hear(self, within: float) -> Answer:
+    async def _hear(self, within: float) -> Reply:
         assert self._process.stdout
         try:
             async with asyncio.timeout(within):
                 length = int.from_bytes(await self._process.stdout.readexactly(LENGTH), "big")
                 if length > _MOST_ANSWER:
                     raise CellLostError(None)
-                return _decoder.decode(await self._process.stdout.readexactly(length))
-        except (asyncio.IncompleteReadError, ConnectionError, msgspec.DecodeError):
+                return _decode(await self._process.stdout.readexactly(length))
+        except (asyncio.IncompleteReadError, ConnectionError):
             await self.end()
             raise CellLostError(self._process.returncode) from None
+        except msgspec.DecodeError:
+            await self.end()
+            raise CellLostError(None) from None
         except BaseException:  # also when nobody waits any more: whoever asks next would get this answer
             await self.end()
             raise
@@ -157,13 +165,14 @@ class Sandbox:
         try:
             answer = await self._work(tenant, Render(job))
         except CellLostError as error:
+            self._excuse(error)
             self._strike(job.version)
             raise RenderError(f"template {job.version[:12]}: {self._reason(error)}") from None
         match answer:
             case Rendered(content):
                 return content
-            case Refused(reason, worn):
-                if worn:
+            case Refused(reason, costly):
+                if costly:
                     self._strike(job.version)
                 raise RenderError(reason)
         raise RendererUnavailableError(f"the sandbox answered {type(answer).__name__}")
@@ -173,6 +182,7 @@ class Sandbox:
         try:
             answer = await self._work(tenant, Check(document, sorted(secrets)))
         except CellLostError as error:
+            self._excuse(error)
             return [Fault(None, self._reason(error))]
         if not isinstance(answer, Faults):
             raise RendererUnavailableError(f"the sandbox answered {type(answer).__name__}")
@@ -186,6 +196,11 @@ class Sandbox:
         await asyncio.gather(*self._starting, return_exceptions=True)
         self._disappoint(RendererUnavailableError("the sandbox is closed"))
         await asyncio.gather(*(cell.end() for cell in self._cells))
+
+    def _excuse(self, error: CellLostError) -> None:
+        """Raises RendererUnavailableError when the process was ended by somebody else, or by us as we stop."""
+        if self._closed or error.signal in _FROM_OUTSIDE:
+            raise RendererUnavailableError("a process of the sandbox was ended") from None
 
     def _reason(self, error: CellLostError) -> str:
         if error.signal in _OVERTIME:
@@ -253,7 +268,8 @@ class Sandbox:
             cell = await Cell.start(self._limits)
         except RendererUnavailableError as error:
             _log.error("sandbox does not start", error=str(error))
-            if not self._cells:
+            self._starting.discard(asyncio.current_task())
+            if not self._cells and not self._starting:  # there is nothing to hope for
                 self._disappoint(error)
             return
         self._cells.add(cell)

@@ -9,10 +9,9 @@ from msgspec import UNSET, Meta, UnsetType
 
 from application.caller import Caller
 from application.commands.send import Context, Recipient, SendAnswer, SendNotification
-from application.own_templates import VersionTexts
+from application.own_templates import VersionTexts, own_template, version_of
 from application.ports import Clock, ConflictError, CurrentTexts, EventStore, InvalidTextsError, Sources, TemplateMaker
 from application.problems import InvalidCommandError, NotFoundError, Problem
-from domain.ids import template_id
 from domain.own_template import Template, Version, is_own_name, may_be_own_name
 from domain.template import (
     InvalidVariablesError,
@@ -20,6 +19,7 @@ from domain.template import (
     Variable,
     VariableType,
     check_variables,
+    examples,
 )
 from domain.vocabulary import Channel, Priority, Purpose
 
@@ -128,10 +128,8 @@ class ActivateTemplate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: Annotated[int, Meta(ge=1)]
 
 
-class TestTemplate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SendTemplateTest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`version` is one of your own template's; without it the active one, else the newest."""
-
-    __test__ = False  # not for pytest
 
     channel: Channel = Channel.EMAIL
     locale: Annotated[str, Meta(max_length=35)] | None = None
@@ -220,8 +218,8 @@ async def roll_back(name: str, caller: Caller, *, events: EventStore, clock: Clo
     return _answer(template, template.active, await events.save(template))
 
 
-async def test_template(
-    command: TestTemplate,
+async def send_template_test(
+    command: SendTemplateTest,
     name: str,
     caller: Caller,
     *,
@@ -245,13 +243,10 @@ async def test_template(
         type=name,
         recipients=[recipient],
         channels=[command.channel],
-        variables=given_or_examples(command.variables, declared),
+        variables=examples(declared) if command.variables is None else command.variables,
         context=Context(source="template test"),
     )
     return await send(message, caller, **own)
-
-
-test_template.__test__ = False  # type: ignore[attr-defined] # not for pytest
 
 
 def _only(texts: CurrentTexts) -> Callable[[str, str], Awaitable[CurrentTexts]]:
@@ -259,25 +254,6 @@ def _only(texts: CurrentTexts) -> Callable[[str, str], Awaitable[CurrentTexts]]:
         return texts
 
     return chosen
-
-
-async def own_template(name: str, caller: Caller, events: EventStore) -> Template:
-    """Raises NotFoundError; there is nothing of others, and nothing of the house's, that could be changed."""
-    template = await events.get(Template, template_id(caller.tenant, name)) if is_own_name(name) else None
-    if template is None:
-        raise NotFoundError(f"there is no template {name} of your own")
-    return template
-
-
-def version_of(template: Template, number: int | None) -> Version:
-    """The one with this number; without one the active one, else the newest. Raises NoSuchVersionError."""
-    return template.numbered(number) if number else template.active or template.newest
-
-
-def given_or_examples(given: Mapping[str, Any] | None, declared: NotificationType) -> dict[str, Any]:
-    if given is not None:
-        return dict(given)
-    return {name: v.example for name, v in declared.variables.items() if v.example is not None}
 
 
 async def _write(

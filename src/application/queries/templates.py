@@ -11,8 +11,7 @@ from msgspec import Meta
 
 from application.caller import Caller
 from application.commands.send import is_locale, is_time_zone
-from application.commands.templates import given_or_examples, own_template, version_of
-from application.own_templates import VersionTexts
+from application.own_templates import VersionTexts, own_template, version_of
 from application.ports import Clock, CurrentTexts, EventStore, TemplateMaker, TemplateRenderer, Templates
 from application.problems import InvalidCommandError, NotFoundError, Problem
 from application.queries.variable_schema import variables_schema
@@ -24,6 +23,7 @@ from domain.template import (
     NotificationType,
     UnknownTemplateError,
     check_variables,
+    examples,
 )
 from domain.vocabulary import Channel, Priority, Purpose
 
@@ -243,7 +243,7 @@ def _checked(query: PreviewTemplate, declared: NotificationType) -> tuple[list[P
     if query.time_zone and not is_time_zone(query.time_zone):
         problems.append(Problem("time_zone", "must be an IANA time zone such as Europe/Berlin"))
     try:
-        return problems, check_variables(declared, given_or_examples(query.variables, declared))
+        return problems, check_variables(declared, examples(declared) if query.variables is None else query.variables)
     except InvalidVariablesError as error:
         return [*problems, *(Problem(f"variables.{p.variable}", p.message) for p in error.problems)], {}
 

@@ -5,9 +5,8 @@ from litestar import Controller, Response, get
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath, FromQuery
 
-from application.commands.templates import given_or_examples
 from domain.sms import SmsSize, sms_size
-from domain.template import Content, NotificationType
+from domain.template import Content, NotificationType, examples
 from domain.vocabulary import Channel
 from entrypoints.bootstrap import Parts
 from entrypoints.http.loopback import only_loopback
@@ -70,6 +69,6 @@ def _places(parts: Parts, type_: NotificationType) -> list[tuple[Channel, str]]:
 async def _shown(parts: Parts, type_: NotificationType, channel: Channel, language: str) -> Shown:
     pin = parts.templates.current("", type_.name, channel, language).pin
     content = await parts.renderer.render(
-        type_.name, channel, pin, given_or_examples(None, type_), at=parts.clock.now(), time_zone=None
+        type_.name, channel, pin, examples(type_), at=parts.clock.now(), time_zone=None
     )
     return Shown(channel, language, content, sms_size(content.text) if channel is Channel.SMS else None)

@@ -12,8 +12,8 @@ from application.commands.templates import (
     AddTemplateVersion,
     ChannelTexts,
     CreateTemplate,
+    SendTemplateTest,
     TemplateAnswer,
-    TestTemplate,
 )
 from application.problems import NotFoundError
 from application.queries.templates import Preview, PreviewTemplate, TemplateDetail, TemplatePage, TemplateSource
@@ -92,7 +92,7 @@ class TemplatesController(Controller):
         return await request.parts.template_uses.preview(data, _storable(name), request.caller)
 
     @post("/{name:str}/test", status_code=202, operation_id="TestTemplate", summary="Send it to yourself")
-    async def test(self, name: Name, data: JSONBody[TestTemplate], request: JsonRequest) -> SendAnswer:
+    async def test(self, name: Name, data: JSONBody[SendTemplateTest], request: JsonRequest) -> SendAnswer:
         """Goes to the address of the API key's owner, as any message goes; also a version that is not active."""
         demand(request.caller, Scope.SEND)
         return note_accepted(request, await request.parts.template_uses.test(data, _storable(name), request.caller))
