@@ -221,6 +221,16 @@ async def test_what_was_accepted_keeps_its_text(service: Service, tenant: Tenant
     assert (await service.mail(new)).text.strip() == "Another text"
 
 
+async def test_what_was_sent_can_be_proved_when_other_versions_have_come(service: Service, tenant: Tenant) -> None:
+    await created(tenant)
+    id = (await sent(tenant)).json()["notifications"][0]["id"]
+    await service.mail(id)
+    await tenant.post(f"{API}/spring-sale/versions", said("Another text"))
+    await tenant.post(f"{API}/spring-sale/activate", {"version": 2})
+    proof = (await tenant.get(f"/api/v1/notifications/{id}/proof")).json()
+    assert [call["verdict"] for call in proof["calls"]] == ["matches"]
+
+
 async def test_an_activation_counts_at_once_however_many_accept(service: Service, tenant: Tenant) -> None:
     """Twelve times over: each message is accepted with the version whose activation was answered last."""
     await created(tenant)

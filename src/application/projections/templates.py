@@ -23,6 +23,7 @@ class OwnedTemplates:
 
     name = "templates"
     topics: Sequence[str] = (Template.Created.TOPIC,)
+    begins: Sequence[str] = (Template.Created.TOPIC,)
     row = TemplateRow
     key_columns = ("tenant", "name")
     personal = False
