@@ -423,6 +423,8 @@ async def test_a_pinned_version_is_rendered_in_the_sandbox(sandbox):
         ("{{ name\n}}{{ nmae }}", "line 2: nmae is not a variable of this template"),
         ("{{ name|loud }}", "line 1: No filter named 'loud'"),
         ("{{ 'key'|t }}", "line 1: No filter named 't'"),
+        ("{{ name|safe }}", "line 1: No filter named 'safe'"),
+        ("\n{% autoescape false %}{{ name }}{% endautoescape %}", "line 2: escaping cannot be turned off"),
         ("{{ range(3) }}", "line 1: range is not a variable of this template"),
         ("{{ reader }}", "line 1: reader is not a variable of this template"),
         ("{% include 'layouts/plain.txt' %}", "refers to another file: a template stands alone"),

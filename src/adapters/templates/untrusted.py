@@ -21,8 +21,8 @@ MOST_OUTPUT = 1024 * 1024
 
 # Of the names that our own templates read beside their variables, these two are plain values.
 _GIVEN = frozenset({"now", "language"})
-# `t` says our own sentences, and a message must come out the same whenever it is rendered.
-_NOT_FOR_TENANTS = frozenset({"t", "random"})
+# `t` says our own sentences, a message must come out the same whenever it is rendered, and values are always escaped.
+_NOT_FOR_TENANTS = frozenset({"t", "random", "safe"})
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -89,6 +89,8 @@ def _faults(
         return
     if any(True for _ in find_referenced_templates(tree)):
         yield "refers to another file: a template stands alone"
+    if modifier := tree.find(nodes.EvalContextModifier):
+        yield f"line {modifier.lineno}: escaping cannot be turned off"
     reads = find_undeclared_variables(tree)
     for name in sorted(reads - known):
         yield f"line {_line(tree, name)}: {name} is not a variable of this template"
