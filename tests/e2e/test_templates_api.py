@@ -70,6 +70,10 @@ def problems(answer: httpx.Response) -> dict[str, str]:
     return {each["path"]: each["message"] for each in answer.json()["errors"]}
 
 
+def _deep(levels: int) -> list[Any]:
+    return [_deep(levels - 1)] if levels else []
+
+
 async def put(tenant: Tenant, path: str, body: Any, **params: Any) -> httpx.Response:
     return await tenant.request("PUT", path, json=body, params=params)
 
@@ -144,6 +148,7 @@ async def test_a_preview_takes_variables_and_names_what_is_wrong_with_them(tenan
     answer = await tenant.post(f"{API}/welcome/preview", {"variables": {"product_name": 1}, "locale": "?"})
     assert {"locale", "variables.product_name", "variables.user_name"} <= set(problems(answer))
     assert set(problems(await tenant.post(f"{API}/welcome/preview", {"channel": "sms"}))) == {"channel"}
+    assert set(problems(await tenant.post(f"{API}/welcome/preview", {"variables": {"x": _deep(600)}}))) == {"variables"}
 
 
 @pytest.mark.parametrize("call", ["", "/preview", "/test", "/versions/1"])
@@ -392,6 +397,17 @@ async def test_a_channel_that_nothing_can_be_sent_by_is_not_tested(tenant: Tenan
         ({"variables": {"now": {"type": "string", "example": "x"}}}, "variables.now", "is a name that every"),
         ({"variables": {"x": {"type": "string"}}}, "variables.x.example", "is needed"),
         ({"variables": {"x": {"type": "url", "example": "x"}}}, "variables.x.example", "must be an http"),
+        (
+            {"variables": {"x": {"type": "list", "example": [{}], "fields": {"a": {"type": "string"}}}}},
+            "variables.x[0].a.example",
+            "is missing",
+        ),
+        (
+            {"variables": {"x": {"type": "list", "example": _deep(40)}}},
+            "variables",
+            "must not be nested deeper than 32",
+        ),
+        ({"variables": {"x": {"type": "list", "example": _deep(600)}}}, "variables", "must not be nested deeper than"),
         ({"default_locale": "de"}, "default_locale", "is none of those"),
         ({"default_locale": "tlh-Klingon"}, "default_locale", "must be a locale"),
         ({"texts": {}}, "texts", "Expected `object` of length >= 1"),

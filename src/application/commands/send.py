@@ -270,11 +270,11 @@ def _not_to_be_kept(command: SendNotification) -> Iterator[Problem]:
         "context.metadata": context.metadata,
     }
     for path, value in kept.items():
-        if message := _fault(value):
+        if message := fault_of(value):
             yield Problem(path, message)
 
 
-def _fault(value: Any) -> str | None:
+def fault_of(value: Any) -> str | None:
     """Level by level, so that no depth is too much for the look itself."""
     level = [value]
     for _ in range(MOST_LEVELS + 1):

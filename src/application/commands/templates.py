@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from application.caller import Caller
-from application.commands.send import Context, Recipient, SendAnswer, SendNotification
+from application.commands.send import Context, Recipient, SendAnswer, SendNotification, fault_of
 from application.own_templates import VersionTexts, own_template, version_of
 from application.ports import Clock, ConflictError, CurrentTexts, EventStore, InvalidTextsError, Sources, TemplateMaker
 from application.problems import InvalidCommandError, NotFoundError, Problem
@@ -260,13 +260,16 @@ async def _write(
     command: CreateTemplate | AddTemplateVersion, template: Template, caller: Caller, maker: TemplateMaker, clock: Clock
 ) -> None:
     """Check everything that was written, make it, and add it as a version."""
+    variables = msgspec.to_builtins(command.variables)
+    if fault := fault_of(variables):
+        raise InvalidCommandError([Problem("variables", fault)])
     declared = NotificationType(
         name=template.name,
         category=command.category,
         purpose=command.purpose,
         priority=command.priority,
         description=command.description,
-        variables=msgspec.convert(msgspec.to_builtins(command.variables), dict[str, Variable]),
+        variables=msgspec.convert(variables, dict[str, Variable]),
     )
     default = maker.locale(command.default_locale) or ""
     found = [(maker.locale(name), name, texts.sources()) for name, texts in command.texts.items()]
@@ -314,9 +317,9 @@ def _faults_of_variables(declared: NotificationType) -> Iterator[Problem]:
     try:
         check_variables(declared, given)
     except InvalidVariablesError as error:
-        yield from (
-            Problem(f"variables.{p.variable}.example", p.message) for p in error.problems if p.message != "is missing"
-        )
+        for problem in error.problems:
+            if problem.variable in given or problem.variable not in declared.variables:  # else it has no example at all
+                yield Problem(f"variables.{problem.variable}.example", problem.message)
 
 
 def _faults_of_locales(command: _Written, default: str, maker: TemplateMaker) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from application.caller import Caller
-from application.commands.send import is_locale, is_time_zone
+from application.commands.send import fault_of, is_locale, is_time_zone
 from application.own_templates import VersionTexts, own_template, version_of
 from application.ports import Clock, CurrentTexts, EventStore, TemplateMaker, TemplateRenderer, Templates
 from application.problems import InvalidCommandError, NotFoundError, Problem
@@ -242,6 +242,8 @@ def _checked(query: PreviewTemplate, declared: NotificationType) -> tuple[list[P
         problems.append(Problem("locale", "must be a language tag such as de or pt-BR"))
     if query.time_zone and not is_time_zone(query.time_zone):
         problems.append(Problem("time_zone", "must be an IANA time zone such as Europe/Berlin"))
+    if fault := fault_of(query.variables):
+        return [*problems, Problem("variables", fault)], {}
     try:
         return problems, check_variables(declared, examples(declared) if query.variables is None else query.variables)
     except InvalidVariablesError as error:
