@@ -4,17 +4,19 @@ from typing import Any
 
 from domain.template import NotificationType, Variable, VariableType
 
-_TYPES: dict[VariableType, dict[str, Any]] = {
-    VariableType.STRING: {"type": "string"},
-    VariableType.INTEGER: {"type": "integer"},
-    VariableType.NUMBER: {"type": "number"},
-    VariableType.BOOLEAN: {"type": "boolean"},
-    VariableType.DATETIME: {"type": "string", "format": "date-time"},
-    VariableType.URL: {"type": "string", "format": "uri", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://"},
-    VariableType.EMAIL: {"type": "string", "format": "email"},
-    VariableType.COLOR: {"type": "string", "pattern": "^#([0-9a-fA-F]{3}){1,2}$"},
-    VariableType.LIST: {"type": "array"},
-    VariableType.OBJECT: {"type": "object"},
+_TYPES: dict[str, dict[str, Any]] = {
+    "string": {"type": "string"},
+    "integer": {"type": "integer"},
+    "number": {"type": "number"},
+    "boolean": {"type": "boolean"},
+    "datetime": {"type": "string", "format": "date-time"},
+    "date": {"type": "string", "format": "date"},
+    "url": {"type": "string", "format": "uri", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://"},
+    "email": {"type": "string", "format": "email"},
+    "color": {"type": "string", "pattern": "^#([0-9a-fA-F]{3}){1,2}$"},
+    "currency": {"type": "string", "pattern": "^[A-Z]{3}$"},
+    "list": {"type": "array"},
+    "object": {"type": "object"},
 }
 
 
