@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 MASTER_KEY = bytes(range(32))
 RESEND_SECRET = "whsec_" + base64.b64encode(bytes(range(24))).decode()
+OWNER = "owner@example.com"
 WELCOME = {"user_name": "Anna", "product_name": "Tallyho", "action_url": "https://app.tallyho.example.com/start"}
 
 
@@ -109,7 +110,7 @@ class Service:
     async def tenant(self, *scopes: Scope, name: str | None = None) -> Tenant:
         """A tenant that nobody has met before, unless it is named."""
         name = name or f"tenant-{uuid4().hex[:12]}"
-        _, key = await self.parts.api_keys.create(name, "test", [scope.value for scope in scopes or Scope])
+        _, key = await self.parts.api_keys.create(name, "test", [scope.value for scope in scopes or Scope], OWNER)
         return Tenant(name, key, self.http)
 
     async def mails(self) -> dict[str, CapturedMail]:

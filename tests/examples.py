@@ -11,10 +11,11 @@ from eventsourcing.domain import AggregateEvent
 from domain.acceptance import Acceptance
 from domain.mailbox import Mailbox
 from domain.notification import Notification
+from domain.own_template import Template
 from domain.personal import Envelope, Letter, Remark
 from domain.receipts import Receipt, ReceiptKind
 from domain.retry import RetryPolicy
-from domain.template import TemplatePin
+from domain.template import NotificationType, TemplatePin, Variable, VariableType
 from domain.vocabulary import Channel, Priority, Purpose, Reason
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -22,6 +23,22 @@ SOMEBODY = UUID(int=0x7EA)
 POLICY = RetryPolicy()
 SENDER = Mailbox("hello@acme.example", "Acme")
 PIN = TemplatePin("welcome", "9f86d081884c7d65", "en")
+DECLARED = NotificationType(
+    name="spring-sale",
+    category="promotion",
+    purpose=Purpose.MARKETING,
+    priority=Priority.LOW,
+    description="Tells of the sale.",
+    variables={
+        "first_name": Variable(type=VariableType.STRING, example="Ada", description="Who reads it."),
+        "code": Variable(type=VariableType.STRING, example="SPRING", required=False, secret=True),
+        "items": Variable(
+            type=VariableType.LIST,
+            example=[{"name": "Tulip"}],
+            fields={"name": Variable(type=VariableType.STRING, example="Tulip")},
+        ),
+    },
+)
 
 
 def notification(id: UUID, *, person: UUID = SOMEBODY, now: datetime = NOON, **wishes: Any) -> Notification:
@@ -49,6 +66,13 @@ def attempted(
     envelope = Envelope(person=notification.person, subject="Hello", preview="Welcome, Ada")
     notification.attempt(provider, key_until, "digest", envelope, sender=SENDER, reply_to=None, now=now, by="worker")
     return notification
+
+
+def own_template() -> Template:
+    """A template of Acme's with one version, in English and for email, that is not active."""
+    template = Template.create("acme", "spring-sale", now=NOON, by="key:k1")
+    template.add_version(DECLARED, "en", {"en": {Channel.EMAIL: "hash-en"}}, now=NOON, by="key:k1")
+    return template
 
 
 def one_of_each(person: UUID = SOMEBODY) -> dict[str, AggregateEvent]:
@@ -149,3 +173,24 @@ def _events(person: UUID) -> Iterable[Any]:
         occurred_at=NOON - timedelta(seconds=3),
         personal=remark,
     )
+    template = {
+        "originator_id": UUID("3b5cbbd4-7f46-5d2f-8f63-0b8f8c6f6c1d"),
+        "timestamp": NOON,
+        "tenant": "acme",
+        "name": "spring-sale",
+        "by": "key:k1",
+    }
+    yield Template.Created(**template, originator_version=1, originator_topic="domain.own_template:Template")
+    yield Template.VersionAdded(
+        **template,
+        originator_version=2,
+        number=1,
+        declared=DECLARED,
+        default_locale="en",
+        texts={"en": {Channel.EMAIL: "9f86d081", Channel.SMS: "884c7d65"}},
+    )
+    yield Template.Localized(
+        **template, originator_version=3, number=2, base=1, locale="pt-BR", texts={Channel.EMAIL: "e3b0c442"}
+    )
+    yield Template.Activated(**template, originator_version=4, number=2)
+    yield Template.RolledBack(**template, originator_version=5, number=1)

@@ -16,10 +16,11 @@ from adapters.person_keys import PersonKeys
 from application.ports import AlteredError
 from domain.acceptance import Acceptance
 from domain.notification import Notification
+from domain.own_template import Template
 from domain.personal import Erased
 from domain.receipts import Receipt
 
-AGGREGATES: tuple[type[Aggregate], ...] = (Notification, Acceptance, Receipt)
+AGGREGATES: tuple[type[Aggregate], ...] = (Notification, Acceptance, Receipt, Template)
 
 
 class UnknownTopicError(Exception):

@@ -9,12 +9,14 @@ class Scope(StrEnum):
     SEND = "send"
     READ = "read"
     INTERNAL = "internal"
+    TEMPLATES = "templates"
     ADMIN = "admin"
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """`by` names the caller in events, such as `key:0a1b2c3d4e5f` or `cli`."""
+    """`by` names the caller in events, such as `key:0a1b2c3d4e5f` or `cli`; `owner_email` is whose key it is."""
 
     tenant: str
     by: str
     scopes: frozenset[str] = frozenset(Scope)
+    owner_email: str | None = None

@@ -11,10 +11,12 @@ from uuid import UUID
 import msgspec
 from eventsourcing.domain import Aggregate, AggregateEvent
 
+from application.problems import Problem
 from domain.chain import Entry, Link
 from domain.mailbox import Mailbox
 from domain.outcomes import Outcome
-from domain.template import Content, NotificationType, Template, TemplatePin
+from domain.template import Content, CurrentTemplate, NotificationType, TemplatePin
+from domain.template import RenderError as RenderError
 from domain.vocabulary import Channel
 
 A = TypeVar("A", bound=Aggregate)
@@ -82,6 +84,9 @@ class EventStore(Protocol):
         Without `personal`, personal data stay sealed and read as `Erased`. With it, this and whatever else reads them
         raises AlteredError when they are not as they were stored.
         """
+
+    async def length(self, id: UUID) -> int:
+        """How many events the stream has now, 0 when there is none; cheaper than to read them."""
 
 
 class EventLog(Protocol):
@@ -219,20 +224,58 @@ class ProviderBudget(Protocol):
 # What is said, and by whom it is carried
 
 
-class Templates(Protocol):
-    """The notification types and the texts that are current."""
+class CurrentTexts(Protocol):
+    """Texts to choose from."""
 
-    def types(self) -> list[NotificationType]: ...
-
-    def current(self, tenant: str, type: str, channel: Channel, locale: str) -> Template:
+    def current(self, tenant: str, type: str, channel: Channel, locale: str) -> CurrentTemplate:
         """The text to be used for what is accepted now, in the nearest language there is to `locale`.
 
         Raises UnknownTemplateError. What it answers can be rendered by `TemplateRenderer` for ever.
         """
 
 
-class RenderError(Exception):
-    """The pinned template cannot be rendered with these variables."""
+class Templates(CurrentTexts, Protocol):
+    """The house's own notification types and texts, which every tenant has."""
+
+    def types(self) -> list[NotificationType]: ...
+
+    def versions(self, type: str) -> Mapping[Channel, Mapping[str, str]]:
+        """By channel and locale, the version that is current; empty for a type that is not there."""
+
+
+Sources = Mapping[Channel, Mapping[str, str]]
+"""What was written: by channel and part (subject, html, text, link)."""
+
+
+class InvalidTextsError(Exception):
+    """What was written cannot be a template; `problems` names every fault found, with its line."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("; ".join(f"{p.path}: {p.message}" for p in problems))
+        self.problems = problems
+
+
+class TemplateMaker(Protocol):
+    """Makes texts that can be rendered for ever out of what a tenant wrote, which nobody trusts."""
+
+    def locale(self, name: str) -> str | None:
+        """The normal form of a locale's name, such as pt-BR; None for one whose conventions are not known."""
+
+    def nearest(self, locale: str, languages: Collection[str], default: str) -> tuple[str, str]:
+        """The nearest of `languages` to the reader's `locale`, else the default; and the locale to write it by."""
+
+    async def make(self, tenant: str, declared: NotificationType, locale: str, sources: Sources) -> dict[Channel, str]:
+        """Check them, try them out with the examples, and keep them durably; answers the version of each.
+
+        Raises InvalidTextsError, whose paths begin with the channel, and RendererUnavailableError.
+        """
+
+    async def sources(self, version: str) -> Mapping[str, str]:
+        """What was written, by part, of a version that was made."""
+
+
+class RendererUnavailableError(Exception):
+    """Nothing is wrong with the template: what renders it cannot be had just now."""
 
 
 class TemplateMissingError(RenderError):
@@ -256,7 +299,7 @@ class TemplateRenderer(Protocol):
     ) -> Content:
         """The same bytes for the same arguments, whatever was deployed since. `at` is what the text takes for now.
 
-        Raises RenderError.
+        Raises RenderError, and RendererUnavailableError when it may go well later.
         """
 
 
@@ -313,7 +356,10 @@ class View(Protocol[K, R]):
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a key; the key itself is shown once and never stored."""
+    """What is known of a key; the key itself is shown once and never stored.
+
+    `owner_email` is where tests that are sent with it go; it is forgotten when the key is revoked.
+    """
 
     id: str
     tenant: str
@@ -321,10 +367,13 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     scopes: frozenset[str]
     created_at: datetime
     revoked_at: datetime | None = None
+    owner_email: str | None = None
 
 
 class ApiKeys(Protocol):
-    async def create(self, tenant: str, name: str, scopes: Collection[str]) -> tuple[ApiKey, str]:
+    async def create(
+        self, tenant: str, name: str, scopes: Collection[str], owner_email: str | None = None
+    ) -> tuple[ApiKey, str]:
         """A new key and, this once, its text `ck_<id>_<secret>`."""
 
     async def find(self, text: str) -> ApiKey | None:
@@ -333,4 +382,4 @@ class ApiKeys(Protocol):
     async def all(self) -> list[ApiKey]: ...
 
     async def revoke(self, id: str) -> bool:
-        """True if it was live until now."""
+        """True if it was live until now. Its owner's address is forgotten."""

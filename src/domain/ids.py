@@ -4,6 +4,7 @@ from uuid import UUID, uuid5
 
 _ACCEPTANCES = UUID("6f2b8f0e-0d3c-5a47-9d5e-3a0f5a0b7c11")
 _RECEIPTS = UUID("0f6c2b52-7f64-5b0a-8f9b-2e6a4d1c9e27")
+_TEMPLATES = UUID("b0e6a7a4-4d0e-5c55-8a0e-3c1f0d9f6a42")
 
 
 def acceptance_id(tenant: str, idempotency_key: str) -> UUID:
@@ -14,3 +15,8 @@ def acceptance_id(tenant: str, idempotency_key: str) -> UUID:
 def receipt_id(provider: str, event_id: str) -> UUID:
     """The stream of one callback event of one provider."""
     return uuid5(_RECEIPTS, f"{provider}\x00{event_id}")
+
+
+def template_id(tenant: str, name: str) -> UUID:
+    """The stream of one template of a tenant's own."""
+    return uuid5(_TEMPLATES, f"{tenant}\x00{name}")

@@ -67,7 +67,7 @@ class TemplatePin(msgspec.Struct, frozen=True):
     locale: str
 
 
-class Template(msgspec.Struct, frozen=True):
+class CurrentTemplate(msgspec.Struct, frozen=True):
     """A type's text for one channel and locale, as it is current now."""
 
     pin: TemplatePin
@@ -76,11 +76,19 @@ class Template(msgspec.Struct, frozen=True):
 
 
 class Content(msgspec.Struct, frozen=True):
-    """What was rendered. `subject` is a single line; `html` is None where the channel has none."""
+    """What was rendered. `subject`, which push and inbox call title, is a single line; `link` is a web address.
+
+    Whatever the channel or the template has none of is None.
+    """
 
     subject: str | None
     html: str | None
     text: str
+    link: str | None = None
+
+
+class RenderError(Exception):
+    """The pinned template cannot be rendered with these variables; the message repeats nothing of them."""
 
 
 class UnknownTemplateError(Exception):
@@ -104,6 +112,15 @@ class InvalidVariablesError(Exception):
         super().__init__(f"{template}: " + "; ".join(f"{p.variable}: {p.message}" for p in problems))
         self.template = template
         self.problems = problems
+
+
+def examples(type_: NotificationType, *, optional: bool = True) -> dict[str, object]:
+    """The example of each variable, with or without those that may be left out."""
+    return {
+        name: variable.example
+        for name, variable in type_.variables.items()
+        if (variable.required or optional) and variable.example is not None
+    }
 
 
 def check_variables(type_: NotificationType, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from adapters.postgres.database import Database, open_pool
 from adapters.postgres.due_work import PostgresDueWork
 from adapters.postgres.event_store import PostgresEventStore
 from adapters.postgres.mail_watch import PostgresMailWatch
-from adapters.postgres.readers import PostgresNotificationReader
+from adapters.postgres.readers import PostgresNotificationReader, PostgresTemplateReader
 from adapters.postgres.recorder import LogRecorder, open_datastore
 from adapters.postgres.template_archive import PostgresTemplateArchive
 from adapters.postgres.views import PostgresView
@@ -35,11 +35,14 @@ from adapters.postgres.wakeup import PostgresWakeups
 from adapters.system import SystemClock, SystemDice
 from adapters.taskiq_queue import TaskiqDeliveryQueue, memory_broker, redis_broker
 from adapters.templates.files import FileTemplates
+from adapters.templates.maker import JinjaTemplateMaker
 from adapters.templates.renderer import JinjaRenderer
+from adapters.templates.sandbox import Sandbox
 from application.caller import Caller
 from application.commands.manage import CancelAnswer, CancelNotification, RetryAnswer, RetryNotification, cancel, retry
 from application.commands.send import SendAnswer, send
 from application.commands.take_receipt import take_receipt
+from application.own_templates import OwnTemplates
 from application.ports import EmailSender
 from application.processes.deliver import Delivery, SendingRules
 from application.processes.dispatch import Dispatcher, DispatchRules
@@ -48,14 +51,16 @@ from application.projections.metrics import Metrics
 from application.projections.notifications import Notifications
 from application.projections.projection import Projection
 from application.projections.receipts import Receipts
+from application.projections.templates import OwnedTemplates
 from application.queries.proof import Proof, prove
 from domain.mailbox import Mailbox
 from domain.receipts import ProviderReceipt
 from domain.vocabulary import Channel
 from entrypoints.logs import Lines
 from entrypoints.settings import SettingError, Settings
+from entrypoints.template_uses import TemplateUses, template_uses
 
-PROJECTIONS: tuple[Projection[Any], ...] = (Notifications(), Attempts(), Metrics(), Receipts())
+PROJECTIONS: tuple[Projection[Any], ...] = (Notifications(), Attempts(), Metrics(), Receipts(), OwnedTemplates())
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,7 @@ class Parts:
     broker: AsyncBroker
     clock: SystemClock
     dice: SystemDice
+    template_uses: TemplateUses
     send: Callable[..., Coroutine[Any, Any, SendAnswer]]
     cancel: Callable[[CancelNotification, Caller], Coroutine[Any, Any, CancelAnswer]]
     retry: Callable[[RetryNotification, Caller], Coroutine[Any, Any, RetryAnswer]]
@@ -130,6 +136,10 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
         templates = FileTemplates(templates_folder(settings), settings.default_language)
         archive = PostgresTemplateArchive(database)
         await archive.put(templates.bundles)
+        sandbox = Sandbox()
+        stack.push_async_callback(sandbox.close)
+        renderer = JinjaRenderer(archive, templates.bundles, sandbox=sandbox)
+        maker = JinjaTemplateMaker(archive, sandbox)
         mails = PostgresCapturedMails(database.pool)
         sender = email_sender(settings, mails)
         stack.push_async_callback(sender.close)
@@ -137,6 +147,16 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
         stack.push_async_callback(wakeups.close)
         wakeups.start()
         clock, dice = SystemClock(), SystemDice()
+        send_it = partial(
+            send,
+            events=store,
+            templates=templates,
+            own=OwnTemplates(store, maker.nearest).active,
+            persons=store,
+            clock=clock,
+            dice=dice,
+            default_language=settings.default_language,
+        )
         yield Parts(
             settings=settings,
             conninfo=conninfo,
@@ -144,7 +164,7 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             store=store,
             chain=PostgresChain(database),
             templates=templates,
-            renderer=JinjaRenderer(archive, templates.bundles),
+            renderer=renderer,
             senders={Channel.EMAIL: sender},
             due=PostgresDueWork(database),
             budget=PostgresProviderBudget(database, allowances(settings)),
@@ -157,18 +177,20 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             broker=redis_broker(settings.redis_url) if settings.redis_url else memory_broker(),
             clock=clock,
             dice=dice,
-            send=partial(
-                send,
-                events=store,
-                templates=templates,
-                persons=store,
-                clock=clock,
-                dice=dice,
-                default_language=settings.default_language,
+            template_uses=template_uses(
+                store,
+                templates,
+                maker,
+                renderer,
+                PostgresTemplateReader(database),
+                clock,
+                send_it,
+                settings.default_language,
             ),
+            send=send_it,
             cancel=partial(cancel, events=store, clock=clock),
             retry=partial(retry, events=store, clock=clock),
-            prove=partial(prove, events=store, renderer=partial(JinjaRenderer, archive, {})),
+            prove=partial(prove, events=store, renderer=partial(JinjaRenderer, archive, {}, sandbox=sandbox)),
             take_receipt=partial(take_receipt, events=store, clock=clock),
             fingerprint=partial(_fingerprint, hmac.digest(master_key, b"carillon request bodies", "sha256")),
         )

@@ -14,6 +14,7 @@ import click
 import msgspec
 import uvloop
 
+from application.addresses import InvalidAddressError, email_address
 from application.caller import Scope
 from application.ports import StoreUnavailableError
 from entrypoints import deployment, logs, maintenance, roles
@@ -25,6 +26,8 @@ _SWITCH_SECONDS = 0.0005
 
 _STOP_SECONDS = 3.0
 """How long calls may go on when everything in one process is asked to stop."""
+
+_DEVELOPER = "developer@example.com"
 
 Work = Callable[[Parts], Coroutine[Any, Any, Any]]
 
@@ -132,6 +135,13 @@ def chain() -> None:
     _once(maintenance.print_heads)
 
 
+def _address(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
+    try:
+        return text and email_address(text)
+    except InvalidAddressError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 @main.group()
 def keys() -> None:
     """API keys."""
@@ -143,11 +153,12 @@ def keys() -> None:
 @click.option(
     "--scope", "scopes", multiple=True, type=click.Choice([s.value for s in Scope]), help="Default: send and read."
 )
-def create_key(tenant: str, name: str, scopes: tuple[str, ...]) -> None:
+@click.option("--owner-email", callback=_address, help="Where the tests of templates go that are sent with the key.")
+def create_key(tenant: str, name: str, scopes: tuple[str, ...], owner_email: str | None) -> None:
     """Make a key. It is shown this once."""
 
     async def create(parts: Parts) -> None:
-        _, text = await parts.api_keys.create(tenant, name, scopes or (Scope.SEND, Scope.READ))
+        _, text = await parts.api_keys.create(tenant, name, scopes or (Scope.SEND, Scope.READ), owner_email)
         click.echo(text)
 
     _once(create)
@@ -286,9 +297,12 @@ async def _stop_signal() -> None:
 async def _dev_key(parts: Parts) -> str:
     """The development key, kept in the data folder and made anew when the database does not know it."""
     file = parts.settings.data / "dev-key"
-    if file.exists() and await parts.api_keys.find(text := file.read_text().strip()):
-        return text
-    _, text = await parts.api_keys.create("dev", "development key", [scope.value for scope in Scope])
+    everything = {scope.value for scope in Scope}
+    if file.exists():
+        known = await parts.api_keys.find(text := file.read_text().strip())
+        if known and known.scopes >= everything:
+            return text
+    _, text = await parts.api_keys.create("dev", "development key", everything, _DEVELOPER)
     file.unlink(missing_ok=True)
     return deployment.kept_secret(file, lambda: text)
 

@@ -149,6 +149,53 @@ async def test_clear_asks_first(desktop: BrowserContext, serving: Serving):
         await expect(page.get_by_role("heading", name="No mail yet")).to_be_visible()
 
 
+async def test_the_gallery_shows_every_template_in_every_language(desktop: BrowserContext, serving: Serving):
+    templates = serving.service.parts.templates
+    page = await desktop.new_page()
+    said: list[str] = []
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("console", lambda message: "Content Security Policy" in message.text and said.append(message.text))
+    await page.goto("/mailbox")
+    await page.get_by_role("link", name="Templates", exact=True).click()
+    for type_ in templates.types():
+        section = page.locator(f"#{type_.name}")
+        for channel, languages in templates.versions(type_.name).items():
+            for language in languages:
+                shown = section.locator(f"article[lang={language}]").filter(has_text=channel)
+                await expect(shown.locator("h3")).not_to_be_empty()
+                await expect(shown.locator("pre.text")).not_to_be_empty()
+                frame = shown.locator("iframe")
+                assert await frame.get_attribute("sandbox") == ""
+                await frame.scroll_into_view_if_needed()
+                await expect(frame.content_frame.locator("h1")).to_be_visible()
+    assert said == []
+
+
+async def test_the_gallery_in_one_language_and_as_wide_as_a_phone(desktop: BrowserContext, serving: Serving):
+    page = await desktop.new_page()
+    await page.goto("/mailbox/templates")
+    await page.get_by_role("link", name="de", exact=True).click()
+    articles = page.locator("article")
+    assert await articles.count() == len(serving.service.parts.templates.types())
+    assert {await article.get_attribute("lang") for article in await articles.all()} == {"de"}
+    button = page.get_by_role("button", name="As on a phone")
+    await button.click()
+    for _ in range(2):
+        await expect(button).to_have_attribute("aria-pressed", "true")
+        frame = await page.locator("#welcome iframe").bounding_box()
+        assert frame
+        assert frame["width"] <= PHONE["width"]
+        await page.reload()
+    await fits(page)
+
+
+async def test_the_gallery_fits_a_phone(phone: BrowserContext, serving: Serving):
+    page = await phone.new_page()
+    await page.goto("/mailbox/templates?language=de")
+    await expect(page.locator("#welcome h3")).to_be_visible()
+    await fits(page)
+
+
 async def test_a_pasted_example_of_the_documentation_sends(desktop: BrowserContext, serving: Serving):
     page = await desktop.new_page()
     with quiet(page, serving):

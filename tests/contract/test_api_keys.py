@@ -26,6 +26,15 @@ async def test_a_new_key_is_found_by_its_text(keys, time):
     assert await keys.find(text) == key
 
 
+async def test_the_address_of_its_owner_is_kept_until_it_is_revoked(keys):
+    key, text = await keys.create("acme", "billing", [], "jane@example.com")
+    assert key.owner_email == "jane@example.com"
+    assert (await keys.find(text)).owner_email == "jane@example.com"
+    await keys.revoke(key.id)
+    (listed,) = await keys.all()
+    assert listed.owner_email is None
+
+
 async def test_no_two_keys_are_alike(keys):
     (one, text), (two, other) = [await keys.create("acme", "billing", []) for _ in range(2)]
     assert one.id != two.id

@@ -242,6 +242,22 @@ def test_a_taken_port_is_one_clear_line() -> None:
 # keys
 
 
+def test_a_key_may_have_an_owner_to_whom_tests_are_sent(service: Running) -> None:
+    key = done(
+        carillon(
+            service.data, "keys", "create", "--tenant", "acme", "--scope", "send", "--owner-email", "J@Acme.Example"
+        )
+    ).strip()
+    answer = httpx.post(
+        f"{service.address}/api/v1/templates/welcome/test", headers={"Authorization": f"Bearer {key}"}, json={}
+    )
+    assert answer.status_code == 202, answer.text
+    assert answer.json()["notifications"][0]["recipient"]["email"] == "J@acme.example"
+    wrong = carillon(service.data, "keys", "create", "--tenant", "acme", "--owner-email", "nobody")
+    assert wrong.returncode == 2
+    assert "--owner-email" in wrong.stderr
+
+
 def test_keys_are_made_listed_and_revoked_while_the_service_runs(service: Running) -> None:
     text = done(
         carillon(service.data, "keys", "create", "--tenant", "acme", "--name", "shop", "--scope", "read")

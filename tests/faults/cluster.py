@@ -181,7 +181,7 @@ class Cluster:
 
     async def projected(self) -> int:
         """The position that all read models have reached."""
-        views = ("notifications", "attempts", "metrics", "receipts")
+        views = ("notifications", "attempts", "metrics", "receipts", "templates")
         union = " UNION ALL ".join(f"SELECT position FROM view_{view}.position" for view in views)
         ((position,),) = await self.query(f"SELECT min(position) FROM ({union}) positions")
         return int(position)

@@ -19,7 +19,8 @@ from tests.serving import Serving, running_service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-PLACES = ("/mailbox", "/mailbox/1", "/mailbox/1/html", "/mailbox/events")
+TEMPLATES = ("/mailbox/templates", "/mailbox/templates/welcome/email/de/html")
+PLACES = ("/mailbox", "/mailbox/1", "/mailbox/1/html", "/mailbox/events", *TEMPLATES)
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +121,20 @@ async def test_for_anybody_else_there_is_nothing(serving, path, client, headers)
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["code"] == "not_found"
+
+
+async def test_the_gallery_shows_mail_under_the_policy_of_mail(serving, browser):
+    page = await browser.get("/mailbox/templates")
+    frames = re.findall(r'<iframe sandbox="" [^>]*src="([^"]+)"', page.text)
+    assert len(frames) == page.text.count("<iframe")
+    languages = serving.service.parts.templates.versions("welcome")["email"]
+    assert {f"/mailbox/templates/welcome/email/{language}/html" for language in languages} <= set(frames)
+    for frame in frames:
+        answer = await browser.get(frame)
+        assert answer.status_code == 200
+        assert answer.headers["content-security-policy"] == mailbox.MAIL_POLICY
+    for path in ("nothing/email/en", "welcome/fax/en", "welcome/email/xx"):
+        assert (await browser.get(f"/mailbox/templates/{path}/html")).status_code == 404
 
 
 async def test_two_hosts_are_one_too_many(serving):

@@ -15,7 +15,7 @@ from adapters.memory.due_work import MemoryDueWork
 from adapters.memory.event_store import MemoryEventStore
 from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys
-from application.ports import Email, RenderError
+from application.ports import Email, RenderError, RendererUnavailableError
 from application.processes.deliver import Delivery, SendingRules
 from domain.mailbox import Mailbox
 from domain.notification import Notification
@@ -48,6 +48,7 @@ class Words:
     """Stands in for the templates: the text is the secret link itself."""
 
     broken = False
+    away = False
 
     async def render(
         self,
@@ -59,6 +60,8 @@ class Words:
         at: datetime,
         time_zone: str | None,
     ) -> Content:
+        if self.away:
+            raise RendererUnavailableError("too many wait")
         if self.broken:
             raise RenderError("html.html, line 3: UndefinedError")
         return Content(f"Reset {variables['link']}", "<p>", f"Go to\n{variables['link']} now")
@@ -123,6 +126,19 @@ async def test_the_intent_is_stored_before_the_call_and_the_outcome_after_it(hou
     history = [type(recorded.event).__name__ for recorded in await house.events.history(it.id)]
     assert history == ["Queued", "Rendered", "Sent"]
     assert (await house.now(it)).provider_id == "re_1"
+
+
+async def test_what_cannot_be_rendered_just_now_is_sent_when_its_lease_has_lapsed(house):
+    it = await house.accept()
+    house.words.away = True
+    await house.work()
+    assert (await house.now(it)).status is Status.PENDING
+    house.words.away = False
+    await house.work()
+    assert house.provider.calls == []
+    house.clock.move(2 * MINUTE)
+    await house.work()
+    assert (await house.now(it)).status is Status.SENT
 
 
 async def test_a_secret_goes_to_the_reader_and_nowhere_else(house):

@@ -19,6 +19,7 @@ from application.projections.metrics import BUCKETS, Metrics
 from application.projections.notifications import Notifications
 from application.projections.projection import Projection, folded, topic_of, touched
 from application.projections.receipts import Receipts
+from application.projections.templates import OwnedTemplates
 from domain.notification import Notification
 from domain.outcomes import Accepted, Refused, Retryable, Throttled
 from domain.personal import Erased
@@ -26,7 +27,7 @@ from domain.vocabulary import Reason, Status
 from tests.examples import NOON, POLICY, SOMEBODY, attempted, notification, one_of_each
 from tests.lives import Life, lives
 
-PROJECTIONS: list[Projection[Any]] = [Notifications(), Attempts(), Metrics(), Receipts()]
+PROJECTIONS: list[Projection[Any]] = [Notifications(), Attempts(), Metrics(), Receipts(), OwnedTemplates()]
 ID = UUID(int=1)
 
 

@@ -55,6 +55,12 @@ def test_a_type_without_a_template(folder: Path) -> None:
     assert refused(folder) == "types/welcome.toml: has no template in any channel"
 
 
+def test_a_name_that_a_tenant_may_give(folder: Path) -> None:
+    shutil.copy(folder / "types/welcome.toml", folder / "types/spring-sale.toml")
+    shutil.copytree(folder / "emails/welcome", folder / "emails/spring-sale")
+    assert refused(folder) == "types/spring-sale.toml: has a hyphen in its name: such names belong to the tenants"
+
+
 def test_a_template_without_a_type(folder: Path) -> None:
     shutil.copytree(folder / "emails/welcome", folder / "emails/farewell")
     assert refused(folder) == "emails/farewell: there is no types/farewell.toml"
@@ -195,7 +201,7 @@ def test_a_catalogue_that_is_not_named_after_a_language(folder: Path) -> None:
 
 def test_a_file_that_is_no_part(folder: Path) -> None:
     (folder / "emails/welcome/notes.md").touch()
-    assert refused(folder) == "emails/welcome/notes.md: is none of the parts html, subject, text"
+    assert refused(folder) == "emails/welcome/notes.md: is none of the parts html, link, subject, text"
 
 
 def test_a_language_with_four_plural_forms_is_only_a_file(folder: Path) -> None:

@@ -14,9 +14,10 @@ from markupsafe import escape
 
 from adapters.memory.template_archive import MemoryTemplateArchive
 from adapters.templates.bundle import decode
+from adapters.templates.compiled import CompiledBundle
 from adapters.templates.files import FileTemplates
 from adapters.templates.reader import Reader, find_locale
-from adapters.templates.renderer import CompiledBundle, JinjaRenderer
+from adapters.templates.renderer import JinjaRenderer
 from adapters.templates.types import examples
 from adapters.templates.values import on_one_line
 from application.ports import RenderError

@@ -14,9 +14,18 @@ class MemoryApiKeys:
         self._keys: dict[str, ApiKey] = {}
         self._digests: dict[str, bytes] = {}
 
-    async def create(self, tenant: str, name: str, scopes: Collection[str]) -> tuple[ApiKey, str]:
+    async def create(
+        self, tenant: str, name: str, scopes: Collection[str], owner_email: str | None = None
+    ) -> tuple[ApiKey, str]:
         id, text, self._digests[id] = new_text()
-        key = ApiKey(id=id, tenant=tenant, name=name, scopes=frozenset(scopes), created_at=self._clock.now())
+        key = ApiKey(
+            id=id,
+            tenant=tenant,
+            name=name,
+            scopes=frozenset(scopes),
+            created_at=self._clock.now(),
+            owner_email=owner_email,
+        )
         self._keys[id] = key
         return key, text
 
@@ -32,5 +41,5 @@ class MemoryApiKeys:
         key = self._keys.get(id)
         if key is None or key.revoked_at:
             return False
-        self._keys[id] = msgspec.structs.replace(key, revoked_at=self._clock.now())
+        self._keys[id] = msgspec.structs.replace(key, revoked_at=self._clock.now(), owner_email=None)
         return True

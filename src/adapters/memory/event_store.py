@@ -59,6 +59,9 @@ class MemoryEventStore:
     async def history(self, id: UUID, *, personal: bool = True) -> list[Recorded]:
         return self._recorded(self._places.get(id, {}).values(), personal=personal)
 
+    async def length(self, id: UUID) -> int:
+        return len(self._places.get(id, {}))
+
     async def read(
         self, after: int, limit: int, topics: Sequence[str] = (), *, personal: bool = True
     ) -> list[Recorded]:

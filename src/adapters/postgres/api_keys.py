@@ -6,22 +6,23 @@ from adapters.api_keys import fits, new_text, taken_apart
 from adapters.postgres.database import Database
 from application.ports import ApiKey
 
-_COLUMNS = "id, tenant, name, scopes, created_at, revoked_at"
+_COLUMNS = "id, tenant, name, scopes, created_at, revoked_at, owner_email"
 
 
 class PostgresApiKeys:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def create(self, tenant: str, name: str, scopes: Collection[str]) -> tuple[ApiKey, str]:
+    async def create(
+        self, tenant: str, name: str, scopes: Collection[str], owner_email: str | None = None
+    ) -> tuple[ApiKey, str]:
         id, text, digest = new_text()
-        ((created_at,),) = await self._database.rows(
-            "INSERT INTO api_keys (id, tenant, name, scopes, digest, created_at)"
-            " VALUES (%s, %s, %s, %s, %s, now()) RETURNING created_at",
-            (id, tenant, name, sorted(scopes), digest),
+        rows = await self._database.rows(
+            "INSERT INTO api_keys (id, tenant, name, scopes, digest, created_at, owner_email)"
+            f" VALUES (%s, %s, %s, %s, %s, now(), %s) RETURNING {_COLUMNS}",
+            (id, tenant, name, sorted(scopes), digest, owner_email),
         )
-        key = ApiKey(id=id, tenant=tenant, name=name, scopes=frozenset(scopes), created_at=created_at)
-        return key, text
+        return _key(rows[0]), text
 
     async def find(self, text: str) -> ApiKey | None:
         parts = taken_apart(text)
@@ -39,13 +40,21 @@ class PostgresApiKeys:
 
     async def revoke(self, id: str) -> bool:
         rows = await self._database.rows(
-            "UPDATE api_keys SET revoked_at = now() WHERE id = %s AND revoked_at IS NULL RETURNING id", (id,)
+            "UPDATE api_keys SET revoked_at = now(), owner_email = NULL"
+            " WHERE id = %s AND revoked_at IS NULL RETURNING id",
+            (id,),
         )
         return bool(rows)
 
 
 def _key(row: tuple) -> ApiKey:  # type: ignore[type-arg]
-    id, tenant, name, scopes, created_at, revoked_at = row
+    id, tenant, name, scopes, created_at, revoked_at, owner_email = row
     return ApiKey(
-        id=id, tenant=tenant, name=name, scopes=frozenset(scopes), created_at=created_at, revoked_at=revoked_at
+        id=id,
+        tenant=tenant,
+        name=name,
+        scopes=frozenset(scopes),
+        created_at=created_at,
+        revoked_at=revoked_at,
+        owner_email=owner_email,
     )

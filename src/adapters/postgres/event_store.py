@@ -56,6 +56,12 @@ class PostgresEventStore:
         )
         return await self._recorded(rows, personal=personal)
 
+    async def length(self, id: UUID) -> int:
+        ((length,),) = await self._database.rows(
+            "SELECT coalesce(max(originator_version), 0) FROM stored_events WHERE originator_id = %s", (id,)
+        )
+        return int(length)
+
     async def read(
         self, after: int, limit: int, topics: Sequence[str] = (), *, personal: bool = True
     ) -> list[Recorded]:

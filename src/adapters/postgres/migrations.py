@@ -41,6 +41,8 @@ _API_KEYS = """
     );
 """
 
+_API_KEY_OWNERS = "ALTER TABLE api_keys ADD COLUMN owner_email text"
+
 _PROCESS_POSITIONS = "CREATE TABLE process_positions (process text PRIMARY KEY, position bigint NOT NULL)"
 
 MIGRATIONS: Sequence[tuple[str, str]] = (
@@ -52,6 +54,7 @@ MIGRATIONS: Sequence[tuple[str, str]] = (
     ("template_bundles", CREATE_TEMPLATE_BUNDLES),
     ("captured_mails", CREATE_CAPTURED_MAILS),
     ("chain", CREATE_CHAIN),
+    ("api_key_owners", _API_KEY_OWNERS),
 )
 
 

@@ -67,9 +67,24 @@ class PostgresNotificationReader:
         ]
 
     async def positions(self) -> dict[str, int]:
-        views = ("notifications", "attempts", "metrics", "receipts")
+        views = ("notifications", "attempts", "metrics", "receipts", "templates")
         union = " UNION ALL ".join(f"SELECT '{name}', position FROM view_{name}.position" for name in views)
         return {str(name): int(position) for name, position in await self._database.rows(union)}
+
+
+class PostgresTemplateReader:
+    """Implements the port TemplateReader of the queries about templates."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def own(self, tenant: str, after: str, limit: int) -> Sequence[tuple[str, UUID]]:
+        rows = await self._database.rows(
+            'SELECT name, id FROM view_templates.rows WHERE tenant = %s AND name COLLATE "C" > %s'
+            ' ORDER BY name COLLATE "C" LIMIT %s',
+            (tenant, after, limit),
+        )
+        return [(str(name), id) for name, id in rows]
 
 
 _ONE_OF = "(provider, provider_id) IN (SELECT * FROM unnest(%s::text[], %s::text[]))"

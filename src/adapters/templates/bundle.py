@@ -15,6 +15,7 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     `parts` names the source of each part of the content; `sources` are final: whatever is done to a file once,
     such as inlining the style sheet, is done before, so that a later version of the tools changes nothing.
+    One that a `tenant` wrote, which names it, is rendered in the sandbox alone; our own name none.
     """
 
     format: int = 1
@@ -24,6 +25,7 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     parts: dict[str, str]
     sources: dict[str, str]
     sentences: dict[str, Sentence]
+    tenant: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class BundleArchive(Protocol):

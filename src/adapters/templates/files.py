@@ -1,15 +1,13 @@
 """Templates out of a folder, as they were when the process started."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from babel import Locale
-
 from adapters.templates.bundle import encode, version
 from adapters.templates.folder import TemplateFolder
-from adapters.templates.reader import find_locale
-from domain.template import NotificationType, Template, TemplatePin, UnknownTemplateError
+from adapters.templates.locales import nearest
+from domain.template import CurrentTemplate, NotificationType, TemplatePin, UnknownTemplateError
 from domain.vocabulary import Channel
 
 
@@ -20,11 +18,11 @@ class FileTemplates:
     """
 
     def __init__(self, folder: Path, default_language: str = "en") -> None:
-        self._default_language = default_language
+        self._default_language = default_language.replace("_", "-")
         self._types: dict[str, NotificationType] = {}
         self._versions: dict[tuple[str, Channel], dict[str, str]] = {}
         self._bundles: dict[str, bytes] = {}
-        self._read(folder)
+        self._read(folder, default_language)
         self._find = lru_cache(maxsize=4096)(self._find_template)
 
     @property
@@ -35,42 +33,24 @@ class FileTemplates:
     def types(self) -> list[NotificationType]:
         return list(self._types.values())
 
-    def current(self, tenant: str, type: str, channel: Channel, locale: str) -> Template:
+    def current(self, tenant: str, type: str, channel: Channel, locale: str) -> CurrentTemplate:
         """The pin's locale is the reader's, de-AT, as long as the text is in that language: dates follow the region."""
         return self._find(type, channel, locale)
 
-    def _read(self, folder: Path) -> None:
-        for type_, channel, bundle in TemplateFolder(folder, self._default_language).bundles():
+    def _read(self, folder: Path, default_language: str) -> None:
+        for type_, channel, bundle in TemplateFolder(folder, default_language).bundles():
             document = encode(bundle)
             self._types[type_.name] = type_
-            self._versions.setdefault((type_.name, channel), {})[bundle.language] = version(document)
+            self._versions.setdefault((type_.name, channel), {})[bundle.language.replace("_", "-")] = version(document)
             self._bundles[version(document)] = document
 
-    def _find_template(self, type: str, channel: Channel, locale: str) -> Template:
+    def versions(self, type: str) -> Mapping[Channel, Mapping[str, str]]:
+        """The current version in every language of every channel that this type has."""
+        return {channel: versions for (name, channel), versions in self._versions.items() if name == type}
+
+    def _find_template(self, type: str, channel: Channel, locale: str) -> CurrentTemplate:
         versions = self._versions.get((type, channel))
         if versions is None:
             raise UnknownTemplateError(type, channel)
-        language = next((name for name in _from_near_to_far(locale) if name in versions), None)
-        if language is None:
-            language = locale = self._default_language
-        pin = TemplatePin(type, versions[language], _tag(_known_locale(locale)))
-        return Template(pin, channel, self._types[type])
-
-
-def _from_near_to_far(locale: str) -> Iterator[str]:
-    """de_AT, then de; zh_Hant_TW, then zh_Hant, then zh."""
-    subtags = locale.replace("-", "_").split("_")
-    for length in range(len(subtags), 0, -1):
-        found = find_locale("_".join(subtags[:length]))
-        if found is not None:
-            yield str(found)
-
-
-def _known_locale(locale: str) -> Locale:
-    nearest = find_locale(next(_from_near_to_far(locale)))
-    assert nearest is not None
-    return nearest
-
-
-def _tag(locale: Locale) -> str:
-    return str(locale).replace("_", "-")
+        language, written_by = nearest(locale, versions, self._default_language)
+        return CurrentTemplate(TemplatePin(type, versions[language], written_by), channel, self._types[type])

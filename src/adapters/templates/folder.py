@@ -14,18 +14,18 @@ from pathlib import Path
 
 from adapters.templates.bundle import Bundle
 from adapters.templates.catalogue import COMMON, Catalogue, needed, read_catalogue
+from adapters.templates.compiled import CompiledBundle
 from adapters.templates.environment import GIVEN, make_environment
 from adapters.templates.inlining import inline
 from adapters.templates.problems import TemplateFolderError
 from adapters.templates.reader import Reader, find_locale
-from adapters.templates.renderer import CompiledBundle
 from adapters.templates.sources import Call, Inspected, inspect
-from adapters.templates.types import examples, read_types
+from adapters.templates.types import read_types
 from application.ports import RenderError
-from domain.template import NotificationType
+from domain.template import NotificationType, examples
 from domain.vocabulary import Channel
 
-# The parts that a channel cannot do without. Any of subject, html and text may stand beside them.
+# The parts that a channel cannot do without. Any of subject, html, text and link may stand beside them.
 _NEEDED = {
     Channel.EMAIL: ("subject.txt", "html.html", "text.txt"),
     Channel.SMS: ("text.txt",),
@@ -33,7 +33,7 @@ _NEEDED = {
     Channel.IN_APP: ("subject.txt", "text.txt"),
 }
 _FOLDERS = {channel: "emails" if channel is Channel.EMAIL else channel.value for channel in _NEEDED}
-_PARTS = frozenset({"subject", "html", "text"})
+_PARTS = frozenset({"subject", "html", "text", "link"})
 _STYLE_SHEET = "layouts/base.css"
 
 

@@ -3,34 +3,38 @@
 from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import datetime
-from functools import cached_property
-from types import TracebackType
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
-from jinja2 import Environment, Template, TemplateError
-from markupsafe import escape
 
 from adapters.templates.bundle import Bundle, BundleArchive, decode, version
-from adapters.templates.environment import Absent, Phrasebook, compiled
-from adapters.templates.folding import fold
-from adapters.templates.reader import Reader, find_locale
-from adapters.templates.values import TemplateValueError, on_one_line
-from application.ports import RenderError, TemplateAlteredError, TemplateMissingError
-from domain.headers import UnsafeHeaderError, check_header
-from domain.template import Content, TemplatePin
+from adapters.templates.cell import Job
+from adapters.templates.compiled import CompiledBundle, reader_of
+from adapters.templates.sandbox import Sandbox
+from application.ports import TemplateAlteredError, TemplateMissingError
+from domain.template import Content, RenderError, TemplatePin
 from domain.vocabulary import Channel
 
 
 class JinjaRenderer:
-    """Keeps up to `cache_size` bundles compiled; those of `current` need no archive."""
+    """Keeps up to `cache_size` bundles compiled; those of `current` need no archive.
 
-    def __init__(self, archive: BundleArchive, current: Mapping[str, bytes], *, cache_size: int = 512) -> None:
+    What a tenant wrote is never run in this process: without a sandbox it is not rendered at all.
+    """
+
+    def __init__(
+        self,
+        archive: BundleArchive,
+        current: Mapping[str, bytes],
+        *,
+        sandbox: Sandbox | None = None,
+        cache_size: int = 512,
+    ) -> None:
         self._archive = archive
         self._current = current
+        self._sandbox = sandbox
         self._cache_size = cache_size
-        self._compiled: OrderedDict[str, CompiledBundle] = OrderedDict()
+        self._compiled: OrderedDict[str, CompiledBundle | _Untrusted] = OrderedDict()
 
     async def render(
         self,
@@ -44,79 +48,32 @@ class JinjaRenderer:
     ) -> Content:
         bundle = self._compiled.get(pin.version) or await self._load(pin)
         self._compiled.move_to_end(pin.version)
-        return bundle.render(variables, _reader(pin, at, time_zone))
+        if isinstance(bundle, CompiledBundle):
+            return bundle.render(variables, reader_of(pin.name, pin.locale, at, time_zone))
+        if self._sandbox is None:
+            raise RenderError(f"{pin.name}: a tenant's template is rendered in a sandbox, and there is none here")
+        job = Job(pin.version, bundle.document, dict(variables), pin.locale, time_zone, at)
+        return await self._sandbox.render(bundle.tenant, job)
 
-    async def _load(self, pin: TemplatePin) -> "CompiledBundle":
+    async def _load(self, pin: TemplatePin) -> "CompiledBundle | _Untrusted":
         document = self._current.get(pin.version) or await self._archive.get(pin.version)
         if document is None:
             raise TemplateMissingError(f"{pin.name}: no such version {pin.version}")
         if version(document) != pin.version:
             raise TemplateAlteredError(f"{pin.name}: what is stored as version {pin.version} is something else")
-        bundle = self._compiled[pin.version] = CompiledBundle(_decoded(pin, document))
+        decoded = _decoded(pin, document)
+        bundle = CompiledBundle(decoded) if decoded.tenant is msgspec.UNSET else _Untrusted(decoded.tenant, document)
+        self._compiled[pin.version] = bundle
         while len(self._compiled) > self._cache_size:
             self._compiled.popitem(last=False)
         return bundle
 
 
-class CompiledBundle:
-    """`environment` may be one that has these sources compiled already; then nothing is folded."""
+class _Untrusted(msgspec.Struct, frozen=True):
+    """What a tenant wrote."""
 
-    def __init__(self, bundle: Bundle, environment: Environment | None = None) -> None:
-        self.language = bundle.language
-        self._bundle = bundle
-        self._environment = environment or compiled(tuple(sorted(bundle.sources.items())))
-        self._folds = environment is None
-        self._given = {
-            **{name: Absent(name=name) for name in bundle.variables},
-            "phrasebook": Phrasebook(bundle.sentences),
-            "language": bundle.language,
-        }
-
-    def render(self, variables: Mapping[str, Any], reader: Reader) -> Content:
-        """Raises RenderError, which names the file and line and nothing of the variables."""
-        if not self._folds:
-            return self.render_unfolded(variables, reader)
-        context = self._context(variables, reader)
-        try:
-            texts = {part: _said(template, context) for part, template in self._folded.items()}
-        except Exception:  # noqa: BLE001 - whatever it was, the files as they are say where
-            texts = self._unfolded(context)
-        return self._content(texts)
-
-    def render_unfolded(self, variables: Mapping[str, Any], reader: Reader) -> Content:
-        """The same content from the files as they are, which takes more than twice as long."""
-        return self._content(self._unfolded(self._context(variables, reader)))
-
-    @cached_property
-    def _folded(self) -> dict[str, Template]:
-        sentences = self._bundle.sentences
-        return {
-            part: fold(self._environment, file, sentences, escape if file.endswith(".html") else str)
-            for part, file in self._bundle.parts.items()
-        }
-
-    def _unfolded(self, context: Mapping[str, Any]) -> dict[str, str]:
-        parts = self._bundle.parts.items()
-        return {part: _rendered(_compile(self._environment, file), context) for part, file in parts}
-
-    def _context(self, variables: Mapping[str, Any], reader: Reader) -> dict[str, Any]:
-        lines = {name: on_one_line(value) for name, value in variables.items() if value is not None}
-        return {**self._given, **lines, "reader": reader, "now": reader.now}
-
-    def _content(self, texts: Mapping[str, str]) -> Content:
-        return Content(subject=self._subject(texts.get("subject")), html=texts.get("html"), text=texts["text"])
-
-    def _subject(self, text: str | None) -> str | None:
-        if text is None:
-            return None
-        subject = text.strip()
-        try:
-            check_header(subject)
-        except UnsafeHeaderError as error:
-            raise RenderError(f"{self._bundle.parts['subject']}: {error}") from None
-        if not subject:
-            raise RenderError(f"{self._bundle.parts['subject']}: is empty")
-        return subject
+    tenant: str
+    document: bytes
 
 
 def _decoded(pin: TemplatePin, document: bytes) -> Bundle:
@@ -124,48 +81,3 @@ def _decoded(pin: TemplatePin, document: bytes) -> Bundle:
         return decode(document)
     except msgspec.DecodeError as error:
         raise RenderError(f"{pin.name}: version {pin.version} cannot be read: {error}") from error
-
-
-def _compile(environment: Environment, file: str) -> Template:
-    try:
-        return environment.get_template(file)
-    except TemplateError as error:
-        raise RenderError(f"{file}: {error}") from error
-
-
-def _reader(pin: TemplatePin, at: datetime, time_zone: str | None) -> Reader:
-    locale = find_locale(pin.locale)
-    if locale is None:
-        raise RenderError(f"{pin.name}: there is no locale {pin.locale!r}")
-    try:
-        zone = ZoneInfo(time_zone or "UTC")
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise RenderError(f"{pin.name}: the recipient's time zone is unknown") from None
-    return Reader(locale, zone, at.astimezone(zone))
-
-
-def _said(template: Template, context: dict[str, Any]) -> str:
-    """What `template.render` does, without copying the context and without looking for the line of an error."""
-    return "".join(template.root_render_func(template.new_context(context, shared=True)))
-
-
-def _rendered(template: Template, context: Mapping[str, Any]) -> str:
-    try:
-        return template.render(context)
-    except Exception as error:  # noqa: BLE001 - whatever a value does to a template is this message's own failure
-        raise RenderError(f"{_place(template, error.__traceback__)}: {_reason(error)}") from None
-
-
-def _place(template: Template, trace: TracebackType | None) -> str:
-    """The innermost line of a template that was being rendered."""
-    place = str(template.name)
-    while trace is not None:
-        if "__jinja_exception__" in trace.tb_frame.f_globals:  # how Jinja marks the frames of templates
-            place = f"{trace.tb_frame.f_code.co_filename} line {trace.tb_lineno}"
-        trace = trace.tb_next
-    return place
-
-
-def _reason(error: Exception) -> str:
-    """Only our own messages are sure to hold nothing of the variables."""
-    return str(error) if isinstance(error, TemplateValueError) else type(error).__name__

@@ -7,7 +7,9 @@ import msgspec
 
 from adapters.templates.environment import GIVEN
 from adapters.templates.problems import TemplateFolderError
+from domain.own_template import is_own_name
 from domain.template import InvalidVariablesError, NotificationType, Variable, check_variables
+from domain.template import examples as examples
 from domain.vocabulary import Priority, Purpose
 
 T = TypeVar("T")
@@ -55,6 +57,8 @@ def _read(file: Path, kind: type[T]) -> T:
 
 
 def _check(file: Path, type_: NotificationType) -> None:
+    if is_own_name(type_.name):
+        raise TemplateFolderError(file, "has a hyphen in its name: such names belong to the tenants")
     for name in type_.variables:
         if not name.isidentifier() or name != name.lower() or name in GIVEN:
             raise TemplateFolderError(file, f"{name!r} cannot be the name of a variable")
@@ -62,12 +66,3 @@ def _check(file: Path, type_: NotificationType) -> None:
         check_variables(type_, examples(type_))
     except InvalidVariablesError as error:
         raise TemplateFolderError(file, f"the examples do not fit: {error}") from error
-
-
-def examples(type_: NotificationType, *, optional: bool = True) -> dict[str, object]:
-    """The example of each variable, with or without those that may be left out."""
-    return {
-        name: variable.example
-        for name, variable in type_.variables.items()
-        if (variable.required or optional) and variable.example is not None
-    }

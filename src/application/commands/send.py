@@ -1,7 +1,7 @@
 """Accept messages for delivery: one or many recipients, one or many channels, all or none."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import MAXYEAR, MINYEAR, datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -12,14 +12,15 @@ from msgspec import Meta
 
 from application.addresses import InvalidAddressError, email_address
 from application.caller import Caller
-from application.ports import Clock, ConflictError, Dice, EventStore, Persons, Templates
+from application.ports import Clock, ConflictError, CurrentTexts, Dice, EventStore, Persons
 from application.problems import InvalidCommandError, KeyReusedError, Problem
 from domain.acceptance import Acceptance
 from domain.headers import UnsafeHeaderError, check_header
 from domain.ids import acceptance_id
 from domain.notification import Notification
+from domain.own_template import is_own_name
 from domain.personal import Letter
-from domain.template import InvalidVariablesError, Template, UnknownTemplateError, check_variables
+from domain.template import CurrentTemplate, InvalidVariablesError, UnknownTemplateError, check_variables
 from domain.vocabulary import Channel, Priority, Status
 
 MOST_RECIPIENTS = 1_000
@@ -109,7 +110,7 @@ class _Addressee(msgspec.Struct, frozen=True):
     recipient: Recipient
     channel: Channel
     address: str
-    template: Template
+    template: CurrentTemplate
 
 
 async def send(
@@ -118,7 +119,8 @@ async def send(
     key: IdempotencyKey | None = None,
     *,
     events: EventStore,
-    templates: Templates,
+    templates: CurrentTexts,
+    own: Callable[[str, str], Awaitable[CurrentTexts]],
     persons: Persons,
     clock: Clock,
     dice: Dice,
@@ -129,6 +131,8 @@ async def send(
     Under a key the same command is accepted once, for ever; repeated, it gets its first answer. Raises
     InvalidCommandError naming every problem, and KeyReusedError for a known key with another body.
     """
+    if is_own_name(command.type):
+        templates = await own(caller.tenant, command.type)
     try:
         addressees, variables = _checked(command, caller, templates, default_language)
     except InvalidCommandError:
@@ -209,11 +213,11 @@ async def _first_answer(
 
 
 def _checked(
-    command: SendNotification, caller: Caller, templates: Templates, default_language: str
+    command: SendNotification, caller: Caller, templates: CurrentTexts, default_language: str
 ) -> tuple[list[_Addressee], dict[str, Any]]:
     """Everybody to write to, and the variables under their declared names."""
     problems = [*_misfits(command), *_not_to_be_kept(command)]
-    chosen: dict[tuple[Channel, str], Template] = {}
+    chosen: dict[tuple[Channel, str], CurrentTemplate] = {}
     addressees: list[_Addressee] = []
     for i, recipient in enumerate(command.recipients):
         problems += _odd_wishes(recipient, f"recipients[{i}]")
@@ -266,11 +270,11 @@ def _not_to_be_kept(command: SendNotification) -> Iterator[Problem]:
         "context.metadata": context.metadata,
     }
     for path, value in kept.items():
-        if message := _fault(value):
+        if message := fault_of(value):
             yield Problem(path, message)
 
 
-def _fault(value: Any) -> str | None:
+def fault_of(value: Any) -> str | None:
     """Level by level, so that no depth is too much for the look itself."""
     level = [value]
     for _ in range(MOST_LEVELS + 1):
@@ -296,9 +300,9 @@ def _address(recipient: Recipient, channel: Channel) -> str:
 
 
 def _odd_wishes(recipient: Recipient, path: str) -> Iterator[Problem]:
-    if recipient.locale and not _LOCALE.fullmatch(recipient.locale):
+    if recipient.locale and not is_locale(recipient.locale):
         yield Problem(f"{path}.locale", "must be a language tag such as de or pt-BR")
-    if recipient.time_zone and not _is_time_zone(recipient.time_zone):
+    if recipient.time_zone and not is_time_zone(recipient.time_zone):
         yield Problem(f"{path}.time_zone", "must be an IANA time zone such as Europe/Berlin")
     if recipient.name:
         try:
@@ -307,7 +311,13 @@ def _odd_wishes(recipient: Recipient, path: str) -> Iterator[Problem]:
             yield Problem(f"{path}.name", str(error))
 
 
-def _is_time_zone(name: str) -> bool:
+def is_locale(name: str) -> bool:
+    """Whether it has the form of a language tag."""
+    return _LOCALE.fullmatch(name) is not None
+
+
+def is_time_zone(name: str) -> bool:
+    """Whether there is a time zone of this name."""
     try:
         ZoneInfo(name)
     except (ValueError, OSError, KeyError):

@@ -20,6 +20,7 @@ from application.ports import (
     Lease,
     ProviderBudget,
     RenderError,
+    RendererUnavailableError,
     StoreUnavailableError,
     TemplateRenderer,
 )
@@ -147,6 +148,8 @@ class Delivery:
             self._log.note("moved on elsewhere", notification.id)
         except StoreUnavailableError:
             self._log.note("store away, left for later", notification.id)
+        except RendererUnavailableError:
+            self._log.note("renderer away, left for later", notification.id)
         return False
 
     async def _settle_without_a_call(self, notification: Notification) -> bool:

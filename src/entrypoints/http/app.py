@@ -10,6 +10,7 @@ from entrypoints.http.authentication import Authentication
 from entrypoints.http.callbacks import CallbacksController
 from entrypoints.http.description import Description
 from entrypoints.http.docs import docs
+from entrypoints.http.gallery import GalleryController
 from entrypoints.http.lines import hand_back_id, log_command, note_caller, note_start
 from entrypoints.http.mailbox import MailboxController
 from entrypoints.http.notifications import InternalController, NotificationsController
@@ -17,6 +18,7 @@ from entrypoints.http.operations import OperationsController
 from entrypoints.http.page import asset
 from entrypoints.http.problems import handlers
 from entrypoints.http.request import MOST_BYTES, JsonRequest, header, needs_key, refuse_unknown_parameters
+from entrypoints.http.templates import TemplatesController
 
 
 def create_app(parts: Parts) -> Litestar:
@@ -30,9 +32,16 @@ def create_app(parts: Parts) -> Litestar:
             refuse_unknown_parameters(request)
 
     description = Description(parts.templates.types())
-    pages: list[Any] = [docs, asset, *([MailboxController] if parts.settings.email_provider == "capture" else [])]
+    local: list[Any] = [MailboxController, GalleryController] if parts.settings.email_provider == "capture" else []
+    controllers: list[Any] = [
+        NotificationsController,
+        TemplatesController,
+        InternalController,
+        CallbacksController,
+        OperationsController,
+    ]
     return Litestar(
-        route_handlers=[NotificationsController, InternalController, CallbacksController, OperationsController, *pages],
+        route_handlers=[*controllers, docs, asset, *local],
         state=State({"parts": parts}),
         request_class=JsonRequest,
         request_max_body_size=MOST_BYTES,

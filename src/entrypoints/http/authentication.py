@@ -69,7 +69,7 @@ class Authentication:
             self._known.pop(text, None)
             self._count_failure(address, id)
             raise NotAuthorizedException("this API key is not good (any more)", headers=_CHALLENGE)
-        caller = Caller(key.tenant, f"key:{key.id}", key.scopes)
+        caller = Caller(key.tenant, f"key:{key.id}", key.scopes, key.owner_email)
         self._known[text] = _Known(caller, monotonic() + _SECONDS_KEPT)
         _trim(self._known)
         return caller

@@ -19,6 +19,7 @@ from application.commands.send import SendNotification
 from domain.template import NotificationType
 from entrypoints.http.problems import ProblemDetails
 from entrypoints.http.request import needs_key
+from entrypoints.http.template_examples import path_example, template_examples
 
 JSON_PATH = "/openapi/openapi.json"
 
@@ -33,6 +34,7 @@ Every write answers its `position` in the log; a read with `wait_for` that posit
 
 _TAGS = {
     "Notifications": "Send, look, cancel, send once more.",
+    "Templates": "What is said: the house's templates, and your own in versions. To write needs the scope templates.",
     "Service to service": "The commands themselves, for other services of yours. Needs a key with the scope internal.",
     "Provider callbacks": "Called by the providers, who sign what they say. They need no API key.",
     "Operations": "For those who run the service. They need no API key.",
@@ -49,6 +51,10 @@ _PARAMETERS = {
     "recipient": "The address it went to, written as it was sent.",
     "recipient_user_id": "Your own id of the recipient.",
     "id": "The id of a notification.",
+    "name": "The name of a template, such as `welcome`; your own have a hyphen, such as `spring-sale`.",
+    "locale": "The language of the texts, such as `de` or `pt-BR`.",
+    "version": "The number of a version.",
+    "base": "The version to start from; default: the newest.",
 }
 
 _SAID = {
@@ -64,7 +70,7 @@ _SAID = {
     429: ("too_many_failures", "Too many requests with a wrong API key; wait as long as Retry-After says"),
     503: ("store_unavailable", "Not now; wait as long as Retry-After says"),
 }
-_GOOD = {"200": "Done", "202": "Stored for good; it will be seen to"}
+_GOOD = {"200": "Done", "201": "Stored for good", "202": "Stored for good; it will be seen to"}
 _WAITING = frozenset({429, 503})
 
 
@@ -139,6 +145,8 @@ class Description(OpenAPISchemaPlugin, ReceiveRoutePlugin):
         id, with_key = operation["operationId"], operation["operationId"] in self._with_key
         for parameter in operation.get("parameters", []):
             _finish_parameter(parameter)
+            if parameter["in"] == "path" and (example := path_example(id, parameter["name"])):
+                parameter["example"] = example
         if not with_key:
             operation["security"] = []
         if body := operation.get("requestBody"):
@@ -176,6 +184,12 @@ def _problems(operation: Mapping[str, Any], with_key: bool) -> Iterator[int]:
 
 _MORE_PROBLEMS: Mapping[str, tuple[int, ...]] = {
     "RetryNotification": (409,),
+    "CreateTemplate": (409,),
+    "AddTemplateVersion": (409,),
+    "LocalizeTemplate": (409,),
+    "ActivateTemplate": (409,),
+    "RollBackTemplate": (409,),
+    "TestTemplate": (409,),
     "InternalSend": (404,),
     "ResendCallback": (400, 401, 404, 408, 413),
 }
@@ -275,7 +289,7 @@ def _examples(types: list[NotificationType]) -> dict[str, dict[str, Any]]:
             "value": {"command": "CancelNotification", "id": unknown},
         },
     }
-    return {"SendNotification": sends, "InternalSend": internal}
+    return {"SendNotification": sends, "InternalSend": internal, **template_examples(first)}
 
 
 def _first(types: list[NotificationType]) -> NotificationType:

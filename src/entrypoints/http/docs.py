@@ -188,6 +188,9 @@ class _Reader:
     def _examples(self, method: str, path: str, said: Mapping[str, Any], needs_key: bool) -> Iterator[Example]:
         if path.startswith("/api/v1/webhooks/"):
             return  # only a provider can sign one
+        for parameter in said.get("parameters", []):
+            if parameter["in"] == "path" and "example" in parameter:
+                path = path.replace(f"{{{parameter['name']}}}", str(parameter["example"]))
         content = said.get("requestBody", {}).get("content", {}).get("application/json", {})
         examples = content.get("examples", {})
         if not examples:

@@ -67,6 +67,7 @@ async def log_command(message: Message, scope: Scope) -> None:
         tenant=caller.tenant if caller else None,
         by=caller.by if caller else None,
         **({"notification": str(one)} if one else {}),
+        **({"template": template} if (template := scope.get("path_params", {}).get("name")) else {}),
         **state.get("accepted", {}),
         ms=round((perf_counter() - state["began"]) * 1000, 1) if "began" in state else None,
     )

@@ -29,7 +29,7 @@ MAIL_POLICY = (
     "default-src 'none'; img-src http: https: data:; style-src 'unsafe-inline'; font-src http: https: data:; "
     "form-action 'none'; base-uri 'none'; frame-ancestors 'self'; sandbox"
 )
-_MAIL_HEADERS = {
+MAIL_HEADERS = {
     "Content-Security-Policy": MAIL_POLICY,
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
@@ -73,7 +73,7 @@ class MailboxController(Controller):
         mail = await _mail(request.parts.mails, id)
         if mail.html is None:
             raise NotFoundException(f"mail {id} has no HTML")
-        return Response(mail.html, media_type="text/html", headers=_MAIL_HEADERS)
+        return Response(mail.html, media_type="text/html", headers=MAIL_HEADERS)
 
     @get("/events")
     async def events(self, request: JsonRequest, after: After = 0) -> ServerSentEvent:

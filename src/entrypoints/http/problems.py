@@ -10,9 +10,12 @@ from litestar.exceptions import HTTPException, ValidationException
 
 from adapters.callbacks.resend import InvalidSignatureError, MalformedCallbackError
 from adapters.group_commit import ClosedError
-from application.ports import ConflictError, StoreUnavailableError
+from application.commands.templates import NameTakenError, NoOwnerAddressError
+from application.ports import ConflictError, RendererUnavailableError, StoreUnavailableError
 from application.problems import InvalidCommandError, KeyReusedError, NotFoundError, Problem
 from domain.notification import NotRetryableError
+from domain.own_template import NoSuchVersionError, NothingToRollBackError, TooManyVersionsError
+from domain.template import RenderError
 
 
 class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +52,13 @@ _ANSWERS: Mapping[type[Exception], _Answer] = {
     NotFoundError: _Answer(404, "not_found", "There is no such thing"),
     KeyReusedError: _Answer(409, "idempotency_key_reused", "The idempotency key belongs to another request"),
     NotRetryableError: _Answer(409, "not_retryable", "Only what failed, bounced or expired can be sent again"),
+    NoSuchVersionError: _Answer(404, "not_found", "There is no such version"),
+    NameTakenError: _Answer(409, "name_taken", "You have a template of this name"),
+    NothingToRollBackError: _Answer(409, "nothing_to_roll_back", "No version was active before"),
+    TooManyVersionsError: _Answer(409, "too_many_versions", "There is no room for another version"),
+    NoOwnerAddressError: _Answer(409, "no_owner_address", "The API key has no address of its owner"),
+    RenderError: _Answer(422, "not_renderable", "The template cannot be rendered with these variables"),
+    RendererUnavailableError: _Answer(503, "renderer_unavailable", "Too much is being rendered"),
     ConflictError: _Answer(409, "conflict", "Somebody else changed it at the same moment"),
     StoreUnavailableError: _Answer(503, "store_unavailable", "The database does not answer"),
     ClosedError: _Answer(503, "stopping", "This process is stopping"),
