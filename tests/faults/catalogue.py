@@ -60,7 +60,7 @@ SCENARIOS = (
     Scenario("wakeups-lost", stores.wakeups_lost, {"sends": 4}, {"sends": 15}, {"sends": 60}),
     Scenario("disk-full", stores.disk_full, None, {"seconds": 5.0}, {"seconds": 20.0}),
     Scenario("connections-used-up", stores.connections_used_up, None, {"seconds": 5.0}, {"seconds": 20.0}),
-    Scenario("log-locked", stores.log_locked, None, {"seconds": 8.0}, {"seconds": 20.0}),
+    Scenario("log-locked", stores.log_locked, None, {"seconds": 15.0}, {"seconds": 30.0}),
     Scenario("restored-from-a-backup", stores.restored, None, {"waiting": 50}, {"waiting": 500}, spoils=True),
     Scenario("schedule-dropped", stores.schedule_dropped, {"waiting": 500}, {"waiting": 1000}, {"waiting": 5000}),
     Scenario("poison-row", poison.row_refused, None, {"sends": 100}),

@@ -1,6 +1,7 @@
 """Joining what was acknowledged, what arrived at the provider and what the log says, to see what is not as promised."""
 
 import itertools
+import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
@@ -35,11 +36,6 @@ class Acknowledged(msgspec.Struct, frozen=True):
     address: str
     time: float = 0.0
 
-    @property
-    def subject(self) -> str:
-        """What it was asked to say, so that the provider can see whose it is."""
-        return subject(self.tenant, self.key)
-
 
 class Arrival(msgspec.Struct, frozen=True, rename={"address": "to"}):
     """One message that a provider was handed. `new`: it had an effect; a provider with keys ignores a repetition."""
@@ -49,7 +45,7 @@ class Arrival(msgspec.Struct, frozen=True, rename={"address": "to"}):
     new: bool
     key: str | None = None
     notification: str | None = None  # if the provider is told
-    subject: str | None = None
+    subject: str | None = None  # names the tenant and the key, so that the provider can see whose it is
     fault: str | None = None  # how the provider treated it
 
 
@@ -109,10 +105,6 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def subject(tenant: str, key: str) -> str:
-    return f"Welcome to {tenant}, {key}"
-
-
 def check(acknowledged: Collection[Acknowledged], arrivals: Collection[Arrival], events: Collection[Event]) -> Verdict:
     """Every acknowledged message has an address of its own, which is what the histories are joined by."""
     by_address = {each.address: each for each in acknowledged}
@@ -152,7 +144,9 @@ def _misdirected(
         a.notification for a in arrivals if a.notification in known and a.address != known[a.notification].address
     }
     swapped = {
-        meant.id for a in arrivals if a.subject and (meant := by_address.get(a.address)) and a.subject != meant.subject
+        meant.id
+        for a in arrivals
+        if a.subject and (meant := by_address.get(a.address)) and not {meant.tenant, meant.key} <= _words(a.subject)
     }
     return frozenset(strangers | astray | swapped)
 
@@ -173,3 +167,7 @@ def _follows(life: list[Event]) -> bool:
         and [event.version for event in life] == list(range(1, len(life) + 1))
         and all(after in _MAY_FOLLOW.get(before, ()) for before, after in itertools.pairwise(words))
     )
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"[\w-]+", text))

@@ -16,7 +16,7 @@ def histories() -> _Histories:
         for n, tenant in enumerate(("acme", "globex", "acme"))
     ]
     arrivals = [
-        Arrival(each.address, 0.0, new=True, key=each.key, notification=each.id, subject=each.subject)
+        Arrival(each.address, 0.0, True, each.key, each.id, subject=f"Welcome to {each.tenant}, {each.key}")
         for each in acknowledged
     ]
     events = [
@@ -122,11 +122,12 @@ def test_what_others_sent_does_not_count(histories: _Histories) -> None:
 
 
 def test_a_text_that_was_for_another_tenant_is_misdirected(histories: _Histories) -> None:
-    acknowledged, arrivals, _ = histories
-    arrivals[0] = msgspec.structs.replace(arrivals[0], subject=acknowledged[1].subject)
-    verdict = check(*histories)
-    assert verdict.misdirected == {"id-0"}
-    assert not verdict.faultless
+    _, arrivals, _ = histories
+    for other in ("Welcome to globex, key-0", "Welcome to acme, key-2"):
+        arrivals[0] = msgspec.structs.replace(arrivals[0], subject=other)
+        verdict = check(*histories)
+        assert verdict.misdirected == {"id-0"}
+        assert not verdict.faultless
 
 
 def test_events_in_another_order_than_they_are_numbered_are_reordered(histories: _Histories) -> None:
