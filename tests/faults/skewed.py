@@ -4,10 +4,10 @@ Every module of ours that asks the machine for the time is told one that is so m
 the passing of time (the monotonic clock) stays right, as it does where somebody sets a clock wrong.
 """
 
-import inspect
 import os
 import sys
 from datetime import datetime, timedelta, tzinfo
+from pathlib import Path
 from time import time_ns
 
 from entrypoints import cli
@@ -30,14 +30,16 @@ def skew() -> list[str]:
     """Answers the modules that were misled."""
     misled = []
     for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] in _OURS and "datetime.now(" in inspect.getsource(module):
+        if name.partition(".")[0] not in _OURS or not module.__file__:
+            continue
+        if "datetime.now(" in Path(module.__file__).read_text():
             module.datetime = _Skewed  # type: ignore[attr-defined]
             misled.append(name)
-        if name.partition(".")[0] in _OURS and hasattr(module, "time_ns"):
+        if hasattr(module, "time_ns"):
             module.time_ns = _skewed_ns
     return misled
 
 
 if __name__ == "__main__":
-    assert "adapters.system" in skew()
+    assert skew(), "somebody asks the machine"
     cli.main()
