@@ -105,14 +105,18 @@ async def _night(trial: Trial, change: datetime, seconds: int, each: int) -> Non
     cluster, moments = trial.cluster, dict[str, datetime]()
     for moment in _seconds_around(change, seconds):
         load = trial.another_load()
-        await load.send(1, recipients=each, scheduled_at=moment)
+        await load.send(2, clients=1, recipients=each, scheduled_at=moment)
         moments |= {one.address: moment for one in load.acknowledged}
     trial.expect(
         await _due_as_written(trial, set(moments.values())), "the schedule knows each moment as it was written"
     )
     begin = datetime.now(UTC) + timedelta(seconds=2)
     shift = min(moments.values()).astimezone(UTC) - begin
-    await cluster.query("UPDATE schedule SET due_at = due_at - %(by)s, rank_at = rank_at - %(by)s", {"by": shift})
+    await cluster.query(  # in seconds: a day of an interval is not always as long here
+        "UPDATE schedule SET due_at = due_at - make_interval(secs => %(by)s),"
+        " rank_at = rank_at - make_interval(secs => %(by)s)",
+        {"by": shift.total_seconds()},
+    )
     trial.tell(f"the night of {change:%d %B %Y}")
     await asyncio.sleep(2 + seconds / 2)
     trial.luck.choice(cluster.all_of("dispatcher")).kill()

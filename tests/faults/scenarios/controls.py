@@ -56,14 +56,13 @@ async def listened_too_late(trial: Trial, *, sends: int) -> None:
     trial.is_control = True
     unsafe = await _handed_out_before_a_worker_came(trial, sends, [*_UNSAFE, "from-now-on"])
     trial.expect(unsafe == 0, f"what was handed out too early is lost: {unsafe} of {sends} arrived")
-    verdict = await trial.verdict()
+    trial.seen = verdict = await trial.verdict()
     trial.expect(len(verdict.lost) == len(verdict.unfinished) == sends, f"the checker sees {sends} lost")
     safe = await _handed_out_before_a_worker_came(trial, sends, [sys.executable, "-m", "entrypoints"])
     trial.expect(safe == sends, f"it is our queue that loses nothing: {safe} of {sends} arrived")
-    await trial.cluster.query("UPDATE schedule SET lease_until = NULL, lease_token = NULL")
+    await trial.cluster.query("UPDATE schedule SET lease_until = NULL, lease_token = NULL, rank_at = now()")
     await trial.cluster.full_set(trial.provider)
     await trial.settled()
-    trial.tallies["seen_lost"] = len(verdict.lost)
 
 
 async def _handed_out_before_a_worker_came(trial: Trial, sends: int, program: list[str]) -> int:
@@ -71,11 +70,11 @@ async def _handed_out_before_a_worker_came(trial: Trial, sends: int, program: li
     cluster = trial.cluster
     for role in cluster.roles:
         role.kill()
-    cluster.redis.forget_everything()
     before = {each.notification for each in cluster.arrivals(trial.provider)}
     cluster.start("api", trial.provider)
     cluster.start("dispatcher", trial.provider, program=program, changes=_FOR_EVER)
     await cluster.ready()
+    cluster.redis.forget_everything()  # with it whatever the dispatcher has prepared for workers
     await trial.load.send(sends)
     await until(lambda: _held(trial), "all are handed out", pause=0.1)
     worker = cluster.start("worker", trial.provider, program=program, changes=_FOR_EVER)
