@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import os
 import platform
+import signal
 import sys
 import time
 from collections import Counter
@@ -89,6 +90,9 @@ async def _play(scenarios: list[Scenario], form: Form, seed: str) -> list[Row]:
     """One after the other, on one cluster as long as it is good."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     rows = []
+    this = asyncio.current_task()
+    assert this is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)  # nothing is left running
     async with AsyncExitStack() as stack:
         bar = stack.enter_context(Progress(*columns, console=Console(stderr=True)))
         task = bar.add_task("", total=len(scenarios))

@@ -16,7 +16,7 @@ from tests.faults.history import ENDS, Verdict, check
 from tests.faults.load import Load, acknowledged_in
 from tests.faults.waiting import until
 
-RATE = 120.0  # requests a second, while something is being broken
+RATE = 80.0  # requests a second, while something is being broken
 _SETTLED_WITHIN = 300.0
 _names = count(1)
 
