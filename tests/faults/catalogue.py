@@ -47,10 +47,10 @@ class Scenario(msgspec.Struct, frozen=True):
 
 SCENARIOS = (
     Scenario("workers-killed", kills.workers_killed, {"kills": 2}, {"kills": 10}, {"kills": 40}),
-    Scenario("workers-killed-without-keys", kills.workers_killed, {"kills": 2}, {"kills": 5}, {"kills": 20}, "smtp"),
+    Scenario("workers-killed-without-keys", kills.workers_killed, {"kills": 1}, {"kills": 5}, {"kills": 20}, "smtp"),
     Scenario("api-killed", kills.apis_killed, {"kills": 1}, {"kills": 5}, {"kills": 20}),
     Scenario("dispatcher-killed", kills.dispatchers_killed, {"kills": 1}, {"kills": 3}, {"kills": 15}),
-    Scenario("projector-killed", kills.projectors_killed, {"kills": 1}, {"kills": 3}, {"kills": 15}),
+    Scenario("projector-killed", kills.projectors_killed, None, {"kills": 3}, {"kills": 15}),
     Scenario("all-killed-at-once", kills.all_killed_at_once, None, {"rounds": 1}, {"rounds": 3}),
     Scenario("sigterm", kills.drained, None, {"rounds": 1}, {"rounds": 4}),
     Scenario("worker-stopped-past-its-lease", kills.worker_paused, {"sends": 200}, {"sends": 400}),

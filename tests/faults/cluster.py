@@ -29,7 +29,7 @@ from tests.faults.waiting import until
 Provider = Literal["resend", "smtp"]
 
 LEASE, DEADLINE = 4.0, 1.5  # seconds
-WITHOUT_KEYS = {"LEASE_MS": "12000", "EMAIL_DEADLINE_MS": "5000", "EMAIL_CONCURRENCY": "10"}
+WITHOUT_KEYS = {"LEASE_MS": "8000", "EMAIL_DEADLINE_MS": "3500", "EMAIL_CONCURRENCY": "10"}
 """By SMTP: a machine that is merely busy must not leave calls without an answer, for those may go out twice too."""
 MOST_CONNECTIONS = 120
 TENANTS = ("acme", "globex")
