@@ -209,7 +209,7 @@ def _taken_over(events: Iterable[Event], worker: Role) -> int:
 
 def _given_up(said: str) -> int:
     """Calls whose outcome came too late, and those that were not begun because it was too late for them."""
-    return sum(said.count(note) for note in ("late outcome refused", "lease too short", "store away"))
+    return sum(said.count(note) for note in ("late outcome refused", "moved on elsewhere", "store away"))
 
 
 def _without_an_answer(events: Iterable[Event]) -> int:
