@@ -46,7 +46,7 @@ class Scenario(msgspec.Struct, frozen=True):
 
 
 SCENARIOS = (
-    Scenario("workers-killed", kills.workers_killed, {"kills": 2}, {"kills": 10}, {"kills": 40}),
+    Scenario("workers-killed", kills.workers_killed, {"kills": 1}, {"kills": 10}, {"kills": 40}),
     Scenario("workers-killed-without-keys", kills.workers_killed, {"kills": 1}, {"kills": 5}, {"kills": 20}, "smtp"),
     Scenario("api-killed", kills.apis_killed, {"kills": 1}, {"kills": 5}, {"kills": 20}),
     Scenario("dispatcher-killed", kills.dispatchers_killed, {"kills": 1}, {"kills": 3}, {"kills": 15}),
@@ -65,12 +65,12 @@ SCENARIOS = (
     Scenario("schedule-dropped", stores.schedule_dropped, {"waiting": 500}, {"waiting": 1000}, {"waiting": 5000}),
     Scenario("poison-row", poison.row_refused, None, {"sends": 100}),
     Scenario("poison-stream", poison.stream_unreadable, None, {"sends": 150}),
-    Scenario("provider-brown-out", providers.brown_out, {"sends": 60}, {"sends": 300}, {"sends": 1000}),
+    Scenario("provider-brown-out", providers.brown_out, {"sends": 30}, {"sends": 300}, {"sends": 1000}),
     Scenario("slow-and-dripping-answers", providers.slow_answers, None, {"seconds": 8.0}, {"seconds": 30.0}),
     Scenario("retry-storm", providers.retry_storm, None, {"sends": 500}, {"sends": 2000}),
     Scenario("clocks-wrong", clocks.clocks_skewed, None, {"sends": 60}, {"sends": 200}),
     Scenario("clocks-changed", clocks.clocks_changed, None, {"seconds": 12, "each": 10}, {"seconds": 30, "each": 20}),
-    Scenario("control-noted-before-sent", controls.noted_before_sent, {"sends": 60}, {"sends": 100}),
+    Scenario("control-noted-before-sent", controls.noted_before_sent, {"sends": 40}, {"sends": 100}),
     Scenario("control-sent-twice", controls.sent_twice, {"sends": 20}, {"sends": 100}),
     Scenario("control-listened-too-late", controls.listened_too_late, None, {"sends": 20}),
 )

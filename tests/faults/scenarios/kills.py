@@ -26,13 +26,12 @@ async def workers_killed(trial: Trial, *, kills: int) -> None:
             cut_short += len(await cluster.calls_on_their_way(worker))
             cluster.start("worker", trial.provider)
     await trial.settled()
-    trial.note(cut_short=cut_short)
+    unanswered = _without_an_answer(await cluster.events(trial.began))
+    trial.note(cut_short=cut_short, without_an_answer=unanswered)
     trial.expect(cut_short, "kills cut calls short")
     if trial.provider == "resend":
         await trial.made_good(faults)
     else:
-        unanswered = _without_an_answer(await cluster.events(trial.began))
-        trial.note(without_an_answer=unanswered)
         trial.may_repeat = cut_short + unanswered
 
 
