@@ -63,7 +63,10 @@ def main(names: tuple[str, ...], seed: str, form: Form | None, file: Path | None
             click.echo(f"{each.name:32}{inspect.cleandoc(each.run.__doc__ or '').splitlines()[0]}")
         return
     began = time.monotonic()
-    rows = asyncio.run(_play(chosen, form or "usual", seed))
+    try:
+        rows = asyncio.run(_play(chosen, form or "usual", seed))
+    except asyncio.CancelledError:
+        raise click.Abort from None
     report = Report(
         date=datetime.now(UTC),
         form=form or "usual",
