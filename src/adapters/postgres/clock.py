@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from time import monotonic
 
 from adapters.postgres.database import Database
-from application.ports import StoreUnavailableError
 
 _ASK_EVERY = 10.0
 
@@ -50,5 +49,5 @@ class PostgresClock:
     async def _keep_asking(self) -> None:
         while True:
             await asyncio.sleep(_ASK_EVERY)
-            with suppress(StoreUnavailableError):
+            with suppress(Exception):  # whatever the database said, it is asked again
                 await self.ask()

@@ -145,8 +145,9 @@ class Delivery:
         except StoreUnavailableError:
             raise
         except Exception as error:  # noqa: BLE001 - a lost key, an event of a later version: whatever it is, it is theirs
-            if len(ids) == 1:
-                self._log.unreadable(ids[0], error)
+            if len(ids) < 2:
+                for id in ids:
+                    self._log.unreadable(id, error)
                 return {}
             half = len(ids) // 2
             return {**await self._read(ids[:half]), **await self._read(ids[half:])}
