@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 RUN_READY := $(VENV)/.run-installed
 DEV_READY := $(VENV)/.dev-installed
-# PYTHON, CHROMIUM, PYTEST_ARGS, BENCH and LOCK_ARGS may be given: make test PYTEST_ARGS="-k retry"
+# PYTHON, CHROMIUM, PYTEST_ARGS, BENCH, LOCK_ARGS and those named below may be given: make test PYTEST_ARGS="-k retry"
 
 .PHONY: help run test test-browser lint bench faults migrate lock clean chromium
 
@@ -33,8 +33,8 @@ lint: $(DEV_READY) ## style, types and the direction of imports
 bench: $(DEV_READY) ## measure, all or what BENCH names, with its options
 	@exec $(BIN)/python -m bench $(BENCH)
 
-faults: $(DEV_READY) ## the fault tests alone, each scenario by name with its time
-	@exec $(BIN)/pytest tests/faults -v --durations=0
+faults: $(DEV_READY) ## break everything while messages are on their way (SCENARIO=name SEED=7 LONG=1 JSON=file)
+	@exec $(BIN)/python -m tests.faults $(SCENARIO) $(if $(SEED),--seed $(SEED)) $(if $(LONG),--long) $(if $(JSON),--json $(JSON))
 
 migrate: $(RUN_READY) ## bring the schema of DATABASE_URL up to date
 	@exec $(BIN)/carillon migrate

@@ -1,6 +1,7 @@
 """A log of many notifications, made by the domain and the mapper as the service makes it, but written in bulk."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import psycopg
 from rich.console import Console
@@ -10,7 +11,7 @@ from adapters.event_mapper import EventMapper
 from adapters.group_commit import Append
 from adapters.person_keys import PersonKeys
 from adapters.stored import append_of
-from adapters.system import SystemClock, SystemDice
+from adapters.system import SystemDice
 from adapters.templates.files import FileTemplates
 from bench.stage import Stage
 from domain.mailbox import Mailbox
@@ -75,7 +76,7 @@ def _lots(stage: Stage, wanted: int) -> Iterator[list[Append]]:
 
 def _life(template: Template, keys: PersonKeys, dice: SystemDice, number: int) -> Notification:
     """Accepted, rendered, sent."""
-    now = SystemClock().now()
+    now = datetime.now(UTC)
     address = f"reader{number % PERSONS}@example.com"
     person = keys.person("bench", address)
     sender = Mailbox("notifications@example.com", None)

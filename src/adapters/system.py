@@ -1,16 +1,10 @@
-"""The machine's clock and its source of chance."""
+"""The machine's source of chance."""
 
 import random
-from datetime import UTC, datetime
 from time import time_ns
 from uuid import UUID
 
 from adapters.chance import RandomBytes
-
-
-class SystemClock:
-    def now(self) -> datetime:
-        return datetime.now(UTC)
 
 
 class SystemDice:

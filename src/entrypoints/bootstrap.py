@@ -23,6 +23,7 @@ from adapters.postgres.api_keys import PostgresApiKeys
 from adapters.postgres.budget import PostgresProviderBudget
 from adapters.postgres.captured_mails import PostgresCapturedMails
 from adapters.postgres.chain import PostgresChain
+from adapters.postgres.clock import PostgresClock
 from adapters.postgres.database import Database, open_pool
 from adapters.postgres.due_work import PostgresDueWork
 from adapters.postgres.event_store import PostgresEventStore
@@ -32,7 +33,7 @@ from adapters.postgres.recorder import LogRecorder, open_datastore
 from adapters.postgres.template_archive import PostgresTemplateArchive
 from adapters.postgres.views import PostgresView
 from adapters.postgres.wakeup import PostgresWakeups
-from adapters.system import SystemClock, SystemDice
+from adapters.system import SystemDice
 from adapters.taskiq_queue import TaskiqDeliveryQueue, memory_broker, redis_broker
 from adapters.templates.files import FileTemplates
 from adapters.templates.maker import JinjaTemplateMaker
@@ -84,7 +85,7 @@ class Parts:
     callbacks: ResendCallbacks | None
     wakeups: PostgresWakeups
     broker: AsyncBroker
-    clock: SystemClock
+    clock: PostgresClock
     dice: SystemDice
     template_uses: TemplateUses
     send: Callable[..., Coroutine[Any, Any, SendAnswer]]
@@ -146,7 +147,9 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
         wakeups = PostgresWakeups(conninfo)
         stack.push_async_callback(wakeups.close)
         wakeups.start()
-        clock, dice = SystemClock(), SystemDice()
+        clock, dice = PostgresClock(database), SystemDice()
+        await clock.start()
+        stack.push_async_callback(clock.close)
         send_it = partial(
             send,
             events=store,

@@ -93,6 +93,9 @@ class Lines:
     def note(self, what: str, notification: UUID, **facts: Any) -> None:
         self._log.info(what, notification=str(notification), **facts)
 
+    def unreadable(self, notification: UUID, error: Exception) -> None:
+        self._log.error("notification cannot be read", notification=str(notification), error=type(error).__name__)
+
     def projected(self, projection: str, events: int, rows: int, position: int, milliseconds: float) -> None:
         say = self._log.info if rows else self._log.debug
         say("projected", projection=projection, events=events, rows=rows, position=position, ms=round(milliseconds, 1))

@@ -17,9 +17,8 @@ from adapters.postgres.database import Database, open_pool
 from adapters.postgres.due_work import PostgresDueWork
 from adapters.postgres.event_store import PostgresEventStore
 from adapters.postgres.recorder import LogRecorder, open_datastore
-from adapters.system import SystemClock
 from application.ports import Clock
-from tests.fakes.chance import SetClock
+from tests.fakes.chance import MachineClock, SetClock
 
 T = TypeVar("T")
 
@@ -68,7 +67,7 @@ class PostgresHouse:
     """A log with its schedule, as one of several processes on a database has it."""
 
     def __init__(self, conninfo: str) -> None:
-        self.time = Passing(SystemClock())
+        self.time = Passing(MachineClock())
         self.datastore = open_datastore(conninfo, lock_timeout=1)
         self.pool = open_pool(conninfo, most=10)
         self.pool.timeout = self.datastore.pool.timeout = 1.0
@@ -118,7 +117,7 @@ async def storage(server: str | None) -> AsyncIterator[Database | None]:
 
 @pytest.fixture
 def time(server: str | None) -> Passing:
-    return Passing(SystemClock() if server else SetClock(datetime.now(UTC)))
+    return Passing(MachineClock() if server else SetClock(datetime.now(UTC)))
 
 
 @pytest.fixture

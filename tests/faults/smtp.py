@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 import time
+from email import message_from_bytes, policy
 from pathlib import Path
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -19,8 +20,10 @@ class _Sink:
         self._latency = latency
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        subject = message_from_bytes(envelope.content or b"", policy=policy.default)["subject"]  # type: ignore[arg-type]
         for address in envelope.rcpt_tos:
-            self._log.write(json.dumps({"to": address, "time": time.time(), "new": True}) + "\n")
+            line = {"to": address, "time": time.time(), "new": True, "subject": str(subject)}
+            self._log.write(json.dumps(line) + "\n")
         await asyncio.sleep(self._latency)
         return "250 2.0.0 taken"
 

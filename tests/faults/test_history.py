@@ -15,10 +15,13 @@ def histories() -> _Histories:
         Acknowledged(id=f"id-{n}", key=f"key-{n}", tenant=tenant, address=f"{n}@example.com")
         for n, tenant in enumerate(("acme", "globex", "acme"))
     ]
-    arrivals = [Arrival(each.address, 0.0, new=True, key=each.key, notification=each.id) for each in acknowledged]
+    arrivals = [
+        Arrival(each.address, 0.0, True, each.key, each.id, subject=f"Welcome to {each.tenant}, {each.key}")
+        for each in acknowledged
+    ]
     events = [
-        Event(0, each.id, f"notification.{what}", each.tenant, "worker", each.key if what == "queued" else None)
-        for what in ("queued", "rendered", "sent")
+        Event(10 * n, each.id, f"notification.{what}", each.tenant, "worker", each.key if n == 1 else None, version=n)
+        for n, what in enumerate(("queued", "rendered", "sent"), start=1)
         for each in acknowledged
     ]
     return acknowledged, arrivals, events
@@ -107,7 +110,7 @@ def test_what_came_to_another_address_is_misdirected(histories: _Histories) -> N
     _, arrivals, _ = histories
     arrivals[0] = msgspec.structs.replace(arrivals[0], address="1@example.com")
     verdict = check(*histories)
-    assert verdict.misdirected == {"id-0"}
+    assert verdict.misdirected == {"id-0", "id-1"}
     assert verdict.lost == {"id-0"}
 
 
@@ -115,4 +118,46 @@ def test_what_others_sent_does_not_count(histories: _Histories) -> None:
     _, arrivals, events = histories
     arrivals.append(Arrival("other@example.com", 0.0, new=True))
     events.append(Event(9, "other", "notification.queued", "acme", "api", "other-key"))
+    assert check(*histories).faultless
+
+
+def test_a_text_that_was_for_another_tenant_is_misdirected(histories: _Histories) -> None:
+    _, arrivals, _ = histories
+    for other in ("Welcome to globex, key-0", "Welcome to acme, key-2"):
+        arrivals[0] = msgspec.structs.replace(arrivals[0], subject=other)
+        verdict = check(*histories)
+        assert verdict.misdirected == {"id-0"}
+        assert not verdict.faultless
+
+
+def test_events_in_another_order_than_they_are_numbered_are_reordered(histories: _Histories) -> None:
+    *_, events = histories
+    place = next(i for i, e in enumerate(events) if e.notification == "id-1" and e.version == 2)
+    events[place] = msgspec.structs.replace(events[place], position=99)
+    verdict = check(*histories)
+    assert verdict.reordered == {"id-1"}
+    assert not verdict.faultless
+
+
+def test_an_event_that_is_missing_is_seen(histories: _Histories) -> None:
+    *_, events = histories
+    events[:] = [e for e in events if (e.notification, e.version) != ("id-1", 2)]
+    assert check(*histories).reordered == {"id-1"}
+
+
+@pytest.mark.parametrize("impossible", ["rendered", "sent", "retried", "dead_lettered"])
+def test_what_cannot_follow_is_reordered(histories: _Histories, impossible: str) -> None:
+    *_, events = histories
+    events.append(Event(99, "id-0", f"notification.{impossible}", "acme", "worker", version=4))
+    assert check(*histories).reordered == {"id-0"}
+
+
+def test_a_call_that_failed_and_was_made_again_is_in_order(histories: _Histories) -> None:
+    *_, events = histories
+    life = ("queued", "rendered", "failed", "retried", "rendered", "deferred", "rendered", "sent")
+    events[:] = [e for e in events if e.notification != "id-2"]
+    events += [
+        Event(100 + n, "id-2", f"notification.{what}", "acme", "worker", "key-2" if n == 1 else None, version=n)
+        for n, what in enumerate(life, start=1)
+    ]
     assert check(*histories).faultless

@@ -8,7 +8,9 @@ from typing import Any
 _PAUSE = 0.02
 
 
-async def until(condition: Callable[[], Any | Awaitable[Any]], what: str, within: float = 60.0) -> Any:
+async def until(
+    condition: Callable[[], Any | Awaitable[Any]], what: str, within: float = 60.0, pause: float = _PAUSE
+) -> Any:
     """The first true answer. The limit only ends what would never end: it says nothing about speed."""
     loop = asyncio.get_running_loop()
     give_up = loop.time() + within
@@ -19,4 +21,4 @@ async def until(condition: Callable[[], Any | Awaitable[Any]], what: str, within
         if answer:
             return answer
         assert loop.time() < give_up, f"not within {within:g} s: {what}"
-        await asyncio.sleep(_PAUSE)
+        await asyncio.sleep(pause)

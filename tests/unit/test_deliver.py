@@ -1,10 +1,10 @@
 """What a worker does with what it was handed. In memory, with a provider that says what it is told to say."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -14,7 +14,7 @@ from adapters.memory.budget import MemoryProviderBudget
 from adapters.memory.due_work import MemoryDueWork
 from adapters.memory.event_store import MemoryEventStore
 from adapters.memory.wakeup import MemoryWakeups
-from adapters.person_keys import PersonKeys
+from adapters.person_keys import PersonKeys, WrongMasterKeyError
 from application.ports import Email, RenderError, RendererUnavailableError
 from application.processes.deliver import Delivery, SendingRules
 from domain.mailbox import Mailbox
@@ -71,6 +71,8 @@ class Silence:
     def attempt(self, *_: Any) -> None: ...
 
     def note(self, *_: Any, **__: Any) -> None: ...
+
+    def unreadable(self, *_: Any) -> None: ...
 
 
 class House:
@@ -300,6 +302,25 @@ async def test_whose_reader_was_forgotten_is_not_sent(house):
     failed = await house.now(it)
     assert (failed.status, failed.reason_code) == (Status.FAILED, Reason.PERSON_ERASED)
     assert house.provider.calls == []
+
+
+async def test_one_that_cannot_be_read_does_not_keep_the_others_waiting(house, monkeypatch):
+    they = [await house.accept() for _ in range(5)]
+    ill = they[2]
+    read = house.events.get_many
+
+    async def some_are_ill(kind: type[Notification], ids: Collection[UUID]) -> dict[UUID, Notification]:
+        if ill.id in ids:
+            raise WrongMasterKeyError
+        found: dict[UUID, Notification] = await read(kind, ids)
+        return found
+
+    monkeypatch.setattr(house.events, "get_many", some_are_ill)
+    await house.work()
+    monkeypatch.undo()
+    assert [(await house.now(it)).status for it in they] == [
+        Status.PENDING if it is ill else Status.SENT for it in they
+    ]
 
 
 async def test_a_worker_that_stops_gives_back_what_it_has_not_begun(house):

@@ -47,6 +47,8 @@ class AttemptLog(Protocol):
 
     def note(self, what: str, notification: UUID, **facts: Any) -> None: ...
 
+    def unreadable(self, notification: UUID, error: Exception) -> None: ...
+
 
 class SendingRules(msgspec.Struct, frozen=True):
     """How one channel is worked. A sender ends a call by `deadline`, which is less than half of `lease`."""
@@ -122,7 +124,7 @@ class Delivery:
         lapses = asyncio.get_running_loop().time() + rules.certain.total_seconds()
         try:
             held = await self._due.renew(leases, rules.lease, enough=rules.certain)
-            found = await self._events.get_many(Notification, [lease.notification for lease in held])
+            found = await self._read([lease.notification for lease in held])
         except StoreUnavailableError:
             self._log.note("store away, left for later", leases[0].notification, others=len(leases) - 1)
             return 0
@@ -136,6 +138,20 @@ class Delivery:
             if isinstance(failure, BaseException):
                 raise failure
         return ends.count(True)
+
+    async def _read(self, ids: Sequence[UUID]) -> Mapping[UUID, Notification]:
+        """Those that can be read. One that cannot is looked for by halves, for the others must not wait for it."""
+        try:
+            return await self._events.get_many(Notification, ids)
+        except StoreUnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a lost key, an event of a later version: whatever it is, it is theirs
+            if len(ids) < 2:
+                for id in ids:
+                    self._log.unreadable(id, error)
+                return {}
+            half = len(ids) // 2
+            return {**await self._read(ids[:half]), **await self._read(ids[half:])}
 
     async def _attend(self, notification: Notification, lease: Lease, lapses: float) -> bool:
         """Do what is to be done for one; True when the provider was called."""

@@ -1,0 +1,53 @@
+"""The database's clock, by which every process goes: a machine whose own clock is wrong does no harm."""
+
+import asyncio
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+
+from adapters.postgres.database import Database
+
+_ASK_EVERY = 10.0
+
+
+class PostgresClock:
+    """Implements the port Clock: what the database last said, and what has passed since by the monotonic clock.
+
+    It asks at the start and every ten seconds. While the database is away it goes on by itself.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._began: datetime | None = None  # what it was at 0 of the monotonic clock
+        self._task: asyncio.Task[None] | None = None
+
+    def now(self) -> datetime:
+        if self._began is None:
+            raise RuntimeError("start() comes before now()")
+        return self._began + timedelta(seconds=monotonic())
+
+    async def start(self) -> None:
+        """Raises StoreUnavailableError when the database does not answer."""
+        await self.ask()
+        self._task = asyncio.create_task(self._keep_asking(), name="clock")
+
+    async def close(self) -> None:
+        if self._task:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def ask(self) -> None:
+        """Go by what the database says, unless that may be only for how long the question took."""
+        asked = monotonic()
+        ((said,),) = await self._database.rows("SELECT clock_timestamp()")
+        answered = monotonic()
+        began = said.astimezone(UTC) - timedelta(seconds=(asked + answered) / 2)
+        if self._began is None or abs(began - self._began) > timedelta(seconds=(answered - asked) / 2):
+            self._began = began
+
+    async def _keep_asking(self) -> None:
+        while True:
+            await asyncio.sleep(_ASK_EVERY)
+            with suppress(Exception):  # whatever the database said, it is asked again
+                await self.ask()
