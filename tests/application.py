@@ -4,7 +4,7 @@ import asyncio
 import base64
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -15,6 +15,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from adapters.email.capture import CapturedMail
+from adapters.stopping import stopped
 from application.caller import Scope
 from application.processes.rebuild import Difference, verify
 from entrypoints import roles
@@ -213,7 +214,4 @@ async def _tasks(*work: Any) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await stopped(*tasks)

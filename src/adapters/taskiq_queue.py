@@ -18,6 +18,7 @@ from taskiq.kicker import AsyncKicker
 from taskiq.result_backends.dummy import DummyResultBackend
 from taskiq_redis import RedisStreamBroker
 
+from adapters.stopping import stopped
 from application.ports import Lease
 from domain.vocabulary import Channel
 
@@ -97,9 +98,7 @@ class TaskiqWorker:
     async def close(self, patience: float) -> None:
         """Take no more, and give what has begun `patience` seconds to end."""
         if self._receiver:
-            self._receiver.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._receiver
+            await stopped(self._receiver)
         with suppress(TimeoutError):
             async with asyncio.timeout(patience):
                 while running := {task for task in self._running if task}:

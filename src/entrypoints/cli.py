@@ -14,6 +14,7 @@ import click
 import msgspec
 import uvloop
 
+from adapters.stopping import stopped
 from application.addresses import InvalidAddressError, email_address
 from application.caller import Scope
 from application.ports import StoreUnavailableError
@@ -266,9 +267,7 @@ async def _tasks(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await stopped(*tasks)
 
 
 @asynccontextmanager

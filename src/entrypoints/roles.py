@@ -14,6 +14,7 @@ import uvicorn
 
 from adapters.postgres.leadership import leading
 from adapters.postgres.readers import PostgresPlace, PostgresReceiptsReader
+from adapters.stopping import stopped
 from adapters.taskiq_queue import TaskiqWorker
 from application.processes.chain import Chainer
 from application.processes.project import Followed, Projector
@@ -143,8 +144,7 @@ async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await stopped(task)
 
 
 async def _supervised(name: str, work: Callable[[], Awaitable[None]]) -> None:

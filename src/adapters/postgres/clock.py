@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from time import monotonic
 
 from adapters.postgres.database import Database
+from adapters.stopping import stopped
 
 _ASK_EVERY = 10.0
 
@@ -33,9 +34,7 @@ class PostgresClock:
 
     async def close(self) -> None:
         if self._task:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await stopped(self._task)
 
     async def ask(self) -> None:
         """Go by what the database says, unless that may be only for how long the question took."""

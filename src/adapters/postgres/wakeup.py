@@ -1,10 +1,10 @@
 """Waking up when the log grows: LISTEN, with the clock as a second way in case a wake-up is lost."""
 
 import asyncio
-from contextlib import suppress
 
 from adapters.bell import Bell
 from adapters.postgres.listener import listen
+from adapters.stopping import stopped
 
 _CHANNEL = "stored_events"
 
@@ -32,9 +32,7 @@ class PostgresWakeups:
 
     async def close(self) -> None:
         if self._task:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await stopped(self._task)
 
     def _ring(self) -> None:
         for bell in self._bells:

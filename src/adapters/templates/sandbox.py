@@ -11,6 +11,7 @@ from contextlib import suppress
 import msgspec
 import structlog
 
+from adapters.stopping import stopped
 from adapters.templates.cell import (
     LENGTH,
     MOST_KEPT,
@@ -191,9 +192,7 @@ class Sandbox:
     async def close(self) -> None:
         """Whoever still waits is told that the sandbox cannot be had."""
         self._closed = True
-        for task in self._starting:
-            task.cancel()
-        await asyncio.gather(*self._starting, return_exceptions=True)
+        await stopped(*self._starting)
         self._disappoint(RendererUnavailableError("the sandbox is closed"))
         await asyncio.gather(*(cell.end() for cell in self._cells))
 

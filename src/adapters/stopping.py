@@ -1,0 +1,22 @@
+"""Ending tasks, for certain."""
+
+import asyncio
+from typing import Any
+
+_ASK_AGAIN = 2.0
+
+
+async def stopped(*tasks: "asyncio.Task[Any]") -> None:
+    """Cancel these and return when all have ended, whatever they ended with.
+
+    They are asked again every two seconds: a cancellation can be lost on the way, as `asyncio.wait_for` before
+    Python 3.12 loses one that comes in the moment in which what it waits for is done (the pool of psycopg uses it).
+    """
+    waiting = set(tasks)
+    while waiting:
+        for task in waiting:
+            task.cancel()
+        ended, waiting = await asyncio.wait(waiting, timeout=_ASK_AGAIN)
+        for task in ended:
+            if not task.cancelled():
+                task.exception()  # seen, so that the loop does not complain
