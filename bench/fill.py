@@ -19,7 +19,7 @@ from domain.notification import Notification
 from domain.outcomes import Accepted
 from domain.personal import Envelope, Letter
 from domain.retry import RetryPolicy
-from domain.template import Template
+from domain.template import CurrentTemplate
 from domain.vocabulary import Channel
 from entrypoints import settings
 from entrypoints.bootstrap import templates_folder
@@ -74,7 +74,7 @@ def _lots(stage: Stage, wanted: int) -> Iterator[list[Append]]:
         yield lot
 
 
-def _life(template: Template, keys: PersonKeys, dice: SystemDice, number: int) -> Notification:
+def _life(template: CurrentTemplate, keys: PersonKeys, dice: SystemDice, number: int) -> Notification:
     """Accepted, rendered, sent."""
     now = datetime.now(UTC)
     address = f"reader{number % PERSONS}@example.com"

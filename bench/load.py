@@ -76,7 +76,7 @@ class _Connection(asyncio.Protocol):
         self._run.freed(self)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._run.lost()
+        self._run.lost(self)
 
     def ask(self, request: bytes, due: float) -> None:
         self._due = due
@@ -149,7 +149,7 @@ class _Run:
             connection.ask(self._request(), monotonic())
 
     def _close_what_is_free(self) -> None:
-        for connection in self._free:
+        for connection in list(self._free):
             connection.close()
 
     def _is_enough(self) -> bool:
@@ -170,7 +170,10 @@ class _Run:
             at = answer.index(b'"notifications":[{"id":"', body) + 24
             self._accepted.append((answer[at : at + 36], due))
 
-    def lost(self) -> None:
+    def lost(self, connection: _Connection) -> None:
+        """Also one that had nothing to do for so long that the server has closed it."""
+        if connection in self._free:
+            self._free.remove(connection)
         self._open -= 1
         if not self._open:
             self._over.set()

@@ -11,6 +11,7 @@ import msgspec
 from litestar import Request
 from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
+from litestar.types import Empty
 
 from application.caller import Caller
 from application.commands.send import SendNotification
@@ -86,6 +87,8 @@ class JsonRequest(Request[Any, Any, Any]):
         return caller
 
     async def body(self) -> bytes:
+        if self._body is not Empty:
+            return self._body
         takes_json = self.route_handler.parsed_data_field is not None
         if takes_json:
             self._check_content_type()
