@@ -11,8 +11,8 @@ from domain.vocabulary import Channel
 
 _LISTENING = 0.5
 _FULL = 0.1
-_REST, _LONGEST_REST = 3, 0.05
-"""A turn is followed by a rest three times as long: under load every commit rings, and what gathers goes together."""
+_REST, _LONGEST_REST = 2, 0.05
+"""A turn is followed by a rest twice as long: under load every commit rings, and what gathers goes together."""
 
 
 class DispatchRules(msgspec.Struct, frozen=True):

@@ -9,14 +9,14 @@ from application.ports import EventLog, Recorded, StoreUnavailableError, View, W
 from application.projections.projection import Projection, begun, folded, topic_of, touched
 
 BATCH = 2_000
-KNOWN = 10_000
+KNOWN = 4_000
 """Rows of each view that are remembered: some 2 kB each."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _POLL = 1.0
-_REST, _SHORTEST_REST, _LONGEST_REST = 3, 0.03, 0.25
-"""A turn is followed by a rest three times as long: a batch of two costs almost as much as one of two hundred, and a
-notification whose events come in one batch is written once."""
+_SHORTEST_REST, _REST_AN_EVENT, _LONGEST_REST = 0.03, 0.005, 0.25
+"""Seconds between two turns: the more goes on, the longer. A batch of two costs almost as much as one of two hundred,
+and a notification whose events come in one batch is written once."""
 
 
 class ProjectionLog(Protocol):
@@ -72,21 +72,19 @@ class Projector:
     async def run(self, wakeup: Wakeup, after_each: Callable[[int], Any] | None = None) -> None:
         """Until cancelled. `after_each` is called with the position that all projections have reached."""
         then = _Guarded("settlement", self._lines, after_each) if after_each else None
-        time = asyncio.get_running_loop().time
         while True:
-            began = time()
             moved = await self.turn()
             if then:
                 await then.run(self.reached)
-            rest = min(max(_SHORTEST_REST, _REST * (time() - began)), _LONGEST_REST)
+            rest = min(max(_SHORTEST_REST, _REST_AN_EVENT * moved), _LONGEST_REST) if moved < self._batch else 0
             await (asyncio.sleep(rest) if moved else wakeup.wait(_POLL))
 
     @property
     def reached(self) -> int:
         return min((each.position or 0 for each in self._followed), default=0)
 
-    async def turn(self) -> bool:
-        """One batch for those who are furthest behind; False when nobody moved."""
+    async def turn(self) -> int:
+        """One batch for those who are furthest behind; answers how many events that was."""
         ready = [each for each in self._followed if each.rest.over]
         for each in ready:
             if each.position is None:
@@ -94,15 +92,15 @@ class Projector:
         placed = [each for each in ready if each.position is not None]
         if not placed:
             await asyncio.sleep(0.1)
-            return False
+            return 0
         behind = min(each.position or 0 for each in placed)
         batch = await self._read(behind)
         if not batch:
-            return False
+            return 0
         for each in placed:
             if (each.position or 0) == behind:
                 await self._guarded(each, self._advance(each, batch))
-        return True
+        return len(batch)
 
     async def _read(self, after: int) -> list[Recorded]:
         """The next batch; none while the log cannot be read, be the store away or an event not understood."""
