@@ -60,6 +60,7 @@ class _Connection(asyncio.Protocol):
         self._run = run
         self._buffer = b""
         self._due = 0.0
+        self.asking = False
         self._transport: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -72,6 +73,7 @@ class _Connection(asyncio.Protocol):
         if head < 0 or len(self._buffer) < head + 4 + _content_length(self._buffer[:head]):
             return
         answer, self._buffer = self._buffer, b""
+        self.asking = False
         self._run.answered(answer, head + 4, self._due)
         self._run.freed(self)
 
@@ -80,6 +82,7 @@ class _Connection(asyncio.Protocol):
 
     def ask(self, request: bytes, due: float) -> None:
         self._due = due
+        self.asking = True
         self._transport.write(request)
 
     def close(self) -> None:
@@ -171,7 +174,9 @@ class _Run:
             self._accepted.append((answer[at : at + 36], due))
 
     def lost(self, connection: _Connection) -> None:
-        """Also one that had nothing to do for so long that the server has closed it."""
+        """An answer that never came counts; not so a connection that the server closed for having nothing to do."""
+        if connection.asking:
+            self._statuses["lost"] = self._statuses.get("lost", 0) + 1
         if connection in self._free:
             self._free.remove(connection)
         self._open -= 1

@@ -153,7 +153,7 @@ class OpenedEvents:
         place = _place(stored.originator_id, stored.originator_version)  # type: ignore[arg-type]
         try:
             plain = self._keys.unseal(sealed.person, sealed.box, place)
-        except InvalidTag:
+        except (InvalidTag, ValueError):
             raise AlteredError(f"what is sealed in {stored.originator_id} is not what was stored there") from None
         return Erased(sealed.person) if plain is None else codec.personal.decode(plain)
 

@@ -11,6 +11,9 @@ import msgspec
 
 from domain.vocabulary import Channel, Priority, Purpose
 
+MOST_ITEMS = 500
+"""Of one list: rendering more would keep everybody else waiting."""
+
 
 class VariableType(StrEnum):
     STRING = "string"
@@ -161,6 +164,8 @@ def _problems(path: str, variable: Variable, value: Any) -> Iterator[VariablePro
             yield VariableProblem(path, "is missing")
     elif message := _mismatch(variable.type, value):
         yield VariableProblem(path, message)
+    elif isinstance(value, list) and len(value) > MOST_ITEMS:
+        yield VariableProblem(path, f"must hold at most {MOST_ITEMS} items")
     elif variable.fields:
         items = [(path, value)] if isinstance(value, dict) else [(f"{path}[{i}]", item) for i, item in enumerate(value)]
         for item_path, item in items:

@@ -97,7 +97,10 @@ async def print_heads(parts: Parts) -> None:
 
 def read_heads(lines: Iterable[str]) -> list[Head]:
     """What `print_heads` has printed. Raises click.BadParameter for what it has not."""
-    return [_head(line.rstrip("\r\n")) for line in lines if line.strip()]
+    heads = [_head(line.rstrip("\r\n")) for line in lines if line.strip()]
+    if not heads:
+        raise click.BadParameter("holds no head to compare with", param_hint="--heads")
+    return heads
 
 
 def _head(line: str) -> Head:

@@ -62,10 +62,30 @@ async def test_who_loses_the_connection_stops_leading_and_says_so(conninfo: str)
 async def test_who_is_told_to_stop_as_it_loses_its_place_stops(conninfo: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ask by cancelling, and the task hears of it once: taken for a loss, it would begin to lead again."""
 
-    async def watch(_: object, leader: "asyncio.Task[None]") -> None:
+    async def watch(_: object, leader: "asyncio.Task[None]", lost: leadership._Loss) -> None:
+        lost.cancellations += 1
         leader.cancel()
         leader.cancel()  # somebody else, in the same moment
 
     monkeypatch.setattr(leadership, "_watch", watch)
     task, _ = await leader(conninfo)
     assert isinstance(await ended(task), asyncio.CancelledError)
+
+
+async def test_a_loss_that_the_leader_does_not_hear_of_is_told_again(conninfo: str) -> None:
+    leads, deaf = asyncio.Event(), asyncio.Event()
+
+    async def lead() -> None:
+        async with leading(conninfo, "test"):
+            leads.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                deaf.set()
+                await asyncio.Event().wait()
+
+    task = asyncio.create_task(lead())
+    await asyncio.wait_for(leads.wait(), 10)
+    await disconnect_leaders(conninfo)
+    assert isinstance(await ended(task), LeadershipLostError)
+    assert deaf.is_set()

@@ -15,14 +15,15 @@ from adapters.memory.due_work import MemoryDueWork
 from adapters.memory.event_store import MemoryEventStore
 from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys, WrongMasterKeyError
-from application.ports import Email, RenderError, RendererUnavailableError
+from application.ports import Email, RenderError, RendererUnavailableError, StoreUnavailableError
+from application.processes import deliver
 from application.processes.deliver import Delivery, SendingRules
 from domain.mailbox import Mailbox
 from domain.notification import Notification
 from domain.outcomes import Accepted, Misconfigured, Outcome, Retryable, Throttled
 from domain.personal import Letter
 from domain.template import Content, TemplatePin
-from domain.vocabulary import Channel, Reason, Status
+from domain.vocabulary import Channel, Purpose, Reason, Status
 from tests.examples import SENDER, attempted, notification
 from tests.fakes.chance import LoadedDice, SetClock
 
@@ -336,3 +337,45 @@ async def test_a_worker_that_stops_gives_back_what_it_has_not_begun(house):
 def test_a_deadline_that_outlasts_half_of_the_lease_is_refused():
     with pytest.raises(ValueError, match="half"):
         SendingRules(sender=Mailbox("a@acme.example"), lease=MINUTE, deadline=MINUTE / 2)
+
+
+async def test_a_message_that_fails_in_a_way_nobody_foresaw_does_not_harm_the_others_of_its_lot(house):
+    bad, good = await house.accept(type="bad"), await house.accept()
+    render = house.words.render
+
+    async def rendered(type: str, *args: Any, **wishes: Any) -> Content:
+        if type == "bad":
+            raise OverflowError
+        return await render(type, *args, **wishes)
+
+    house.words.render = rendered
+    assert await house.budget.take("resend", 2) == 2
+    await house.work()
+    assert (await house.now(good)).status is Status.SENT
+    assert (await house.now(bad)).is_open
+    assert await house.budget.take("resend", 10) == 9  # what was not called costs nothing
+
+
+async def test_a_call_that_is_too_late_to_begin_is_taken_back_however_long_the_store_is_away(house, monkeypatch):
+    """Else the next holder would have to take it for one that may have gone out."""
+    it = await house.accept(purpose=Purpose.MARKETING)
+    house.provider.key_lifetime = None
+    monkeypatch.setattr(deliver, "_ASK_THE_STORE_EVERY", 0)
+    loop, late, away, save = asyncio.get_running_loop(), [0.0], [2], house.events.save
+    time = loop.time
+    monkeypatch.setattr(loop, "time", lambda: time() + late[0])
+
+    async def slow(*aggregates: Any) -> int:
+        if not late[0]:
+            late[0] = 100.0  # the intent is stored, but only after the lease is as good as over
+            return await save(*aggregates)
+        if away[0]:
+            away[0] -= 1
+            raise StoreUnavailableError
+        return await save(*aggregates)
+
+    monkeypatch.setattr(house.events, "save", slow)
+    await house.work()
+    assert house.provider.calls == []
+    known = await house.now(it)
+    assert (known.in_flight, known.status, known.attempts) == (None, Status.DEFERRED, 0)

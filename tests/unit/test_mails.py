@@ -223,6 +223,13 @@ async def test_money_is_written_as_the_region_writes_it(locale: str, amount: flo
     assert said in (content.html or "")
 
 
+async def test_nothing_is_not_less_than_nothing_because_somebody_else_owed_it() -> None:
+    """-0.0 equals 0, and what was written for the one is remembered for the other."""
+    for amount in (-0.0, 0):
+        variables = examples(TYPES["payment_successful"]) | {"amount": amount, "currency": "EUR"}
+        assert "-" not in (await render(pin("payment_successful", "en"), variables)).subject.partition(":")[2]
+
+
 @pytest.mark.parametrize(("months", "said"), [(1, "a month"), (12, "a year"), (3, "every 3 months")])
 async def test_a_price_says_what_it_is_for(months: int, said: str) -> None:
     for name in ("subscription_confirmed", "trial_ending"):

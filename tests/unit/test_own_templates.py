@@ -118,6 +118,8 @@ def test_what_is_no_locale_is_none(name):
     ("wanted", "languages", "chosen"),
     [
         ("de-AT", {"de", "en"}, ("de", "de-AT")),
+        ("zh-TW", {"zh-Hant", "zh", "en"}, ("zh-Hant", "zh-Hant-TW")),
+        ("sr-RS", {"sr-Cyrl", "en"}, ("sr-Cyrl", "sr-Cyrl-RS")),
         ("de-AT", {"de-AT", "de", "en"}, ("de-AT", "de-AT")),
         ("fr", {"de", "en"}, ("en", "en")),
         ("pt-BR", {"pt-BR", "en"}, ("pt-BR", "pt-BR")),

@@ -142,3 +142,21 @@ async def test_who_was_overtaken_reads_again_what_he_knew() -> None:
     await turns(projector, 0.3)
     (row,) = (await view.rows([(UUID(int=1),)])).values()
     assert (row.status, row.recipient) == (Status.SENT, None)
+
+
+class SealedLog(Log):
+    """Somebody's key is lost."""
+
+    async def read(self, after: int, limit: int, *, personal: bool = True) -> list[Recorded]:
+        if personal:
+            raise ValueError("the key does not fit")
+        return await super().read(after, limit)
+
+
+async def test_what_is_personal_and_cannot_be_read_holds_up_only_those_who_show_it():
+    shown, counted, lines = Followed(Notifications(), MemoryView()), Followed(Metrics(), MemoryView()), Lines()
+    projector = Projector(SealedLog(), [shown, counted], lines)
+    await projector.turn()
+    assert await counted.view.position() == 1
+    assert await shown.view.position() == 0
+    assert lines.stuck_at

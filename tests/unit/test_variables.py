@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from domain.template import (
+    MOST_ITEMS,
     InvalidVariablesError,
     NotificationType,
     Variable,
@@ -192,3 +193,10 @@ def test_the_fields_of_an_object_are_checked_with_their_path() -> None:
 def test_the_secret_variables_are_known_by_name() -> None:
     type_ = type_with(code=Variable(type=VariableType.STRING, secret=True), name=required(VariableType.STRING))
     assert type_.secrets == {"code"}
+
+
+def test_a_list_has_an_end():
+    listed = type_with(items=required(VariableType.LIST))
+    assert len(check_variables(listed, {"items": [1] * MOST_ITEMS})["items"]) == MOST_ITEMS
+    with pytest.raises(InvalidVariablesError, match="items: must hold at most 500 items"):
+        check_variables(listed, {"items": [1] * (MOST_ITEMS + 1)})

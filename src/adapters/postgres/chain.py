@@ -29,9 +29,15 @@ _HEADS_OF = f"""
 """
 
 _ALL_HEADS = f"""
-    SELECT * FROM (
-        SELECT DISTINCT ON (tenant) {_LINK} FROM chain_links ORDER BY tenant, last_position DESC
-    ) heads ORDER BY tenant COLLATE "C"
+    WITH RECURSIVE tenants (tenant) AS (
+        (SELECT tenant FROM chain_links ORDER BY tenant LIMIT 1)
+        UNION ALL
+        SELECT (SELECT l.tenant FROM chain_links l WHERE l.tenant > t.tenant ORDER BY l.tenant LIMIT 1)
+        FROM tenants t WHERE t.tenant IS NOT NULL
+    )
+    SELECT head.* FROM tenants t CROSS JOIN LATERAL (
+        SELECT {_LINK} FROM chain_links l WHERE l.tenant = t.tenant ORDER BY last_position DESC LIMIT 1
+    ) head ORDER BY t.tenant COLLATE "C"
 """
 
 _EXTEND = f"""

@@ -29,17 +29,29 @@ async def leading(conninfo: str, role: str) -> AsyncIterator[None]:
             await asyncio.sleep(_ASK_EVERY)
         task = asyncio.current_task()
         assert task is not None
-        asked_before = task.cancelling()
-        watch = asyncio.create_task(_watch(connection, task), name=f"leadership of {role}")
+        asked_before, lost = task.cancelling(), _Loss()
+        watch = asyncio.create_task(_watch(connection, task, lost), name=f"leadership of {role}")
         try:
             yield
         except asyncio.CancelledError:
-            lost = watch.done() and not watch.cancelled()
-            if lost and task.uncancel() <= asked_before:  # else somebody else wants it to end as well
+            if lost.take_back(task) <= asked_before < asked_before + lost.cancellations:
                 raise LeadershipLostError(role) from None
-            raise
+            raise  # somebody else wants it to end as well
         finally:
             watch.cancel()
+
+
+class _Loss:
+    """How often the leader was cancelled because it leads no more."""
+
+    def __init__(self) -> None:
+        self.cancellations = 0
+
+    def take_back(self, leader: "asyncio.Task[None]") -> int:
+        """Answers how many wishes of others that it end are left."""
+        for _ in range(self.cancellations):
+            leader.uncancel()
+        return leader.cancelling()
 
 
 async def _try(connection: psycopg.AsyncConnection, role: str) -> bool:
@@ -48,10 +60,14 @@ async def _try(connection: psycopg.AsyncConnection, role: str) -> bool:
     return bool(row and row[0])
 
 
-async def _watch(connection: psycopg.AsyncConnection, leader: "asyncio.Task[None]") -> None:
+async def _watch(connection: psycopg.AsyncConnection, leader: "asyncio.Task[None]", lost: _Loss) -> None:
+    """Cancels the leader until it has stopped: a cancellation can be lost on the way (see `adapters.stopping`)."""
     try:
         while True:
             await asyncio.sleep(_ASK_EVERY)
             await asyncio.wait_for(connection.execute("SELECT 1"), 5)
     except (psycopg.Error, TimeoutError):
-        leader.cancel()
+        while True:
+            lost.cancellations += 1
+            leader.cancel()
+            await asyncio.sleep(_ASK_EVERY)

@@ -29,11 +29,18 @@ def nearest(locale: str, languages: Collection[str], default: str) -> tuple[str,
 
 def _from_near_to_far(locale: str) -> Iterator[str]:
     """de-AT, then de; zh-Hant-TW, then zh-Hant, then zh."""
-    subtags = locale.replace("-", "_").split("_")
-    for length in range(len(subtags), 0, -1):
-        found = find_locale("_".join(subtags[:length]))
+    given = locale.replace("-", "_")
+    known = find_locale(given)
+    for name in dict.fromkeys([*_shortened(str(known))] if known else []) | dict.fromkeys(_shortened(given)):
+        found = find_locale(name)
         if found is not None:
-            yield _tag(found)
+            yield name.replace("_", "-") if known and name in _shortened(str(known)) else _tag(found)
+
+
+def _shortened(name: str) -> list[str]:
+    """zh_Hant_TW, zh_Hant, zh."""
+    subtags = name.split("_")
+    return ["_".join(subtags[:length]) for length in range(len(subtags), 0, -1)]
 
 
 def _tag(locale: Locale) -> str:

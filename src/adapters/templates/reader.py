@@ -83,7 +83,7 @@ def _zone_name(locale: Locale, zone: tzinfo, value: str | datetime) -> str:
 
 @lru_cache(maxsize=2048)
 def _number(locale: Locale, value: float) -> str:
-    return format_decimal(value, locale=locale)
+    return format_decimal(value + 0, locale=locale)  # -0.0 is equal to 0, so they share a place in the cache
 
 
 @lru_cache(maxsize=2048)
@@ -93,7 +93,7 @@ def _plural_form(locale: Locale, count: float) -> str:
 
 @lru_cache(maxsize=2048)
 def _money(locale: Locale, amount: float, currency: str) -> str:
-    return format_currency(amount, currency, locale=locale)
+    return format_currency(amount + 0, currency, locale=locale)
 
 
 @lru_cache(maxsize=2048)

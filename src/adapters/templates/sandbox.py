@@ -104,8 +104,12 @@ class Cell:
 
     async def _ask(self, question: Question) -> Answer:
         assert self._process.stdin
+        try:
+            asked = framed(_encode(question))
+        except (OverflowError, ValueError) as error:
+            raise RenderError(f"the variables cannot be handed over: {type(error).__name__}") from None
         with suppress(ConnectionError):  # it ended meanwhile; what it says, or does not say, tells why
-            self._process.stdin.write(framed(_encode(question)))
+            self._process.stdin.write(asked)
         reply = await self._hear(_WALL_SECONDS)
         if reply.worn:
             await self.end()
@@ -162,7 +166,9 @@ class Sandbox:
     async def render(self, tenant: str, job: Job) -> Content:
         """Raises RenderError, and RendererUnavailableError when it is not the template's fault."""
         if self._condemned(job.version):
-            raise RenderError(f"template {job.version[:12]}: was stopped {_STRIKES} times within a minute, and waits")
+            raise RendererUnavailableError(
+                f"template {job.version[:12]}: was stopped {_STRIKES} times within a minute, and waits"
+            )
         try:
             answer = await self._work(tenant, Render(job))
         except CellLostError as error:

@@ -1,5 +1,6 @@
 """The Jinja that templates of tenants run in, what they may say, and what may come of it."""
 
+import re
 from collections.abc import Iterator, Mapping
 from html.parser import HTMLParser
 from typing import Any
@@ -111,9 +112,47 @@ def _shown(value: Any) -> Any:
 
 # What leads somewhere or fetches something, in any element.
 _ADDRESSES = frozenset(
-    {"href", "src", "action", "formaction", "background", "poster", "srcset", "data", "cite", "ping", "xlink:href"}
+    {
+        "href",
+        "src",
+        "action",
+        "formaction",
+        "background",
+        "poster",
+        "srcset",
+        "data",
+        "cite",
+        "ping",
+        "xlink:href",
+        "lowsrc",
+        "dynsrc",
+        "longdesc",
+        "codebase",
+        "classid",
+        "manifest",
+        "profile",
+        "usemap",
+    }
 )
 _ACTIVE = frozenset({"script", "iframe", "frame", "object", "embed", "applet", "base", "form"})
+# What stands in these is text to some programs and elements to others; the last two have rules of their own.
+_READ_OTHERWISE = frozenset(
+    {"textarea", "xmp", "noembed", "noframes", "noscript", "plaintext", "template", "svg", "math"}
+)
+_AMBIGUOUS = re.compile(r"<!\[(?!endif\]|if )|<title[^>]*>[^<]*<(?!/title\s*>)", re.IGNORECASE)
+_OTHER_END = re.compile(r"--!>|--\s+>")
+_STYLE_ADDRESS = re.compile(r"url\s*\(([^)]*)\)?", re.IGNORECASE)
+
+
+def _comments_are_plain(html: str) -> bool:
+    """Whether every comment ends where its first `-->` is, to every program."""
+    at = html.find("<!--")
+    while at >= 0:
+        begin, end = at + 4, html.find("-->", at + 4)
+        if end < 0 or html.startswith((">", "->"), begin) or _OTHER_END.search(html, begin, end + 3):
+            return False
+        at = html.find("<!--", end + 3)
+    return True
 
 
 class _Html(HTMLParser):
@@ -124,17 +163,37 @@ class _Html(HTMLParser):
         self._file = file
 
     def check(self, html: str) -> None:
-        self.feed(html)
-        self.close()
+        """Also refuses what programs do not all read alike, for it could be something else to the reader's."""
+        if _AMBIGUOUS.search(html) or not _comments_are_plain(html):
+            self._refuse("holds a comment or a declaration that programs read differently")
+        try:
+            self.feed(html)
+            self.close()
+        except AssertionError:
+            self._refuse("is not HTML")
+
+    def handle_data(self, data: str) -> None:
+        if self.cdata_elem == "style":
+            self._check_style(data)
+
+    def _check_style(self, style: str) -> None:
+        """Style may fetch and lead nowhere else than links may, and says so in plain letters."""
+        if "\\" in style or "@import" in style.lower() or "expression" in style.lower():
+            self._refuse("holds style with an escape, an import or an expression")
+        for address in _STYLE_ADDRESS.findall(style):
+            if not is_web_address(address.strip(" \t\n\"'")):
+                self._refuse("an address in the style is not an http or https address")
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in _ACTIVE:
+        if tag in _ACTIVE | _READ_OTHERWISE:
             self._refuse(f"holds the element {tag}")
         for name, value in attrs:
             if name.startswith("on"):
                 self._refuse(f"holds the attribute {name}")
             if name in _ADDRESSES and not is_web_address((value or "").strip()):
                 self._refuse(f"a link is not an http or https address, in {tag} {name}")
+            if name == "style":
+                self._check_style(value or "")
             if name == "http-equiv" and (value or "").strip().lower() == "refresh":
                 self._refuse("leads elsewhere by itself")
 

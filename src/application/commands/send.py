@@ -280,6 +280,8 @@ def fault_of(value: Any) -> str | None:
     for _ in range(MOST_LEVELS + 1):
         if any("\0" in each for each in level if isinstance(each, str)):
             return _NUL
+        if any(not -(2**63) <= each < 2**64 for each in level if isinstance(each, int)):
+            return "must not hold a whole number of more than 64 bits"
         inside = [each for each in level if isinstance(each, dict | list)]
         if not inside:
             return None

@@ -1,7 +1,7 @@
 """What a worker does with the notifications it was handed."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypedDict
 from uuid import UUID
@@ -166,6 +166,8 @@ class Delivery:
             self._log.note("store away, left for later", notification.id)
         except RendererUnavailableError:
             self._log.note("renderer away, left for later", notification.id)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others of the lot must not pay for it
+            self._log.note("failed, left for later", notification.id, error=type(error).__name__)
         return False
 
     async def _settle_without_a_call(self, notification: Notification) -> bool:
@@ -223,8 +225,7 @@ class Delivery:
         await self._events.save(notification)
         started = asyncio.get_running_loop().time()
         if started + rules.deadline.total_seconds() + _GRACE > lapses:  # the save took long: others may take over
-            notification.put_off(**self._signed())
-            await self._events.save(notification)
+            await self._append_certainly(notification, attempt, lambda known: known.put_off(**self._signed()))
             return None
         outcome = await _call(sender, email, notification.idempotency_key, rules.deadline)
         self._log.attempt(notification, attempt, outcome, (asyncio.get_running_loop().time() - started) * 1000)
@@ -236,21 +237,35 @@ class Delivery:
     async def _record(
         self, notification: Notification, attempt: Attempt, outcome: Outcome, rules: SendingRules
     ) -> None:
-        """Append the outcome, again on top of whatever came in between, however long the store is away.
+        """What a provider did is never known better than now.
 
-        What a provider did is never known better than now. Should somebody else have moved on meanwhile, the log says
-        so and the outcome is refused.
+        Should somebody else have moved on meanwhile, the log says so and the outcome is refused.
+        """
+
+        def decide(known: Notification) -> None:
+            known.record(outcome, rules.retry, luck=self._dice.luck(), **self._signed())
+
+        known = await self._append_certainly(notification, attempt, decide)
+        if known is None or known.calls > attempt.call or (isinstance(outcome, Accepted) and known.sent_at is None):
+            self._log.note("late outcome refused", notification.id, call=attempt.call)
+
+    async def _append_certainly(
+        self, notification: Notification, attempt: Attempt, decide: Callable[[Notification], None]
+    ) -> Notification | None:
+        """Append what follows from this attempt, on top of whatever came in between, however long the store is away.
+
+        Answers the notification as it then is; nothing is appended once the attempt is no longer the one on its way.
         """
         known: Notification | None = notification
         while known and known.in_flight and known.in_flight.call == attempt.call:
-            known.record(outcome, rules.retry, luck=self._dice.luck(), **self._signed())
+            decide(known)
             try:
                 await self._events.save(known)
-                return
             except (ConflictError, StoreUnavailableError):
                 known = await self._once_the_store_answers(notification.id)
-        if known is None or known.calls > attempt.call or (isinstance(outcome, Accepted) and known.sent_at is None):
-            self._log.note("late outcome refused", notification.id, call=attempt.call)
+            else:
+                return known
+        return known
 
     async def _once_the_store_answers(self, id: UUID) -> Notification | None:
         while True:

@@ -94,7 +94,12 @@ class Projector:
             await asyncio.sleep(0.1)
             return 0
         behind = min(each.position or 0 for each in placed)
-        batch = await self._read(behind)
+        batch, complete = await self._read(behind)
+        if not complete:
+            for each in placed:
+                if each.projection.personal:
+                    each.rest.failed()
+            placed = [each for each in placed if not each.projection.personal]
         if not batch:
             return 0
         for each in placed:
@@ -102,15 +107,21 @@ class Projector:
                 await self._guarded(each, self._advance(each, batch))
         return len(batch)
 
-    async def _read(self, after: int) -> list[Recorded]:
-        """The next batch; none while the log cannot be read, be the store away or an event not understood."""
+    async def _read(self, after: int) -> tuple[list[Recorded], bool]:
+        """The next batch, and whether it is complete: what is personal stays out of it while that cannot be read.
+
+        There is none while the store is away, or for an event that this version does not know: nobody may pass over it.
+        """
         try:
-            return await self._log.read(after, self._batch)
+            return await self._log.read(after, self._batch), True
         except StoreUnavailableError:
-            return []
-        except Exception as error:  # noqa: BLE001 - an event of a later version, say: nobody may pass over it
+            return [], True
+        except Exception as error:  # noqa: BLE001 - a lost key, a box that was tampered with
             self._lines.stuck("log", after, error)
-            return []
+        try:
+            return await self._log.read(after, self._batch, personal=False), False
+        except Exception:  # noqa: BLE001 - said above
+            return [], False
 
     async def _find_place(self, each: Followed) -> None:
         each.known = Known()

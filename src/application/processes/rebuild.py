@@ -91,6 +91,7 @@ async def _catch_up(
             progress(position, until)
     finally:
         reading.cancel()
+        await asyncio.wait([reading])
     if position < until:
         await view.write({}, until, after=position)
     progress(until, until)

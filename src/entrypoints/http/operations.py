@@ -143,6 +143,6 @@ def _gauges(backlog: list[Backlog], head: int, positions: dict[str, int]) -> Ite
 
 
 def _unchained(head: int, chained: int) -> Metric:
-    lag = GaugeMetricFamily("carillon_chain_lag_events", "Events that are not chained yet")
-    lag.add_metric([], max(0, head - chained))
+    lag = GaugeMetricFamily("carillon_chain_lag_events", "Events that are not chained yet; below 0 something is wrong")
+    lag.add_metric([], head - chained)
     return lag
