@@ -276,6 +276,8 @@ def _not_to_be_kept(command: SendNotification) -> Iterator[Problem]:
 
 def fault_of(value: Any) -> str | None:
     """Level by level, so that no depth is too much for the look itself."""
+    if not value:
+        return None
     level = [value]
     for _ in range(MOST_LEVELS + 1):
         if any("\0" in each for each in level if isinstance(each, str)):
