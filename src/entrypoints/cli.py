@@ -125,7 +125,7 @@ def verify(name: str | None, heads: TextIO | None) -> None:
 
     NAME is `chain` or that of a read model; without it, all. Exit 1, and what differs, if anything does.
     """
-    kept = maintenance.read_heads(heads or ())
+    kept = maintenance.read_heads(heads) if heads else []
     if _once(lambda parts: maintenance.verify_stored(parts, name, kept)):
         sys.exit(1)
 
