@@ -431,6 +431,13 @@ def test_the_chain_is_never_made_again(migrated_url: str) -> None:
     assert "evidence" in finished.stderr
 
 
+def test_a_file_without_a_head_compares_nothing_and_is_refused(migrated_url: str) -> None:
+    arguments = ("verify", "chain", "--heads", "-")
+    finished = invoked(*arguments, given="\n", DATABASE_URL=migrated_url, CARILLON_MASTER_KEY=KEY)
+    assert finished.exit_code == 2
+    assert "holds no head to compare with" in finished.stderr
+
+
 @pytest.mark.parametrize("line", ["nonsense", "acme:1:abcd", f"acme:x:{'0' * 64}", f"acme:1:{'z' * 64}"])
 def test_heads_that_are_none_are_named(migrated_url: str, line: str) -> None:
     arguments = ("verify", "chain", "--heads", "-")
