@@ -176,7 +176,7 @@ async def test_the_gallery_in_one_language_and_as_wide_as_a_phone(desktop: Brows
     await page.goto("/mailbox/templates")
     await page.get_by_role("link", name="de", exact=True).click()
     articles = page.locator("article")
-    assert await articles.count() == len(serving.service.parts.templates.types())
+    await expect(articles).to_have_count(len(serving.service.parts.templates.types()))
     assert {await article.get_attribute("lang") for article in await articles.all()} == {"de"}
     button = page.get_by_role("button", name="As on a phone")
     await button.click()
