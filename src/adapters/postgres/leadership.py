@@ -34,7 +34,7 @@ async def leading(conninfo: str, role: str) -> AsyncIterator[None]:
         try:
             yield
         except asyncio.CancelledError:
-            if lost.take_back(task) <= asked_before < asked_before + lost.cancellations:
+            if lost.cancellations and lost.take_back(task) <= asked_before:
                 raise LeadershipLostError(role) from None
             raise  # somebody else wants it to end as well
         finally:
