@@ -129,7 +129,10 @@ class Chain(Protocol):
         """Those that end after position `after` and not after `until`, in order of their ends."""
 
     async def extend(self, links: Sequence[Link], position: int, *, after: int) -> None:
-        """Add these links and stand at `position`, both or neither. Raises ConflictError when not at `after`."""
+        """Add these links and stand at `position`, both or neither.
+
+        Raises ConflictError when not at `after`, or when a tenant's link with one of these ends is there already.
+        """
 
 
 class Wakeup(Protocol):
