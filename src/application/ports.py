@@ -354,7 +354,8 @@ class View(Protocol[K, R]):
         """Put these rows, of which those under the keys `new` are not there yet, and stand at `position`.
 
         Raises ConflictError when the view does not stand at `after`, or is another than the one this object last
-        asked for its position or wrote: somebody else has moved or replaced it, and nothing was written.
+        asked for its position or wrote: somebody else has moved or replaced it, and nothing was written. The same when
+        a row is there under one of the keys `new`, however many rows they are.
         """
 
 
