@@ -379,3 +379,25 @@ async def test_a_call_that_is_too_late_to_begin_is_taken_back_however_long_the_s
     assert house.provider.calls == []
     known = await house.now(it)
     assert (known.in_flight, known.status, known.attempts) == (None, Status.DEFERRED, 0)
+async def test_an_outcome_is_brought_to_a_store_that_takes_nothing_with_pauses_that_grow_to_a_second(
+    house, monkeypatch
+):
+    it = await house.accept()
+    save, sleep, pauses = house.events.save, asyncio.sleep, list[float]()
+
+    async def without_space(*aggregates: Any) -> int:
+        if house.provider.calls and len(pauses) < 8:
+            raise StoreUnavailableError
+        return await save(*aggregates)
+
+    async def noted(seconds: float) -> None:
+        pauses.extend([seconds] if seconds else [])
+        await sleep(0)
+
+    monkeypatch.setattr(house.events, "save", without_space)
+    monkeypatch.setattr(deliver.asyncio, "sleep", noted)
+    await house.work()
+    assert (await house.now(it)).status is Status.SENT
+    assert pauses == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0]
+
+

@@ -33,6 +33,9 @@ from domain.template import Content
 from domain.vocabulary import Channel, Reason
 
 _ASK_THE_STORE_EVERY = 0.2
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+"""Seconds between two tries to store what is known: each twice as long, for a store without space is asked by many."""
+
 _GRACE = 0.25
 """Seconds that a sender gets to end by its own deadline, for it knows best how far a call has come."""
 
@@ -259,9 +262,14 @@ class Delivery:
         known: Notification | None = notification
         while known and known.in_flight and known.in_flight.call == attempt.call:
             decide(known)
+        pause = _FIRST_PAUSE
             try:
                 await self._events.save(known)
-            except (ConflictError, StoreUnavailableError):
+            except ConflictError:
+                known = await self._once_the_store_answers(notification.id)
+            except StoreUnavailableError:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
                 known = await self._once_the_store_answers(notification.id)
             else:
                 return known
