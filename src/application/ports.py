@@ -162,13 +162,17 @@ class Lease(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Backlog(msgspec.Struct, frozen=True):
-    """What waits on one channel: `due` now, `later`, `held` under a lease; `oldest` is the wait of the oldest due."""
+    """What waits on one channel: `due` now, `later`, `held` under a lease; `oldest` is the wait of the oldest due.
+
+    `unreadable` of them were set aside, and what is due of those has not changed since.
+    """
 
     channel: str
     due: int
     later: int
     held: int
     oldest: timedelta
+    unreadable: int = 0
 
 
 class DueWork(Protocol):
@@ -190,6 +194,12 @@ class DueWork(Protocol):
 
     async def release(self, leases: Sequence[Lease]) -> None:
         """Give back those still held: they are due again at once."""
+
+    async def set_aside(self, leases: Sequence[Lease]) -> None:
+        """Give back what cannot be read: due again in a minute, then in two, twice as long each time, an hour at most.
+
+        Once what is due of it has changed it is like any other again.
+        """
 
     async def drop(self, leases: Sequence[Lease]) -> None:
         """Forget what turned out to need no work."""

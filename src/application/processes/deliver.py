@@ -128,6 +128,8 @@ class Delivery:
         try:
             held = await self._due.renew(leases, rules.lease, enough=rules.certain)
             found = await self._read([lease.notification for lease in held])
+            if unread := [lease for lease in held if lease.notification not in found]:
+                await self._due.set_aside(unread)
         except StoreUnavailableError:
             self._log.note("store away, left for later", leases[0].notification, others=len(leases) - 1)
             return 0
@@ -260,9 +262,9 @@ class Delivery:
         Answers the notification as it then is; nothing is appended once the attempt is no longer the one on its way.
         """
         known: Notification | None = notification
+        pause = _FIRST_PAUSE
         while known and known.in_flight and known.in_flight.call == attempt.call:
             decide(known)
-        pause = _FIRST_PAUSE
             try:
                 await self._events.save(known)
             except ConflictError:
