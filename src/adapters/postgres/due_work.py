@@ -96,8 +96,10 @@ class PostgresDueWork:
     async def set_aside(self, leases: Sequence[Lease]) -> None:
         await self._database.rows(
             "UPDATE schedule s SET lease_until = NULL, lease_token = NULL, unreadable = unreadable + 1,"
-            " due_at = later, rank_at = later + head_start FROM (SELECT notification_id, now() + least(interval '1 min' * 2 ^ least(unreadable, 10), interval '1 h')"
-            "  AS later FROM schedule JOIN unnest(%(ids)b::uuid[], %(tokens)b::uuid[]) AS held (id, token)"
+            " due_at = later, rank_at = later + head_start"
+            " FROM (SELECT notification_id,"
+            "  now() + least(interval '1 min' * 2 ^ least(unreadable, 10), interval '1 h') AS later FROM schedule"
+            "  JOIN unnest(%(ids)b::uuid[], %(tokens)b::uuid[]) AS held (id, token)"
             "  ON notification_id = held.id AND lease_token = held.token) aside"
             " WHERE s.notification_id = aside.notification_id",
             _columns(leases),
