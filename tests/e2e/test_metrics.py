@@ -131,6 +131,14 @@ async def test_counts_survive_a_rebuild_and_a_restart(service: Service, tenant: 
     assert (await scraped(service))[name] == before[name] + 1
 
 
+async def test_a_scrape_does_not_add_up_the_hours(service: Service, tenant: Tenant) -> None:
+    """It would take the longer the longer the service has run."""
+    await lived(service, tenant)
+    before = await scraped(service)
+    await service.parts.database.rows("TRUNCATE view_metrics.rows")
+    assert await scraped(service) == before
+
+
 async def test_what_is_due_is_the_queue(service: Service, tenant: Tenant) -> None:
     await service.parts.budget.pause("capture", timedelta(seconds=60), "test")
     await tenant.send(*(f"reader{i}@example.com" for i in range(7)))

@@ -10,8 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from application.ports import Backlog, StoreUnavailableError
-from application.projections.metrics import BUCKETS
-from application.queries.notifications import MetricTotal
+from application.projections.metrics import BUCKETS, MetricTotal
 from entrypoints.http.request import OPEN, JsonRequest
 
 _LAG_ALLOWED = 10_000
