@@ -48,7 +48,7 @@ from application.ports import EmailSender
 from application.processes.deliver import Delivery, SendingRules
 from application.processes.dispatch import Dispatcher, DispatchRules
 from application.projections.attempts import Attempts
-from application.projections.metrics import Metrics
+from application.projections.metrics import Metrics, Totals
 from application.projections.notifications import Notifications
 from application.projections.projection import Projection
 from application.projections.receipts import Receipts
@@ -61,7 +61,14 @@ from entrypoints.logs import Lines
 from entrypoints.settings import SettingError, Settings
 from entrypoints.template_uses import TemplateUses, template_uses
 
-PROJECTIONS: tuple[Projection[Any], ...] = (Notifications(), Attempts(), Metrics(), Receipts(), OwnedTemplates())
+PROJECTIONS: tuple[Projection[Any], ...] = (
+    Notifications(),
+    Attempts(),
+    Metrics(),
+    Totals(),
+    Receipts(),
+    OwnedTemplates(),
+)
 
 
 @dataclass(frozen=True)
