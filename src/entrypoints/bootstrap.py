@@ -153,7 +153,6 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
         stack.push_async_callback(sender.close)
         wakeups = PostgresWakeups(conninfo)
         stack.push_async_callback(wakeups.close)
-        wakeups.start()
         clock, dice = PostgresClock(database), SystemDice()
         await clock.start()
         stack.push_async_callback(clock.close)

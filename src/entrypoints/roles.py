@@ -134,7 +134,7 @@ async def follow(parts: Parts) -> None:
 
 
 async def _chain(parts: Parts) -> None:
-    await _supervised("chain", lambda: Chainer(parts.store, parts.chain).run())
+    await _supervised("chain", lambda: Chainer(parts.store.lately, parts.chain).run())
 
 
 @asynccontextmanager

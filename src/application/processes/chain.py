@@ -11,7 +11,7 @@ BATCH = 1_000
 """Events hashed in one go, which takes some milliseconds that nothing else in the process gets."""
 
 _READ = 10_000
-_GATHERING = 1.0
+_GATHERING = 0.25
 """Seconds between two batches that did not fill up: a link of two events costs what one of two hundred does."""
 
 
