@@ -30,12 +30,23 @@ class DueRow(msgspec.Struct, frozen=True):
     at_once: bool
 
 
+class LaneRow(msgspec.Struct, frozen=True):
+    """The terms of one lane of the schedule from now on; without a row there are none but those of every lane."""
+
+    channel: str
+    lane: str
+    concurrency: int | None
+    per_second: float | None
+    held: bool
+
+
 class Append(msgspec.Struct, frozen=True):
     """One caller's events with the work that follows from them: stored all together or not at all."""
 
     events: list[StoredEvent]
     due: list[DueRow]
     keys: list[WrappedKey]
+    lanes: list[LaneRow] = []
 
 
 Writer = Callable[[Sequence[Append]], "list[int | Exception]"]

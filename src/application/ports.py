@@ -176,7 +176,11 @@ class DueWork(Protocol):
     async def lease(self, channel: Channel, limit: int, window: int, duration: timedelta) -> list[Lease]:
         """Take up to `limit` notifications that are due, so that no more than `window` are held on this channel.
 
-        Urgent ones first, aged so that none starves, tenants in turn. Nobody else gets them until `duration` is over.
+        Urgent ones first, aged so that none starves, lanes in turn. Nobody else gets them until `duration` is over.
+
+        A lane (a tenant, or one endpoint of theirs) never holds more than half of the window, however slow it is. One
+        that has terms of its own holds no more than they allow at a time and gets no more than they allow per second,
+        give or take a tenth of a second's worth; nothing while it is held or closed.
         """
 
     async def renew(
@@ -194,7 +198,22 @@ class DueWork(Protocol):
         """Forget what turned out to need no work."""
 
     async def next_due(self, channel: Channel) -> timedelta | None:
-        """How long until something is due that is not held; zero or less: now; None: nothing waits."""
+        """How long until something is due that is not leased; zero or less: now; None: nothing waits.
+
+        What waits in a lane counts from when the lane opens, and not at all in one that is held.
+        """
+
+    async def close_lane(self, channel: Channel, lane: str, duration: timedelta) -> None:
+        """Lease nothing of this lane for `duration`, then one at a time until it is opened.
+
+        All that are tried like that hold no more than a quarter of the window together.
+        """
+
+    async def open_lane(self, channel: Channel, lane: str) -> None:
+        """Lease of it again as its terms allow; one that is held stays so."""
+
+    async def closed_lanes(self, channel: Channel, lanes: Collection[str]) -> set[str]:
+        """Those of `lanes` that were closed and not opened since."""
 
     async def backlog(self) -> list[Backlog]:
         """Per channel, for people and metrics."""
