@@ -31,12 +31,23 @@ class DueRow(msgspec.Struct, frozen=True):
     at_once: bool
 
 
+class LaneRow(msgspec.Struct, frozen=True):
+    """The terms of one lane of the schedule from now on; without a row there are none but those of every lane."""
+
+    channel: str
+    lane: str
+    concurrency: int | None
+    per_second: float | None
+    held: bool
+
+
 class Append(msgspec.Struct, frozen=True):
     """One caller's events with the work that follows from them: stored all together or not at all."""
 
     events: list[StoredEvent]
     due: list[DueRow]
     keys: list[WrappedKey]
+    lanes: list[LaneRow] = []
 
 
 Writer = Callable[[Sequence[Append]], "list[int | Exception]"]
@@ -56,7 +67,7 @@ class _Caller(msgspec.Struct):
 
 
 class GroupCommit:
-    """A queue in front of a writer that takes whatever waits. No timer forms a lot: while one is written, the next gathers.
+    """A queue in front of a writer that takes whatever waits; while one lot is written, the next one gathers.
 
     The events of a caller who was cancelled or gave up may be stored all the same, as after a lost connection.
     """

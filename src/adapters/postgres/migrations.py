@@ -7,7 +7,7 @@ import psycopg
 from adapters.postgres.captured_mails import CREATE_CAPTURED_MAILS
 from adapters.postgres.chain import CREATE_CHAIN
 from adapters.postgres.recorder import LogRecorder, open_datastore
-from adapters.postgres.schedule import CREATE_SCHEDULE
+from adapters.postgres.schedule import CREATE_LANES, CREATE_SCHEDULE
 from adapters.postgres.template_archive import CREATE_TEMPLATE_BUNDLES
 
 _MIGRATION_LOCK = 0x0CA7_1111
@@ -47,6 +47,12 @@ _UNREADABLE = "ALTER TABLE schedule ADD COLUMN IF NOT EXISTS unreadable int NOT 
 
 _PROCESS_POSITIONS = "CREATE TABLE process_positions (process text PRIMARY KEY, position bigint NOT NULL)"
 
+_LANES = f"""
+    {CREATE_LANES}
+    DROP INDEX IF EXISTS schedule_due;
+    {CREATE_SCHEDULE}
+"""
+
 MIGRATIONS: Sequence[tuple[str, str]] = (
     ("schedule", CREATE_SCHEDULE),
     ("person_keys", _PERSON_KEYS),
@@ -58,6 +64,7 @@ MIGRATIONS: Sequence[tuple[str, str]] = (
     ("chain", CREATE_CHAIN),
     ("api_key_owners", _API_KEY_OWNERS),
     ("schedule_unreadable", _UNREADABLE),
+    ("lanes", _LANES),
 )
 
 

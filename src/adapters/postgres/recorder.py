@@ -1,16 +1,17 @@
 """The library's recorder with one insert for many streams, and the schedule in the same transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from eventsourcing.persistence import IntegrityError, InterfaceError, OperationalError, PersistenceError, StoredEvent
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
 from eventsourcing.utils import retry
+from msgspec.structs import astuple
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Identifier
 
-from adapters.group_commit import Append
+from adapters.group_commit import Append, LaneRow
 from adapters.postgres.database import RECONNECT_SECONDS, network_patience
 from application.ports import ConflictError, StoreUnavailableError
 
@@ -61,12 +62,16 @@ class LogRecorder(PostgresApplicationRecorder):
             raise ValueError("POSTGRES_ENABLE_DB_FUNCTIONS drops the lock that keeps the log gap-free")
         self.lock_table_statements = [SQL("SELECT pg_advisory_xact_lock({0})").format(APPEND_LOCK)]
         self.append_statement = self.statement(locked=True)
+        self._append_with_lanes = self.statement(locked=True, lanes=_LANES)
 
-    def statement(self, *, locked: bool) -> str:
-        """What appends. Without the lock it would lose events for readers; a test shows that it does."""
+    def statement(self, *, locked: bool, lanes: str = "") -> str:
+        """What appends. Without the lock it would lose events for readers; a test shows that it does.
+
+        What comes with lanes, which is seldom, has a statement of its own: the other is what everybody waits for.
+        """
         lock = SQL("SELECT pg_advisory_xact_lock({0})").format(APPEND_LOCK) if locked else SQL("SELECT 1")
         table = Identifier(self.datastore.schema, self.events_table_name)
-        return SQL(_APPEND).format(lock=lock, channel=self.channel_name, table=table).as_string()
+        return SQL(_APPEND).format(lock=lock, lanes=SQL(lanes), channel=self.channel_name, table=table).as_string()
 
     @retry((InterfaceError, OperationalError), max_attempts=2, wait=0.05)
     def insert_events(
@@ -80,7 +85,12 @@ class LogRecorder(PostgresApplicationRecorder):
         if not stored_events:
             return None
         with self.datastore.get_connection() as conn, conn.cursor() as curs:
-            curs.execute(self.append_statement, _values(stored_events, appends), prepare=True, binary=True)
+            lanes = [lane for append in appends for lane in append.lanes]
+            statement = self._append_with_lanes if lanes else self.append_statement
+            values = (
+                [*lane_columns(lanes), *_values(stored_events, appends)] if lanes else _values(stored_events, appends)
+            )
+            curs.execute(statement, values, prepare=True, binary=True)
             return [row["notification_id"] for row in curs.fetchall()]
 
     def append(self, appends: Sequence[Append]) -> list[int | Exception]:
@@ -143,9 +153,19 @@ class LogRecorder(PostgresApplicationRecorder):
             }
 
 
+_LANES = """
+    laned AS (
+        INSERT INTO lanes AS l (channel, lane, concurrency, per_second, held)
+        SELECT * FROM unnest(%b::text[], %b::text[], %b::int[], %b::float8[], %b::boolean[])
+        ON CONFLICT (channel, lane) DO UPDATE
+        SET concurrency = excluded.concurrency, per_second = excluded.per_second, held = excluded.held,
+            closed_until = CASE WHEN excluded.held OR NOT l.held THEN l.closed_until END
+    ),
+"""
+
 _APPEND = """
     WITH locked AS MATERIALIZED ({lock}), woken AS MATERIALIZED (SELECT pg_notify({channel}, '')),
-    known AS (
+    {lanes} known AS (
         INSERT INTO person_keys (person, subject, wrapped)
         SELECT * FROM unnest(%b::uuid[], %b::bytea[], %b::bytea[]) ON CONFLICT (person) DO NOTHING
     ), done AS (
@@ -165,6 +185,12 @@ _APPEND = """
       WITH ORDINALITY AS new (id, version, topic, state, place) ORDER BY place
     RETURNING notification_id
 """
+
+
+def lane_columns(rows: Iterable[LaneRow]) -> list[list[Any]]:
+    """The columns channel, lane, concurrency, per_second and held; of several rows of one lane the last counts."""
+    last = {(row.channel, row.lane): row for row in rows}
+    return [list(column) for column in zip(*(astuple(last[lane]) for lane in sorted(last)), strict=True)] or [[]] * 5
 
 
 def _values(events: Sequence[StoredEvent], appends: Sequence[Append]) -> list[list[Any]]:
