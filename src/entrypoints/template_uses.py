@@ -6,15 +6,15 @@ from functools import partial
 from typing import Any
 
 from application.commands.send import SendAnswer
-from application.commands.templates import (
+from application.commands.templates.change import (
     TemplateAnswer,
     activate,
     add_version,
     create_template,
     localize,
     roll_back,
-    send_template_test,
 )
+from application.commands.templates.send_test import send_template_test
 from application.ports import Clock, EventStore, TemplateMaker, TemplateRenderer, Templates
 from application.queries.templates import (
     Preview,

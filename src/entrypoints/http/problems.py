@@ -10,7 +10,8 @@ from litestar.exceptions import HTTPException, ValidationException
 
 from adapters.callbacks.resend import InvalidSignatureError, MalformedCallbackError
 from adapters.group_commit import ClosedError
-from application.commands.templates import NameTakenError, NoOwnerAddressError
+from application.commands.templates.change import NameTakenError
+from application.commands.templates.send_test import NoOwnerAddressError
 from application.ports import ConflictError, RendererUnavailableError, StoreUnavailableError
 from application.problems import InvalidCommandError, KeyReusedError, NotFoundError, Problem
 from domain.notification import NotRetryableError

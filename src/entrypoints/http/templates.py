@@ -7,14 +7,9 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 
 from application.caller import Scope
 from application.commands.send import SendAnswer
-from application.commands.templates import (
-    ActivateTemplate,
-    AddTemplateVersion,
-    ChannelTexts,
-    CreateTemplate,
-    SendTemplateTest,
-    TemplateAnswer,
-)
+from application.commands.templates.change import ActivateTemplate, TemplateAnswer
+from application.commands.templates.send_test import SendTemplateTest
+from application.commands.templates.texts import AddTemplateVersion, ChannelTexts, CreateTemplate
 from application.problems import NotFoundError
 from application.queries.templates import Preview, PreviewTemplate, TemplateDetail, TemplatePage, TemplateSource
 from entrypoints.http.authentication import demand
