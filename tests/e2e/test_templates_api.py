@@ -345,6 +345,26 @@ async def test_a_preview_that_cannot_be_rendered_says_why(tenant: Tenant) -> Non
     assert answer.json()["detail"] == "html.html line 1: a link is not an http or https address, in a href"
 
 
+async def test_a_text_that_was_stopped_twice_waits_for_a_minute(tenant: Tenant) -> None:
+    bomb = "{% for a in items * 99999 %}{% for b in items * 99999 %}{{ a }}{% endfor %}{% endfor %}"
+    variables = {"items": {"type": "list", "required": False}}
+    await created(tenant, active=False, **{**said(f"{{% if items %}}{bomb}{{% endif %}}"), "variables": variables})
+    answers = [await tenant.post(f"{API}/spring-sale/preview", {"variables": {"items": [1]}}) for _ in range(3)]
+    codes = [(answer.status_code, answer.json()["code"]) for answer in answers]
+    assert codes == [(422, "not_renderable")] * 2 + [(429, "templates_too_slow")]
+    assert "was stopped 2 times within a minute" in answers[-1].json()["detail"]
+    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 60
+
+
+async def test_of_many_languages_none_is_tried_out_after_one_that_was_stopped(tenant: Tenant) -> None:
+    bomb = {"sms": {"text": "{% for a in 'x' * 99999 %}{% for b in 'x' * 99999 %}{% endfor %}{% endfor %}"}}
+    texts = {"en": {"sms": {"text": "Hello"}}, **dict.fromkeys(("de", "pt_br", "fr", "it", "ru"), bomb)}
+    found = problems(await tenant.post(API, sale(texts=texts)))
+    assert list(found) == ["texts.de.sms"]
+    assert found["texts.de.sms"].startswith("with the examples: template ")
+    assert found["texts.de.sms"].endswith(": takes more than 0.5 s of computing time")
+
+
 # Tests that are sent
 
 

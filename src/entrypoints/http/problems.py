@@ -12,7 +12,7 @@ from adapters.callbacks.resend import InvalidSignatureError, MalformedCallbackEr
 from adapters.group_commit import ClosedError
 from application.commands.templates.change import NameTakenError
 from application.commands.templates.send_test import NoOwnerAddressError
-from application.ports import ConflictError, RendererUnavailableError, StoreUnavailableError
+from application.ports import ConflictError, RendererUnavailableError, StoreUnavailableError, TenantSlowError
 from application.problems import InvalidCommandError, KeyReusedError, NotFoundError, Problem
 from domain.notification import NotRetryableError
 from domain.own_template import NoSuchVersionError, NothingToRollBackError, TooManyVersionsError
@@ -59,6 +59,7 @@ _ANSWERS: Mapping[type[Exception], _Answer] = {
     TooManyVersionsError: _Answer(409, "too_many_versions", "There is no room for another version"),
     NoOwnerAddressError: _Answer(409, "no_owner_address", "The API key has no address of its owner"),
     RenderError: _Answer(422, "not_renderable", "The template cannot be rendered with these variables"),
+    TenantSlowError: _Answer(429, "templates_too_slow", "Your own templates took too much computing time"),
     RendererUnavailableError: _Answer(503, "renderer_unavailable", "Too much is being rendered"),
     ConflictError: _Answer(409, "conflict", "Somebody else changed it at the same moment"),
     StoreUnavailableError: _Answer(503, "store_unavailable", "The database does not answer"),

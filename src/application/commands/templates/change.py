@@ -11,7 +11,7 @@ from application.commands.send import fault_of
 from application.commands.templates.faults import (
     LOCALES,
     NAMES,
-    by_names_of,
+    as_written,
     faults_of_locales,
     faults_of_variables,
     not_in_default,
@@ -92,10 +92,10 @@ async def localize(
     if problems:
         raise InvalidCommandError(problems)
     try:
-        made = await maker.make(caller.tenant, version.declared, known, sources)
+        made = await maker.make(caller.tenant, version.declared, {known: sources})
     except InvalidTextsError as error:
-        raise InvalidCommandError([by_names_of(each, "") for each in error.problems]) from None
-    added = template.localize(version.number, known, made, now=clock.now(), by=caller.by)
+        raise InvalidCommandError([as_written(each, {known: ""}) for each in error.problems]) from None
+    added = template.localize(version.number, known, made[known], now=clock.now(), by=caller.by)
     return _answer(template, added, await events.save(template))
 
 
@@ -147,16 +147,11 @@ async def _write(
 async def _made(
     written: Mapping[str, tuple[str, Sources]], declared: NotificationType, tenant: str, maker: TemplateMaker
 ) -> dict[str, dict[Channel, str]]:
-    made: dict[str, dict[Channel, str]] = {}
-    problems: list[Problem] = []
-    for locale, (name, sources) in written.items():
-        try:
-            made[locale] = await maker.make(tenant, declared, locale, sources)
-        except InvalidTextsError as error:
-            problems += [by_names_of(each, f"texts.{name}.") for each in error.problems]
-    if problems:
-        raise InvalidCommandError(list(dict.fromkeys(problems)))
-    return made
+    try:
+        return await maker.make(tenant, declared, {locale: sources for locale, (_, sources) in written.items()})
+    except InvalidTextsError as error:
+        paths = {locale: f"texts.{name}." for locale, (name, _) in written.items()}
+        raise InvalidCommandError([as_written(each, paths) for each in error.problems]) from None
 
 
 def _answer(template: Template, version: Version, position: int) -> TemplateAnswer:

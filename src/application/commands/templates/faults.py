@@ -1,7 +1,7 @@
 """What can be wrong with a template as it is written, before anybody tries to render it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from application.commands.templates.texts import PARTS, Written
 from application.ports import Sources, TemplateMaker
@@ -63,8 +63,10 @@ _NAMES_OF_PARTS = {
 }
 
 
-def by_names_of(problem: Problem, prefix: str) -> Problem:
-    """The part as it is called where it was written."""
-    if problem.path.startswith("variables."):
+def as_written(problem: Problem, paths: Mapping[str, str]) -> Problem:
+    """The same where it was written, and by the name it has there; `paths` begin what is written in a locale."""
+    texts, _, rest = problem.path.partition(".")
+    locale, _, part = rest.partition(".")
+    if texts != "texts" or locale not in paths:
         return problem
-    return Problem(prefix + _NAMES_OF_PARTS.get(problem.path, problem.path), problem.message)
+    return Problem(paths[locale] + _NAMES_OF_PARTS.get(part, part), problem.message)
