@@ -55,7 +55,7 @@ def template_uses(
 ) -> TemplateUses:
     house = {type_.name: type_ for type_ in templates.types()}
     return TemplateUses(
-        create=partial(create_template, events=events, maker=maker, clock=clock),
+        create=partial(create_template, events=events, maker=maker, count=reader.count, clock=clock),
         add_version=partial(add_version, events=events, maker=maker, clock=clock),
         localize=partial(localize, events=events, maker=maker, clock=clock),
         activate=partial(activate, events=events, clock=clock),

@@ -1,6 +1,6 @@
 """The life of a template that a tenant owns: made, said anew, translated, activated, taken back."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated
 
 import msgspec
@@ -21,7 +21,7 @@ from application.commands.templates.texts import MOST_LOCALES, AddTemplateVersio
 from application.own_templates import own_template
 from application.ports import Clock, ConflictError, EventStore, InvalidTextsError, Sources, TemplateMaker
 from application.problems import InvalidCommandError, Problem
-from domain.own_template import Template, Version, may_be_own_name
+from domain.own_template import MOST_TEMPLATES, Template, TooManyTemplatesError, Version, may_be_own_name
 from domain.template import NotificationType, Variable
 from domain.vocabulary import Channel
 
@@ -44,11 +44,22 @@ class TemplateAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def create_template(
-    command: CreateTemplate, caller: Caller, *, events: EventStore, maker: TemplateMaker, clock: Clock
+    command: CreateTemplate,
+    caller: Caller,
+    *,
+    events: EventStore,
+    maker: TemplateMaker,
+    count: Callable[[str], Awaitable[int]],
+    clock: Clock,
 ) -> TemplateAnswer:
-    """Raises InvalidCommandError naming every fault, and NameTakenError."""
+    """Raises InvalidCommandError naming every fault, NameTakenError, and TooManyTemplatesError.
+
+    `count` says how many the tenant has; those that are created while it is asked may be a few too many.
+    """
     if not may_be_own_name(command.name):
         raise InvalidCommandError([Problem("name", NAMES)])
+    if await count(caller.tenant) >= MOST_TEMPLATES:
+        raise TooManyTemplatesError(f"you have {MOST_TEMPLATES} templates")
     template = Template.create(caller.tenant, command.name, now=clock.now(), by=caller.by)
     await _write(command, template, caller, maker, clock)
     try:
