@@ -9,6 +9,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +61,8 @@ ITEM = {"name": "Watering can", "price": 34.9}
 
 async def words_of(type_: NotificationType, locale: str, count: int) -> str:
     content = await render(pin(type_.name, locale), least(type_, count))
-    (preheader,) = [e for e in parse(content).iter("div") if (e.get("class") or "") == "preheader"]
-    shown = "".join(preheader.itertext()).strip("\u034f\u00a0\u200c \n")
-    return f"=== {locale}, {count}\n{content.subject}\n{shown}\n\n{content.text}"
+    (preheader,) = re.findall('<div class="preheader"[^>]*>(.*?)&#847;', content.html or "")
+    return f"=== {locale}, {count}\n{content.subject}\n{unescape(preheader)}\n\n{content.text}"
 
 
 def check_golden(name: str, text: str) -> None:

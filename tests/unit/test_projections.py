@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.memory.views import MemoryView
@@ -45,6 +45,9 @@ def _mixed(several: Sequence[Life]) -> list[Recorded]:
     return recorded(*[event for _, moment in sorted(moments, key=lambda m: m[0]) for event in moment.events])
 
 
+fewer = settings(max_examples=25)  # a log is up to three lives of thirty steps
+
+
 async def rows_of(projection: Projection[Any], log: Sequence[Recorded], cuts: Sequence[int]) -> dict[Any, Any]:
     """The rows after the log was projected in the batches between these cuts."""
     view, known = MemoryView[Any, Any](), Known(most=2)
@@ -63,6 +66,7 @@ def rows(projection: Projection[Any], *events: Any) -> list[Any]:
     return list(folded(projection, {}, touched(projection, mine)).values())
 
 
+@fewer
 @given(logs(), st.data())
 async def test_the_rows_are_the_same_in_whatever_batches_the_log_is_read(log, data):
     cuts = sorted(data.draw(st.lists(st.integers(0, len(log)), max_size=6)))
@@ -70,6 +74,7 @@ async def test_the_rows_are_the_same_in_whatever_batches_the_log_is_read(log, da
         assert await rows_of(projection, log, cuts) == await rows_of(projection, log, [])
 
 
+@fewer
 @given(logs())
 def test_before_an_event_that_begins_a_row_there_is_none(log):
     for projection in PROJECTIONS:
@@ -114,6 +119,7 @@ def test_every_call_has_one_row_with_what_it_came_to(life: Life):
     assert all((row.milliseconds is None) == (row.finished_at is None) for row in calls.values())
 
 
+@fewer
 @given(logs())
 def test_the_metrics_count_every_event_once(log):
     counted = rows(Metrics(), *[one.event for one in log])
