@@ -45,7 +45,7 @@ def _mixed(several: Sequence[Life]) -> list[Recorded]:
     return recorded(*[event for _, moment in sorted(moments, key=lambda m: m[0]) for event in moment.events])
 
 
-fewer = settings(max_examples=25)  # a log is up to three lives of thirty steps
+fewer = settings(max_examples=25)  # a life is up to thirty steps, a log up to three lives
 
 
 async def rows_of(projection: Projection[Any], log: Sequence[Recorded], cuts: Sequence[int]) -> dict[Any, Any]:
@@ -84,6 +84,7 @@ def test_before_an_event_that_begins_a_row_there_is_none(log):
             met.add(key)
 
 
+@fewer
 @given(lives())
 def test_a_row_says_of_a_notification_what_it_says_of_itself(life: Life):
     projection, known, position = Notifications(), {}, 0
@@ -99,6 +100,7 @@ def test_a_row_says_of_a_notification_what_it_says_of_itself(life: Life):
         assert (row.updated_at, row.position) == (it.modified_on, position)
 
 
+@fewer
 @given(lives())
 def test_the_next_attempt_is_shown_exactly_while_one_is_waited_for(life: Life):
     projection, known = Notifications(), {}
@@ -108,6 +110,7 @@ def test_the_next_attempt_is_shown_exactly_while_one_is_waited_for(life: Life):
         assert known[(it.id,)].next_attempt_at == waits_until
 
 
+@fewer
 @given(lives())
 def test_every_call_has_one_row_with_what_it_came_to(life: Life):
     lived = list(life.lived())
