@@ -82,6 +82,10 @@ class PostgresTemplateReader:
         )
         return [(str(name), id) for name, id in rows]
 
+    async def count(self, tenant: str) -> int:
+        ((count,),) = await self._database.rows("SELECT count(*) FROM view_templates.rows WHERE tenant = %s", (tenant,))
+        return int(count)
+
 
 _ONE_OF = "(provider, provider_id) IN (SELECT * FROM unnest(%s::text[], %s::text[]))"
 
