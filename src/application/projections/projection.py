@@ -70,9 +70,7 @@ def topic_of(recorded: Recorded) -> str:
     return topic
 
 
-def folded(
-    projection: Projection[R], known: Mapping[tuple[Any, ...], R], touched: Touched
-) -> dict[tuple[Any, ...], R]:
+def folded(projection: Projection[R], known: Mapping[tuple[Any, ...], R], touched: Touched) -> dict[tuple[Any, ...], R]:
     """The rows that a batch of events changed, starting from those `known` before."""
     changed: dict[tuple[Any, ...], R] = {}
     for key, events in touched.items():
