@@ -260,7 +260,7 @@ class Cluster:
         rows = await self.query(
             "SELECT notification_id, originator_id::text, topic,"
             " e->>'tenant', e->>'by', e->>'correlation_id', e->>'reason',"
-            " originator_version, (e->>'timestamp')::timestamptz"
+            " originator_version, (e->>'timestamp')::timestamptz, coalesce((e->>'uncertain')::boolean, false)"
             " FROM stored_events, LATERAL (SELECT convert_from(state, 'UTF8')::jsonb) AS s (e)"
             " WHERE notification_id > %s AND topic LIKE 'notification.%%' ORDER BY notification_id",
             (after,),
