@@ -115,10 +115,10 @@ def migrate() -> None:
 
 
 @main.command()
-@click.argument("projection", required=False)
-def rebuild(projection: str | None) -> None:
-    """Make read models again from the log, beside the live ones: PROJECTION, or all of them and the schedule."""
-    _once(lambda parts: maintenance.rebuild_views(parts, projection))
+@click.argument("projections", nargs=-1, metavar="[PROJECTION]...")
+def rebuild(projections: tuple[str, ...]) -> None:
+    """Make read models again from the log, beside the live ones: each PROJECTION, or all of them and the schedule."""
+    _once(lambda parts: maintenance.rebuild_views(parts, projections))
 
 
 @main.command()
