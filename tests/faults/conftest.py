@@ -9,7 +9,7 @@ import pytest_asyncio
 from tests.faults.cluster import Cluster, running
 from tests.faults.trial import Findings
 
-_figures: list[str] = []
+_FIGURES = "figures of a scenario"
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -19,13 +19,14 @@ async def cluster() -> AsyncIterator[Cluster]:
 
 
 @pytest.fixture
-def figures() -> Callable[[str, Findings], None]:
-    """Notes what a scenario came to, for the table at the end of the run."""
+def figures(record_property: Callable[[str, object], None]) -> Callable[[str, Findings], None]:
+    """Notes what a scenario came to, for the end of the run, which may be another process's."""
 
     def note(name: str, found: Findings) -> None:
         recovery = "" if found.recovery is None else f", as before after {found.recovery:.1f} s"
         tallies = "".join(f", {name} {value:g}" for name, value in found.tallies.items())
-        _figures.append(f"{name}: {found.sent} sent, {found.lost} lost, {found.repeated} repeated{recovery}{tallies}")
+        counts = f"{found.sent} sent, {found.lost} lost, {found.repeated} repeated"
+        record_property(_FIGURES, f"{name}: {counts}{recovery}{tallies}")
 
     return note
 
@@ -40,7 +41,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    if _figures:
+    reports = [report for many in terminalreporter.stats.values() for report in many if hasattr(report, "when")]
+    told = [
+        text for report in reports if report.when == "call" for name, text in report.user_properties if name == _FIGURES
+    ]
+    if told:
         terminalreporter.section("what was broken, and what became of it")
-        for line in _figures:
+        for line in told:
             terminalreporter.line(line)
