@@ -147,8 +147,13 @@ async def test_it_pushes_while_it_runs_and_what_is_left_at_the_end(loki, monkeyp
 
 
 async def test_a_loki_that_hangs_does_not_keep_the_process_from_ending(told, monkeypatch):
-    async def hang(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
-        await asyncio.Event().wait()
+    over, closed = asyncio.Event(), asyncio.Event()
+
+    async def hang(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await over.wait()
+        writer.close()
+        await writer.wait_closed()
+        closed.set()
 
     monkeypatch.setattr("adapters.loki._LAST_SECONDS", 0.05)
     server = await asyncio.start_server(hang, "127.0.0.1", 0)
@@ -156,3 +161,5 @@ async def test_a_loki_that_hangs_does_not_keep_the_process_from_ending(told, mon
     async with asyncio.timeout(3), push.running():
         push.put("stuck")
     server.close()
+    over.set()
+    await closed.wait()
