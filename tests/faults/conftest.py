@@ -1,15 +1,13 @@
-"""One cluster for all fault tests; what its processes said is shown when a test fails, and the figures at the end."""
+"""One cluster for all fault tests; what its processes said is shown when a test fails."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from tests.conftest import FIGURES
 from tests.faults.cluster import Cluster, running
 from tests.faults.trial import Findings
-
-_FIGURES = "figures of a scenario"
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -26,7 +24,7 @@ def figures(record_property: Callable[[str, object], None]) -> Callable[[str, Fi
         recovery = "" if found.recovery is None else f", as before after {found.recovery:.1f} s"
         tallies = "".join(f", {name} {value:g}" for name, value in found.tallies.items())
         counts = f"{found.sent} sent, {found.lost} lost, {found.repeated} repeated"
-        record_property(_FIGURES, f"{name}: {counts}{recovery}{tallies}")
+        record_property(FIGURES, f"{name}: {counts}{recovery}{tallies}")
 
     return note
 
@@ -38,14 +36,3 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     if report.failed and isinstance(cluster, Cluster):
         report.sections += [(f"{each.name} said", each.last_lines) for each in cluster.processes]
     return report  # type: ignore[return-value]
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    reports = [report for many in terminalreporter.stats.values() for report in many if hasattr(report, "when")]
-    told = [
-        text for report in reports if report.when == "call" for name, text in report.user_properties if name == _FIGURES
-    ]
-    if told:
-        terminalreporter.section("what was broken, and what became of it")
-        for line in told:
-            terminalreporter.line(line)
