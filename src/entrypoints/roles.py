@@ -107,6 +107,7 @@ async def working(parts: Parts, patience: float | None = None) -> AsyncIterator[
     worker = TaskiqWorker(parts.broker, delivery.deliver)
     await parts.broker.startup()
     await worker.start()
+    structlog.get_logger("worker").info("worker started")
     try:
         yield
     finally:
