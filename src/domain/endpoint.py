@@ -56,9 +56,9 @@ def url_objection(url: str, in_house: Sequence[Network] = ()) -> str | None:
 def header_objections(headers: Mapping[str, str]) -> dict[str, str]:
     """Why each of these may not be sent along, by its name; empty: all may."""
     found = {name: why for name, value in headers.items() if (why := _header_objection(name, value))}
-    found |= {name: "is there twice" for name in _repeated(headers)}
+    found |= dict.fromkeys(_repeated(headers), "is there twice")
     if len(headers) > MOST_HEADERS:
-        found |= {name: f"is one of more than {MOST_HEADERS}" for name in list(headers)[MOST_HEADERS:]}
+        found |= dict.fromkeys(list(headers)[MOST_HEADERS:], f"is one of more than {MOST_HEADERS}")
     return found
 
 
