@@ -15,12 +15,21 @@ from eventsourcing.utils import get_topic
 from adapters.person_keys import PersonKeys
 from application.ports import AlteredError
 from domain.acceptance import Acceptance
+from domain.happening import Happening
 from domain.notification import Notification
 from domain.own_template import Template
 from domain.personal import Erased
 from domain.receipts import Receipt
+from domain.subscription import WebhookSubscription
 
-AGGREGATES: tuple[type[Aggregate], ...] = (Notification, Acceptance, Receipt, Template)
+AGGREGATES: tuple[type[Aggregate], ...] = (
+    Notification,
+    Acceptance,
+    Receipt,
+    Template,
+    WebhookSubscription,
+    Happening,
+)
 
 
 class UnknownTopicError(Exception):

@@ -43,6 +43,13 @@ class Purpose(StrEnum):
     MARKETING = "marketing"
 
 
+class SecretKind(StrEnum):
+    """How webhooks are signed: with a secret that both sides have (v1), or with a key pair (v1a, ed25519)."""
+
+    SYMMETRIC = "symmetric"
+    ASYMMETRIC = "asymmetric"
+
+
 class Status(StrEnum):
     PENDING = "pending"
     DEFERRED = "deferred"
@@ -110,3 +117,9 @@ class Reason(StrEnum):
     EXPIRED = "expired"
     CANCELLED_BY_CALLER = "cancelled_by_caller"
     RETRIED_BY_CALLER = "retried_by_caller"
+    ENDPOINT_ERROR = "endpoint_error"
+    ENDPOINT_BUSY = "endpoint_busy"
+    ENDPOINT_GONE = "endpoint_gone"
+    ADDRESS_BLOCKED = "address_blocked"
+    TLS_FAILED = "tls_failed"
+    SUBSCRIPTION_DELETED = "subscription_deleted"
