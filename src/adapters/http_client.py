@@ -12,15 +12,21 @@ from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cached_property, partial
+from typing import Any
 
 import aiohttp
 import httpx
 import msgspec
 from aiohttp.abc import AbstractResolver
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http_parser import RawResponseMessage
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from adapters.remarks import remark
 
 _LONGEST_WAIT = timedelta(days=1)
+_MOST_INTERIM = 10
+_SLICE = 4096  # bytes; the heads in so many are all in memory at once
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -88,7 +94,7 @@ def http_client(
     """
 
     def connector() -> aiohttp.TCPConnector:
-        return aiohttp.TCPConnector(
+        return _Connector(
             limit=connections,
             ssl=tls or httpx.create_ssl_context(trust_env=False),
             socket_factory=socket_factory,
@@ -207,6 +213,33 @@ class _Request(aiohttp.ClientRequest):
         except ValueError:  # of a header that could end early; they are checked before the first byte
             progress.sent = False
             raise
+
+
+class _Handler(ResponseHandler):
+    """Hangs up on whoever sends interim answers (1xx) without end: no deadline bounds what they cost until then."""
+
+    _heads = 0
+
+    def data_received(self, data: bytes) -> None:
+        while len(data) > _SLICE and self._payload in (None, EMPTY_PAYLOAD):
+            super().data_received(data[:_SLICE])
+            data = data[_SLICE:] if self.transport else b""
+        super().data_received(data)
+
+    def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
+        self._heads = self._heads + 1 if 100 <= data[0].code < 200 else 0
+        if self._heads <= _MOST_INTERIM:
+            super().feed_data(data, size)
+        else:
+            self.abort()
+
+
+class _Connector(aiohttp.TCPConnector):
+    """aiohttp has no public way to say who reads what arrives."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._factory = partial(_Handler, loop=self._loop)
 
 
 def _session(connector: Callable[[], aiohttp.TCPConnector], connect_within: timedelta | None) -> aiohttp.ClientSession:

@@ -24,11 +24,12 @@ import uvloop
 
 
 class Behaviour(msgspec.Struct, frozen=True):
-    """`head` is what is answered first, if anything; `then` how it goes on."""
+    """`head` is what is answered first, if anything; `then` how it goes on, with more and more of `chunk`."""
 
     head: bytes = b""
     then: str = "keep"  # the connection; or "close", "hang", "drip", "endless"
     delay: float = 0.0
+    chunk: bytes = b"x" * 65536
 
 
 def answer(status: int, body: bytes = b"", **headers: str) -> Behaviour:
@@ -56,6 +57,7 @@ BEHAVIOURS = {
     "endless": Behaviour(b"HTTP/1.1 200 OK\r\n\r\n", "endless"),
     "chunked": Behaviour(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nffffffffff\r\n", "endless"),
     "headless": Behaviour(b"HTTP/1.1 200 OK\r\nx-a: ", "endless"),
+    "continue": Behaviour(then="endless", chunk=b"HTTP/1.1 100 Continue\r\n\r\n" * 2000),
     "drip": Behaviour(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n", "drip"),
     "dripping-head": Behaviour(b"HTTP/1.1 200 OK\r\nx-a: ", "drip"),
     "hang": Behaviour(then="hang"),
@@ -134,7 +136,7 @@ class _Connection(asyncio.Protocol):
         self._transport: Any = None
         self._parser = httptools.HttpRequestParser(self)
         self._drip: asyncio.TimerHandle | None = None
-        self._endless = False
+        self._endless, self._paused = b"", False
         self.on_message_begin()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -145,7 +147,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._receiver.open.discard(self)
-        self._endless = False
+        self._endless = b""
         if self._drip:
             self._drip.cancel()
 
@@ -186,20 +188,20 @@ class _Connection(asyncio.Protocol):
             case "drip":
                 self._drip_on()
             case "endless":
-                self._endless = True
+                self._endless = behaviour.chunk
                 self.resume_writing()
 
     def abort(self) -> None:
         self._transport.abort()
 
     def pause_writing(self) -> None:
-        self._endless_paused = True
+        self._paused = True
 
     def resume_writing(self) -> None:
         """Go on for as long as the other side reads."""
-        self._endless_paused = False
-        while self._endless and not self._endless_paused and not self._transport.is_closing():
-            self._transport.write(b"x" * 65536)
+        self._paused = False
+        while self._endless and not self._paused and not self._transport.is_closing():
+            self._transport.write(self._endless)
 
     def _drip_on(self) -> None:
         self._transport.write(b"x")

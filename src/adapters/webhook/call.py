@@ -58,17 +58,22 @@ def judged(came: Exchange, milliseconds: float, now: datetime) -> WebhookCall:
 def _outcome(answer: Answer, now: datetime) -> Outcome:
     """By the status alone: a 2xx is one however the rest of the answer goes on."""
     detail = f"answered {answer.status}"
-    wait = retry_after(answer.headers, now)
     match answer.status:
         case status if 200 <= status < 300:
             return Accepted(None)
         case 410:
             return Refused(Reason.ENDPOINT_GONE, detail)
         case 429 | 503:
-            return Retryable(Reason.ENDPOINT_BUSY, max(wait or _BREATH, _BREATH), detail)
+            return Retryable(Reason.ENDPOINT_BUSY, _asked(answer, now) or _BREATH, detail)
         case status if 300 <= status < 400:
-            return Retryable(Reason.ENDPOINT_ERROR, wait, f"{detail}: redirects are not followed")
-    return Retryable(Reason.ENDPOINT_ERROR, wait and max(wait, _BREATH), detail)
+            detail += ": redirects are not followed"
+    return Retryable(Reason.ENDPOINT_ERROR, _asked(answer, now), detail)
+
+
+def _asked(answer: Answer, now: datetime) -> timedelta | None:
+    """What `Retry-After` asks for, a minute at least."""
+    wait = retry_after(answer.headers, now)
+    return None if wait is None else max(wait, _BREATH)
 
 
 def _reason(error: OSError | None) -> Reason:

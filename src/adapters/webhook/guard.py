@@ -10,6 +10,7 @@ import errno
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -46,13 +47,13 @@ def look_up(host: str, port: int) -> list[str]:
 
 
 class GuardedResolver(AbstractResolver):
-    """Asks the DNS in threads of its own, so that names that hang hold up nobody but webhooks, and not for long."""
+    """Asks the DNS in `threads`, which names that hang cannot take from anybody else."""
 
-    def __init__(self, allows: Allows, lookup: Lookup, *, threads: int, within: float) -> None:
+    def __init__(self, allows: Allows, lookup: Lookup, threads: ThreadPoolExecutor, within: timedelta) -> None:
         self._allows = allows
         self._lookup = lookup
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="webhook-dns")
-        self._within = within
+        self._threads = threads
+        self._within = within.total_seconds()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
@@ -66,7 +67,7 @@ class GuardedResolver(AbstractResolver):
         return [_result(host, port, address) for address in addresses[:_MOST_TRIED]]
 
     async def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """The threads are not its own."""
 
     async def _addresses(self, host: str, port: int) -> list[str]:
         try:

@@ -1,6 +1,7 @@
 """Webhooks over HTTP, to whoever may be called."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from ssl import SSLContext
 from time import perf_counter
@@ -32,6 +33,7 @@ class HttpWebhookSender:
         tls: SSLContext | None = None,
     ) -> None:
         self._in_house = in_house
+        self._threads = ThreadPoolExecutor(2 * connections, thread_name_prefix="webhook-dns")
         self.deadline = deadline
 
         def here(address: str) -> bool:
@@ -41,7 +43,7 @@ class HttpWebhookSender:
             return http_client(
                 connections=connections,
                 socket_factory=guarded_socket(allows),
-                resolver=GuardedResolver(allows, lookup, threads=2 * connections, within=_CONNECT.total_seconds()),
+                resolver=GuardedResolver(allows, lookup, self._threads, _CONNECT),
                 connect_within=_CONNECT,
                 idle=_IDLE,
                 tls=tls,
@@ -69,3 +71,4 @@ class HttpWebhookSender:
     async def close(self) -> None:
         await self._plain.aclose()
         await self._secure.aclose()
+        self._threads.shutdown(wait=False, cancel_futures=True)

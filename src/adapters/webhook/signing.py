@@ -8,45 +8,58 @@ import base64
 import binascii
 import hashlib
 import hmac
+import secrets
 from collections.abc import Sequence
 from functools import lru_cache
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from domain.vocabulary import SecretKind
+
 SHARED, PRIVATE, PUBLIC = "whsec_", "whsk_", "whpk_"
+
+
+class RandomWebhookSecrets:
+    """From the operating system's randomness."""
+
+    def make(self, kind: SecretKind) -> str:
+        return new_secret(secrets.token_bytes(32), kind)
+
+    def public(self, secret: str) -> str | None:
+        return public_key(secret)
 
 
 class InvalidSecretError(ValueError):
     """Not a signing secret. The message never repeats it."""
 
 
-def signature_headers(id: str, timestamp: int, body: bytes, secrets: Sequence[str]) -> dict[str, str]:
+def signature_headers(id: str, timestamp: int, body: bytes, keys: Sequence[str]) -> dict[str, str]:
     """The headers that prove the body, one signature for each secret, in their order.
 
     `timestamp` is of this attempt, in seconds since 1970. X-Webhook-Signature takes a secret that both sides know,
     so a `whsk_` one does not appear there. Raises InvalidSecretError, also when there is no secret at all.
     """
-    if not secrets:
+    if not keys:
         raise InvalidSecretError("there is nothing to sign with")
     at = str(timestamp)
     signed = b"%b.%b.%b" % (id.encode("ascii"), at.encode(), body)
     headers = {
         "webhook-id": id,
         "webhook-timestamp": at,
-        "webhook-signature": " ".join(_standard(secret, signed) for secret in secrets),
+        "webhook-signature": " ".join(_standard(secret, signed) for secret in keys),
         "X-Webhook-Timestamp": at,
     }
-    if plain := ",".join(_plain(secret, at, body) for secret in secrets if secret.startswith(SHARED)):
+    if plain := ",".join(_plain(secret, at, body) for secret in keys if secret.startswith(SHARED)):
         headers["X-Webhook-Signature"] = plain
     return headers
 
 
-def new_secret(randomness: bytes, *, asymmetric: bool = False) -> str:
+def new_secret(randomness: bytes, kind: SecretKind = SecretKind.SYMMETRIC) -> str:
     """The secret made of 32 random bytes: `whsec_...`, or `whsk_...` whose other half `public_key` tells."""
     if len(randomness) != 32:
         raise InvalidSecretError("a secret is made of 32 random bytes")
-    if not asymmetric:
+    if kind is SecretKind.SYMMETRIC:
         return SHARED + _to_base64(randomness)
     return PRIVATE + _to_base64(randomness + _raw_public(Ed25519PrivateKey.from_private_bytes(randomness)))
 
