@@ -154,9 +154,7 @@ async def test_a_redirect_leads_nowhere(receiver: FakeReceiver) -> None:
     assert [arrival.path for arrival in receiver.arrivals] == ["/redirect", "/metadata"]
 
 
-async def test_proxies_of_the_environment_are_not_used(
-    receiver: FakeReceiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_proxies_of_the_environment_are_not_used(receiver: FakeReceiver, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, receiver.url(""))
         monkeypatch.setenv(name.lower(), receiver.url(""))
