@@ -10,14 +10,16 @@ from adapters.postgres.database import Database
 from application.ports import Interest
 from application.processes.settle import Message
 from application.projections.attempts import AttemptRow
+from application.projections.metrics import MetricTotal
 from application.projections.notifications import NotificationRow
 from application.projections.subscriptions import SubscriptionRow
-from application.queries.notifications import ListNotifications, MetricTotal
+from application.queries.notifications import ListNotifications
 
 R = TypeVar("R", bound=msgspec.Struct)
 
 _NOTIFICATION = ", ".join(NotificationRow.__struct_fields__)
 _ATTEMPT = ", ".join(AttemptRow.__struct_fields__)
+_TOTAL = ", ".join(MetricTotal.__struct_fields__)
 _SUBSCRIPTION = ", ".join(SubscriptionRow.__struct_fields__)
 
 _FILTERS = {
@@ -60,17 +62,11 @@ class PostgresNotificationReader:
         return [_row(NotificationRow, row) for row in rows]
 
     async def totals(self) -> list[MetricTotal]:
-        rows = await self._database.rows(
-            "SELECT channel, template, fact, sum(count)::bigint, sum(seconds), jsonb_agg(buckets)"
-            " FROM view_metrics.rows GROUP BY channel, template, fact ORDER BY channel, template, fact"
-        )
-        return [
-            MetricTotal(channel, template, fact, count, seconds, [sum(column) for column in zip(*buckets, strict=True)])
-            for channel, template, fact, count, seconds, buckets in rows
-        ]
+        rows = await self._database.rows(f"SELECT {_TOTAL} FROM view_totals.rows ORDER BY channel, template, fact")
+        return [_row(MetricTotal, row) for row in rows]
 
     async def positions(self) -> dict[str, int]:
-        views = ("notifications", "attempts", "metrics", "receipts", "templates", "subscriptions")
+        views = ("notifications", "attempts", "metrics", "totals", "receipts", "templates", "subscriptions")
         union = " UNION ALL ".join(f"SELECT '{name}', position FROM view_{name}.position" for name in views)
         return {str(name): int(position) for name, position in await self._database.rows(union)}
 
