@@ -239,7 +239,7 @@ class _Connector(aiohttp.TCPConnector):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._factory = partial(_Handler, loop=self._loop)
+        self._factory = partial[ResponseHandler](_Handler, loop=self._loop)
 
 
 def _session(connector: Callable[[], aiohttp.TCPConnector], connect_within: timedelta | None) -> aiohttp.ClientSession:
@@ -250,6 +250,6 @@ def _session(connector: Callable[[], aiohttp.TCPConnector], connect_within: time
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
         # theirs for the whole gives up at another time than exchange(), and in other words
-        timeout=aiohttp.ClientTimeout(sock_connect=connect_within and connect_within.total_seconds()),
+        timeout=aiohttp.ClientTimeout(sock_connect=connect_within.total_seconds() if connect_within else None),
         trust_env=False,
     )
