@@ -239,7 +239,10 @@ class _Connector(aiohttp.TCPConnector):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._factory = partial[ResponseHandler](_Handler, loop=self._loop)
+        self._factory = partial(self._handler)
+
+    def _handler(self) -> ResponseHandler:
+        return _Handler(self._loop)
 
 
 def _session(connector: Callable[[], aiohttp.TCPConnector], connect_within: timedelta | None) -> aiohttp.ClientSession:
