@@ -52,6 +52,7 @@ from application.projections.metrics import Metrics
 from application.projections.notifications import Notifications
 from application.projections.projection import Projection
 from application.projections.receipts import Receipts
+from application.projections.subscriptions import WebhookSubscriptions
 from application.projections.templates import OwnedTemplates
 from application.queries.proof import Proof, prove
 from domain.mailbox import Mailbox
@@ -61,7 +62,14 @@ from entrypoints.logs import Lines
 from entrypoints.settings import SettingError, Settings
 from entrypoints.template_uses import TemplateUses, template_uses
 
-PROJECTIONS: tuple[Projection[Any], ...] = (Notifications(), Attempts(), Metrics(), Receipts(), OwnedTemplates())
+PROJECTIONS: tuple[Projection[Any], ...] = (
+    Notifications(),
+    Attempts(),
+    Metrics(),
+    Receipts(),
+    OwnedTemplates(),
+    WebhookSubscriptions(),
+)
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,18 @@ from application.projections.metrics import Metrics
 from application.projections.notifications import Notifications
 from application.projections.projection import Projection, folded, touched
 from application.projections.receipts import Receipts
+from application.projections.subscriptions import WebhookSubscriptions
 from application.projections.templates import OwnedTemplates
 from tests.examples import one_of_each
 
-PROJECTIONS: list[Projection[Any]] = [Notifications(), Attempts(), Metrics(), Receipts(), OwnedTemplates()]
+PROJECTIONS: list[Projection[Any]] = [
+    Notifications(),
+    Attempts(),
+    Metrics(),
+    Receipts(),
+    OwnedTemplates(),
+    WebhookSubscriptions(),
+]
 
 MakeView = Callable[[Projection[Any]], Awaitable[Any]]
 

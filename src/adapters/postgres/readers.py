@@ -7,15 +7,18 @@ from uuid import UUID
 import msgspec
 
 from adapters.postgres.database import Database
+from application.ports import Interest
 from application.processes.settle import Message
 from application.projections.attempts import AttemptRow
 from application.projections.notifications import NotificationRow
+from application.projections.subscriptions import SubscriptionRow
 from application.queries.notifications import ListNotifications, MetricTotal
 
 R = TypeVar("R", bound=msgspec.Struct)
 
 _NOTIFICATION = ", ".join(NotificationRow.__struct_fields__)
 _ATTEMPT = ", ".join(AttemptRow.__struct_fields__)
+_SUBSCRIPTION = ", ".join(SubscriptionRow.__struct_fields__)
 
 _FILTERS = {
     "status": "status = %(status)s",
@@ -67,7 +70,7 @@ class PostgresNotificationReader:
         ]
 
     async def positions(self) -> dict[str, int]:
-        views = ("notifications", "attempts", "metrics", "receipts", "templates")
+        views = ("notifications", "attempts", "metrics", "receipts", "templates", "subscriptions")
         union = " UNION ALL ".join(f"SELECT '{name}', position FROM view_{name}.position" for name in views)
         return {str(name): int(position) for name, position in await self._database.rows(union)}
 
@@ -85,6 +88,42 @@ class PostgresTemplateReader:
             (tenant, after, limit),
         )
         return [(str(name), id) for name, id in rows]
+
+
+class PostgresSubscriptionReader:
+    """Implements the port SubscriptionReader of the queries about webhooks."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, tenant: str, id: UUID) -> SubscriptionRow | None:
+        rows = await self._rows("id = %s AND tenant = %s AND state <> 'deleted'", (id, tenant))
+        return rows[0] if rows else None
+
+    async def page(self, tenant: str, before: UUID | None, limit: int) -> Sequence[SubscriptionRow]:
+        return await self._rows(
+            "tenant = %s AND id < coalesce(%s, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid) AND state <> 'deleted'"
+            " ORDER BY id DESC LIMIT %s",
+            (tenant, before, limit),
+        )
+
+    async def interests(self) -> tuple[int, list[tuple[str, Interest]]]:
+        """The position is asked for first: rows that have moved on since are no harm."""
+        ((position,),) = await self._database.rows("SELECT position FROM view_subscriptions.position")
+        rows = await self._database.rows(
+            "SELECT tenant, id, organization, event_types, filters FROM view_subscriptions.rows"
+            " WHERE state <> 'deleted'"
+        )
+        return int(position), [(tenant, _row(Interest, values)) for tenant, *values in rows]
+
+    async def troubled(self) -> Sequence[SubscriptionRow]:
+        return await self._rows("state = 'active' AND (gone OR warned > 0 OR failing_since IS NOT NULL)", ())
+
+    async def _rows(self, condition: str, values: tuple[Any, ...]) -> list[SubscriptionRow]:
+        rows = await self._database.rows(
+            f"SELECT {_SUBSCRIPTION} FROM view_subscriptions.rows WHERE {condition}", values
+        )
+        return [_row(SubscriptionRow, row) for row in rows]
 
 
 _ONE_OF = "(provider, provider_id) IN (SELECT * FROM unnest(%s::text[], %s::text[]))"
