@@ -48,6 +48,7 @@ from application.ports import EmailSender
 from application.processes.deliver import Delivery, SendingRules
 from application.processes.dispatch import Dispatcher, DispatchRules
 from application.projections.attempts import Attempts
+from application.projections.happenings import Happenings
 from application.projections.metrics import Metrics
 from application.projections.notifications import Notifications
 from application.projections.projection import Projection
@@ -69,6 +70,7 @@ PROJECTIONS: tuple[Projection[Any], ...] = (
     Receipts(),
     OwnedTemplates(),
     WebhookSubscriptions(),
+    Happenings(),
 )
 
 
