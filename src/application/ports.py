@@ -131,7 +131,10 @@ class Chain(Protocol):
         """Those that end after position `after` and not after `until`, in order of their ends."""
 
     async def extend(self, links: Sequence[Link], position: int, *, after: int) -> None:
-        """Add these links and stand at `position`, both or neither. Raises ConflictError when not at `after`."""
+        """Add these links and stand at `position`, both or neither.
+
+        Raises ConflictError when not at `after`, or when a tenant's link with one of these ends is there already.
+        """
 
 
 class Wakeup(Protocol):
@@ -161,13 +164,17 @@ class Lease(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Backlog(msgspec.Struct, frozen=True):
-    """What waits on one channel: `due` now, `later`, `held` under a lease; `oldest` is the wait of the oldest due."""
+    """What waits on one channel: `due` now, `later`, `held` under a lease; `oldest` is the wait of the oldest due.
+
+    `unreadable` of them were set aside, and what is due of those has not changed since.
+    """
 
     channel: str
     due: int
     later: int
     held: int
     oldest: timedelta
+    unreadable: int = 0
 
 
 class DueWork(Protocol):
@@ -193,6 +200,12 @@ class DueWork(Protocol):
 
     async def release(self, leases: Sequence[Lease]) -> None:
         """Give back those still held: they are due again at once."""
+
+    async def set_aside(self, leases: Sequence[Lease]) -> None:
+        """Give back what cannot be read: due again in a minute, then in two, twice as long each time, an hour at most.
+
+        Once what is due of it has changed it is like any other again.
+        """
 
     async def drop(self, leases: Sequence[Lease]) -> None:
         """Forget what turned out to need no work."""
@@ -431,7 +444,8 @@ class View(Protocol[K, R]):
         """Put these rows, of which those under the keys `new` are not there yet, and stand at `position`.
 
         Raises ConflictError when the view does not stand at `after`, or is another than the one this object last
-        asked for its position or wrote: somebody else has moved or replaced it, and nothing was written.
+        asked for its position or wrote: somebody else has moved or replaced it, and nothing was written. The same when
+        a row is there under one of the keys `new`, however many rows they are.
         """
 
 

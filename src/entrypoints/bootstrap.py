@@ -48,8 +48,9 @@ from application.ports import EmailSender
 from application.processes.deliver import Delivery, SendingRules
 from application.processes.dispatch import Dispatcher, DispatchRules
 from application.projections.attempts import Attempts
+from application.projections.event_types import EventTypesDescribed
 from application.projections.happenings import Happenings
-from application.projections.metrics import Metrics
+from application.projections.metrics import Metrics, Totals
 from application.projections.notifications import Notifications
 from application.projections.projection import Projection
 from application.projections.receipts import Receipts
@@ -67,10 +68,12 @@ PROJECTIONS: tuple[Projection[Any], ...] = (
     Notifications(),
     Attempts(),
     Metrics(),
+    Totals(),
     Receipts(),
     OwnedTemplates(),
     WebhookSubscriptions(),
     Happenings(),
+    EventTypesDescribed(),
 )
 
 
@@ -156,7 +159,6 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
         stack.push_async_callback(sender.close)
         wakeups = PostgresWakeups(conninfo)
         stack.push_async_callback(wakeups.close)
-        wakeups.start()
         clock, dice = PostgresClock(database), SystemDice()
         await clock.start()
         stack.push_async_callback(clock.close)

@@ -18,7 +18,7 @@ from adapters.stopping import stopped
 from adapters.taskiq_queue import TaskiqWorker
 from application.processes.chain import Chainer
 from application.processes.project import Followed, Projector
-from application.processes.settle import Settlement
+from application.processes.settle import READ, Settlement
 from domain.vocabulary import Channel
 from entrypoints.bootstrap import PROJECTIONS, Parts
 from entrypoints.http.app import create_app
@@ -128,13 +128,13 @@ async def follow(parts: Parts) -> None:
                 parts.clock,
             )
             followed = [Followed(projection, parts.view(projection)) for projection in PROJECTIONS]
-            await Projector(parts.store, followed, Lines("projector")).run(bell, settlement.catch_up)
+            await Projector(parts.store, followed, Lines("projector")).run(bell, settlement.catch_up, behind=READ)
 
     await _supervised("projector", lead)
 
 
 async def _chain(parts: Parts) -> None:
-    await _supervised("chain", lambda: Chainer(parts.store, parts.chain).run())
+    await _supervised("chain", lambda: Chainer(parts.store.lately, parts.chain).run())
 
 
 @asynccontextmanager

@@ -8,9 +8,12 @@ from uuid import UUID, uuid4
 import pytest
 
 from application.ports import DueWork, Lease
+from domain.notification import Notification
+from domain.outcomes import Retryable
 from domain.subscription import WebhookSubscription
-from domain.vocabulary import Channel, Priority
-from tests.examples import notification, subscription
+from domain.vocabulary import Channel, Priority, Reason
+from tests.examples import POLICY, attempted, notification, subscription
+from tests.fakes.chance import SetClock
 
 MINUTE = timedelta(minutes=1)
 SHORT = timedelta(seconds=0.2)
@@ -168,6 +171,38 @@ async def test_only_the_holder_can_release(house, due):
     assert await due.lease(EMAIL, 10, 10, MINUTE) == []
 
 
+async def test_what_is_set_aside_is_due_again_after_twice_as_long_each_time_and_an_hour_at_most(house, due):
+    (ill,) = await waiting(house)
+    for minutes in (1, 2, 4, 8, 16, 32, 60, 60):
+        leases = await due.lease(EMAIL, 10, 10, MINUTE)
+        assert ids(leases) == [ill]
+        await due.set_aside(leases)
+        assert await due.lease(EMAIL, 10, 10, MINUTE) == []
+        assert await due.renew(leases, MINUTE) == []
+        assert timedelta(seconds=-10) < await due.next_due(EMAIL) - minutes * MINUTE <= timedelta(0)
+        await let_pass(house, minutes * MINUTE)
+
+
+async def test_what_is_set_aside_is_counted_until_somebody_could_work_on_it(house, due):
+    (ill,) = await waiting(house)
+    await waiting(house, 2)
+    await due.set_aside([lease for lease in await due.lease(EMAIL, 10, 10, MINUTE) if lease.notification == ill])
+    (email,) = await due.backlog()
+    assert (email.later, email.held, email.unreadable) == (1, 2, 1)
+    healed = await house.events.get(Notification, ill)
+    now = house.time.now()
+    attempted(healed, now).record(Retryable(Reason.PROVIDER_ERROR), POLICY, luck=0.5, now=now, by="worker")
+    await house.events.save(healed)
+    (email,) = await due.backlog()
+    assert email.unreadable == 0
+
+
+async def test_only_the_holder_can_set_aside(house, due):
+    (one,) = await waiting(house)
+    await due.set_aside([Lease(one, uuid4(), EMAIL)])
+    assert ids(await due.lease(EMAIL, 10, 10, MINUTE)) == [one]
+
+
 async def test_what_is_dropped_is_never_due_again(house, due):
     await waiting(house)
     await due.drop(await due.lease(EMAIL, 10, 10, MINUTE))
@@ -226,6 +261,15 @@ async def test_dispatchers_never_take_the_same(house, due):
     assert len(leased) == len(set(leased))
     leased += ids(await due.lease(EMAIL, 1_000, 1_000, MINUTE))
     assert sorted(leased) == sorted(everything)
+
+
+async def let_pass(house: Any, duration: timedelta) -> None:
+    """Where time goes by itself, the work is moved instead."""
+    if isinstance(house.time.clock, SetClock):
+        house.time.clock.move(duration)
+    else:
+        moved = "due_at = due_at - %(by)s, rank_at = rank_at - %(by)s"
+        await house.database.rows(f"UPDATE schedule SET {moved}", {"by": duration})
 
 
 async def test_no_tenant_holds_more_than_half_of_the_window_even_when_nobody_else_waits(house, due):

@@ -12,6 +12,8 @@ from adapters.group_commit import DueRow, LaneRow
 from application.ports import Backlog, Clock, Lease
 from domain.vocabulary import Channel
 
+_MINUTE, _HOUR = timedelta(minutes=1), timedelta(hours=1)
+
 
 class _Work(msgspec.Struct):
     notification: UUID
@@ -22,6 +24,7 @@ class _Work(msgspec.Struct):
     rank_at: datetime
     lease_until: datetime | None = None
     token: UUID | None = None
+    unreadable: int = 0
 
 
 class _Lane(msgspec.Struct):
@@ -131,6 +134,14 @@ class MemoryDueWork:
                 work.lease_until = work.token = None
                 work.rank_at = work.due_at + work.head_start
 
+    async def set_aside(self, leases: Sequence[Lease]) -> None:
+        for lease in leases:
+            if work := self._leased(lease):
+                work.lease_until = work.token = None
+                work.due_at = self._clock.now() + min(_MINUTE * 2 ** min(work.unreadable, 10), _HOUR)
+                work.rank_at = work.due_at + work.head_start
+                work.unreadable += 1
+
     async def drop(self, leases: Sequence[Lease]) -> None:
         for lease in leases:
             if self._leased(lease):
@@ -171,6 +182,7 @@ class MemoryDueWork:
             later=len(works) - len(due),
             held=sum(self._is_held(work) for work in works),
             oldest=max((now - work.due_at for work in due), default=timedelta(0)),
+            unreadable=sum(work.unreadable > 0 for work in works),
         )
 
     def _on(self, channel: str) -> list[_Work]:

@@ -141,6 +141,18 @@ class PostgresDueWork:
             _columns(leases),
         )
 
+    async def set_aside(self, leases: Sequence[Lease]) -> None:
+        await self._database.rows(
+            "UPDATE schedule s SET lease_until = NULL, lease_token = NULL, unreadable = unreadable + 1,"
+            " due_at = later, rank_at = later + head_start"
+            " FROM (SELECT notification_id,"
+            "  now() + least(interval '1 min' * 2 ^ least(unreadable, 10), interval '1 h') AS later FROM schedule"
+            "  JOIN unnest(%(ids)b::uuid[], %(tokens)b::uuid[]) AS held (id, token)"
+            "  ON notification_id = held.id AND lease_token = held.token) aside"
+            " WHERE s.notification_id = aside.notification_id",
+            _columns(leases),
+        )
+
     async def drop(self, leases: Sequence[Lease]) -> None:
         await self._database.rows(
             "DELETE FROM schedule s USING unnest(%(ids)b::uuid[], %(tokens)b::uuid[]) AS held (id, token)"
@@ -175,7 +187,8 @@ class PostgresDueWork:
         rows = await self._database.rows(
             "SELECT channel, count(*) FILTER (WHERE due_at <= now() AND (lease_until IS NULL OR lease_until <= now())),"
             " count(*) FILTER (WHERE due_at > now()), count(*) FILTER (WHERE lease_until > now()),"
-            " coalesce(now() - min(due_at) FILTER (WHERE due_at <= now()), interval '0')"
+            " coalesce(now() - min(due_at) FILTER (WHERE due_at <= now()), interval '0'),"
+            " count(*) FILTER (WHERE unreadable > 0)"
             " FROM schedule GROUP BY channel ORDER BY channel",
             {},
         )

@@ -43,6 +43,8 @@ _API_KEYS = """
 
 _API_KEY_OWNERS = "ALTER TABLE api_keys ADD COLUMN owner_email text"
 
+_UNREADABLE = "ALTER TABLE schedule ADD COLUMN IF NOT EXISTS unreadable int NOT NULL DEFAULT 0"
+
 _PROCESS_POSITIONS = "CREATE TABLE process_positions (process text PRIMARY KEY, position bigint NOT NULL)"
 
 _LANES = f"""
@@ -61,6 +63,7 @@ MIGRATIONS: Sequence[tuple[str, str]] = (
     ("captured_mails", CREATE_CAPTURED_MAILS),
     ("chain", CREATE_CHAIN),
     ("api_key_owners", _API_KEY_OWNERS),
+    ("schedule_unreadable", _UNREADABLE),
     ("lanes", _LANES),
 )
 

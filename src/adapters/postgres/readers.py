@@ -11,16 +11,20 @@ from adapters.postgres.database import Database
 from application.ports import Interest
 from application.processes.settle import Message
 from application.projections.attempts import AttemptRow
+from application.projections.event_types import EventTypeRow
 from application.projections.happenings import HappeningRow
+from application.projections.metrics import MetricTotal
 from application.projections.notifications import NotificationRow
 from application.projections.subscriptions import SubscriptionRow
-from application.queries.notifications import ListNotifications, MetricTotal
+from application.queries.notifications import ListNotifications
 
 R = TypeVar("R", bound=msgspec.Struct)
 
 _NOTIFICATION = ", ".join(NotificationRow.__struct_fields__)
 _ATTEMPT = ", ".join(AttemptRow.__struct_fields__)
+_EVENT_TYPE = ", ".join(EventTypeRow.__struct_fields__)
 _HAPPENING = ", ".join(HappeningRow.__struct_fields__)
+_TOTAL = ", ".join(MetricTotal.__struct_fields__)
 _SUBSCRIPTION = ", ".join(SubscriptionRow.__struct_fields__)
 
 _FILTERS = {
@@ -63,17 +67,21 @@ class PostgresNotificationReader:
         return [_row(NotificationRow, row) for row in rows]
 
     async def totals(self) -> list[MetricTotal]:
-        rows = await self._database.rows(
-            "SELECT channel, template, fact, sum(count)::bigint, sum(seconds), jsonb_agg(buckets)"
-            " FROM view_metrics.rows GROUP BY channel, template, fact ORDER BY channel, template, fact"
-        )
-        return [
-            MetricTotal(channel, template, fact, count, seconds, [sum(column) for column in zip(*buckets, strict=True)])
-            for channel, template, fact, count, seconds, buckets in rows
-        ]
+        rows = await self._database.rows(f"SELECT {_TOTAL} FROM view_totals.rows ORDER BY channel, template, fact")
+        return [_row(MetricTotal, row) for row in rows]
 
     async def positions(self) -> dict[str, int]:
-        views = ("notifications", "attempts", "metrics", "receipts", "templates", "subscriptions", "happenings")
+        views = (
+            "notifications",
+            "attempts",
+            "metrics",
+            "totals",
+            "receipts",
+            "templates",
+            "subscriptions",
+            "happenings",
+            "event_types",
+        )
         union = " UNION ALL ".join(f"SELECT '{name}', position FROM view_{name}.position" for name in views)
         return {str(name): int(position) for name, position in await self._database.rows(union)}
 
@@ -150,6 +158,21 @@ class PostgresHappeningReader:
             (tenant, str(subscription), since, limit),
         )
         return [id for (id,) in rows]
+
+
+class PostgresEventTypeReader:
+    """Implements the port EventTypeReader of the catalogue."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def page(self, tenant: str, after: str, limit: int) -> Sequence[EventTypeRow]:
+        rows = await self._database.rows(
+            f"SELECT {_EVENT_TYPE} FROM view_event_types.rows WHERE tenant = %s AND NOT removed"
+            ' AND name COLLATE "C" > %s ORDER BY name COLLATE "C" LIMIT %s',
+            (tenant, after, limit),
+        )
+        return [_row(EventTypeRow, row) for row in rows]
 
 
 _ONE_OF = "(provider, provider_id) IN (SELECT * FROM unnest(%s::text[], %s::text[]))"

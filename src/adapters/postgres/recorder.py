@@ -177,7 +177,7 @@ _APPEND = """
           AS new (id, tenant, channel, lane, head_start, at, attempt)
         ON CONFLICT (notification_id) DO UPDATE
         SET due_at = excluded.due_at, rank_at = excluded.rank_at, attempt = excluded.attempt,
-            lease_until = NULL, lease_token = NULL
+            lease_until = NULL, lease_token = NULL, unreadable = 0
     )
     INSERT INTO {table} (originator_id, originator_version, topic, state)
     SELECT id, version, topic, state

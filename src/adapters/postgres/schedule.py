@@ -25,7 +25,8 @@ CREATE_SCHEDULE = """
         rank_at timestamptz NOT NULL,
         attempt int NOT NULL,
         lease_until timestamptz,
-        lease_token uuid
+        lease_token uuid,
+        unreadable int NOT NULL DEFAULT 0
     ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
     CREATE INDEX IF NOT EXISTS schedule_rank ON schedule (channel, lane, rank_at);
     CREATE INDEX IF NOT EXISTS schedule_lane_due ON schedule (channel, lane, due_at) WHERE lease_until IS NULL;
