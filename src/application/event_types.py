@@ -18,7 +18,10 @@ from domain.event_type import EventType, EventTypeTerms
 from domain.filters import is_event_type
 from domain.ids import event_type_id
 
-LONGEST_SCHEMA = 64 * 1024
+LONGEST_SCHEMA = 16 * 1024
+LONGEST_CHECKED = 64 * 1024
+"""Bytes of JSON: of the one times the other is how long a check may take."""
+
 _FRESH = timedelta(seconds=1)
 _MOST_KEPT = 10_000
 
@@ -29,13 +32,15 @@ class DescribeEventType(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     description: Annotated[str, Meta(max_length=5_000)] = ""
     schema: Annotated[
         dict[str, Any] | None,
-        Meta(description="JSON Schema (2020-12) of `data`, complete in itself: without `$ref`; at most 64 KiB"),
+        Meta(description="JSON Schema (2020-12) of `data`, without references; at most 16 KiB"),
     ] = None
     example: Annotated[dict[str, Any] | None, Meta(description="One `data`, which has to fit the schema")] = None
     deprecated: Annotated[
         Annotated[str, Meta(min_length=1, max_length=1_000)] | None, Meta(description="What to use instead")
     ] = None
-    checked: Annotated[bool, Meta(description="Whether an event whose `data` does not fit is refused")] = False
+    checked: Annotated[
+        bool, Meta(description="Whether an event whose `data` does not fit, or is larger than 64 KiB, is refused")
+    ] = False
 
 
 class EventTypeAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,7 +130,11 @@ class EventTypes:
     async def check(self, command: SendWebhook, caller: Caller) -> None:
         """Raises InvalidCommandError where the tenant wants it checked and it does not fit."""
         schema = await self._schema(caller.tenant, command.type)
-        if schema and (problems := schema.problems(command.data)):
+        if schema is None:
+            return
+        if len(msgspec.json.encode(command.data)) > LONGEST_CHECKED:
+            raise InvalidCommandError([Problem("data", "must be at most 64 KiB where it is checked by a schema")])
+        if problems := schema.problems(command.data):
             raise InvalidCommandError(list(problems))
 
     async def _schema(self, tenant: str, name: str) -> PayloadSchema | None:
@@ -157,7 +166,7 @@ class EventTypes:
             if command.checked:
                 yield Problem("checked", "needs a schema to check by")
         elif len(msgspec.json.encode(command.schema)) > LONGEST_SCHEMA:
-            yield Problem("schema", "must be at most 64 KiB")
+            yield Problem("schema", "must be at most 16 KiB")
         else:
             yield from self._faults_of_schema(command.schema, command.example)
 

@@ -4,7 +4,6 @@ import base64
 import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal, TypeVar
 from urllib.parse import quote, urlsplit
@@ -12,8 +11,6 @@ from urllib.parse import quote, urlsplit
 import msgspec
 import psycopg
 from psycopg.conninfo import make_conninfo
-
-from domain.endpoint import Network
 
 T = TypeVar("T")
 
@@ -67,23 +64,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     smtp: Smtp | None
     smtp_per_second: float | None
     smtp_per_day: int | None
-    webhook_deadline: timedelta
-    webhook_attempts: int | None
-    webhook_concurrency: int
-    webhook_window: int
-    webhook_subnets: tuple[Network, ...]
-
-    @property
-    def webhook_lease(self) -> timedelta:
-        """Longer than others, where that is needed for a call to end within half of it."""
-        return max(self.lease, 2 * self.webhook_deadline + timedelta(seconds=5))
 
 
 def load(environment: Mapping[str, str]) -> Settings:
     """Read and check the environment. Raises SettingError for the first variable that is wrong."""
     env = _Environment(environment)
     concurrency = env.get("EMAIL_CONCURRENCY", _between(1, 10_000), 5)
-    webhook_concurrency = env.get("WEBHOOK_CONCURRENCY", _between(1, 10_000), 10)
     settings = Settings(
         host=env.get("HOST", str, "127.0.0.1"),
         port=env.get("PORT", _between(0, 65_535), 3008),
@@ -111,11 +97,6 @@ def load(environment: Mapping[str, str]) -> Settings:
         smtp=_smtp(env),
         smtp_per_second=env.maybe("SMTP_PER_SECOND", _positive),
         smtp_per_day=env.maybe("SMTP_PER_DAY", _between(0, 10**9)),
-        webhook_deadline=env.get("WEBHOOK_TIMEOUT_MS", _milliseconds, timedelta(seconds=30)),
-        webhook_attempts=env.maybe("WEBHOOK_MAX_RETRIES", _between(1, 50)),
-        webhook_concurrency=webhook_concurrency,
-        webhook_window=env.get("DISPATCH_WINDOW", _between(1, 100_000), 8 * webhook_concurrency),
-        webhook_subnets=env.get("WEBHOOK_ALLOWED_SUBNETS", _networks, ()),
     )
     _check_together(settings)
     return settings
@@ -302,13 +283,6 @@ def _smtp(env: _Environment) -> Smtp | None:
         starttls=env.get("SMTP_STARTTLS", _starttls, True),
         tls=port == _TLS_FROM_THE_START,
     )
-
-
-def _networks(text: str) -> tuple[Network, ...]:
-    try:
-        return tuple(ip_network(each) for each in text.replace(",", " ").split())
-    except ValueError:
-        raise ValueError("must be networks such as 10.20.0.0/16, separated by commas") from None
 
 
 def _starttls(text: str) -> bool | Literal["auto"]:

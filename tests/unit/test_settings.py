@@ -2,7 +2,6 @@
 
 import base64
 from datetime import timedelta
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +33,6 @@ def test_nothing_has_to_be_set() -> None:
     assert (settings.resend_per_second, settings.resend_per_day) == (2.0, 100)
     assert settings.resend_base_url == "https://api.resend.com"
     assert settings.email_deadline * 2 < settings.lease
-    assert settings.webhook_deadline * 2 < settings.webhook_lease
-    assert (settings.webhook_attempts, settings.webhook_concurrency, settings.webhook_subnets) == (None, 10, ())
 
 
 @pytest.mark.parametrize(
@@ -56,18 +53,6 @@ def test_nothing_has_to_be_set() -> None:
         ("EMAIL_CONCURRENCY", "50", "email_concurrency", 50),
         ("EMAIL_CONCURRENCY", "50", "window", 400),
         ("DISPATCH_WINDOW", "7", "window", 7),
-        ("WEBHOOK_TIMEOUT_MS", "1500", "webhook_deadline", timedelta(seconds=1.5)),
-        ("WEBHOOK_TIMEOUT_MS", "40000", "webhook_lease", timedelta(seconds=85)),
-        ("WEBHOOK_TIMEOUT_MS", "1000", "webhook_lease", timedelta(seconds=60)),
-        ("WEBHOOK_MAX_RETRIES", "5", "webhook_attempts", 5),
-        ("WEBHOOK_CONCURRENCY", "50", "webhook_concurrency", 50),
-        ("WEBHOOK_CONCURRENCY", "50", "webhook_window", 400),
-        (
-            "WEBHOOK_ALLOWED_SUBNETS",
-            "10.0.0.0/8, ::1",
-            "webhook_subnets",
-            (ip_network("10.0.0.0/8"), ip_network("::1")),
-        ),
         ("EMAIL_DEADLINE_MS", "1500", "email_deadline", timedelta(seconds=1.5)),
         ("LEASE_MS", "90000", "lease", timedelta(seconds=90)),
         ("RESEND_API_KEY", "re_123", "resend_api_key", "re_123"),
@@ -120,10 +105,6 @@ def test_the_older_name_of_the_sender_gives_way_to_the_newer() -> None:
         "RESEND_PER_DAY": ["-1", "1.5"],
         "SMTP_PER_SECOND": ["0"],
         "SMTP_PER_DAY": ["lots"],
-        "WEBHOOK_TIMEOUT_MS": ["0", "30s"],
-        "WEBHOOK_MAX_RETRIES": ["0", "51"],
-        "WEBHOOK_CONCURRENCY": ["0"],
-        "WEBHOOK_ALLOWED_SUBNETS": ["localhost", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/8;::1"],
     }.items(),
 )
 def test_a_wrong_value_is_refused_by_its_name(variable: str, texts: list[str]) -> None:

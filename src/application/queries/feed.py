@@ -1,6 +1,7 @@
 """What happened that a subscription is for, for those who come and ask."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -10,19 +11,22 @@ from application.caller import Caller
 from application.commands.webhooks import own_subscription
 from application.ports import EventStore
 from application.projections.happenings import HappeningRow
-from application.webhook_body import WebhookBody, webhook_body
 from domain.filters import matches
 from domain.happening import Happening
+from domain.personal import Payload
 from domain.subscription import Terms
 
 _AT_ONCE = 500
 _MOST_LOOKED_AT = 5_000
 
 
-class FeedEvent(WebhookBody, frozen=True):
+class FeedEvent(msgspec.Struct, frozen=True):
     """What a webhook would have said, and where it stands; `data` is null when it was erased."""
 
-    data: dict[str, Any] | None  # type: ignore[assignment]
+    id: str
+    type: str
+    timestamp: datetime
+    data: dict[str, Any] | None
     organization_id: str | None
     position: int
 
@@ -88,17 +92,17 @@ def _may_fit(row: HappeningRow, terms: Terms) -> bool:
 
 def _passes(happening: Happening, terms: Terms) -> bool:
     """What was erased fits nothing that looks into it."""
-    body = webhook_body(happening)
-    return all(body is not None and each.lets_through(body.data) for each in terms.filters)
+    payload = happening.payload
+    return all(isinstance(payload, Payload) and each.lets_through(payload.data) for each in terms.filters)
 
 
 def _shown(found: Found) -> FeedEvent:
-    happening, body = found.happening, webhook_body(found.happening)
+    happening, payload = found.happening, found.happening.payload
     return FeedEvent(
         happening.event_id,
         happening.type,
         found.row.occurred_at,
-        body.data if body else None,
+        payload.data if isinstance(payload, Payload) else None,
         happening.organization,
         found.row.position,
     )

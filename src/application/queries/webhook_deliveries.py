@@ -9,15 +9,15 @@ from uuid import UUID
 
 import msgspec
 
+from application import message
 from application.caller import Caller
 from application.commands.webhooks import own_subscription
 from application.ports import Clock, EventStore, Recorded
 from application.projections.notifications import NotificationRow
 from application.queries.notifications import ListNotifications, NotificationReader
-from application.webhook_body import encoded, webhook_body
 from domain.happening import Happening
 from domain.notification import Notification
-from domain.personal import Endpoint, Envelope, Remark, Response
+from domain.personal import Endpoint, Envelope, Payload, Remark, Response
 from domain.subscription import WebhookSubscription
 from domain.vocabulary import Channel, Reason, Status
 
@@ -123,11 +123,11 @@ def _delivery(
 
 
 def _again(happening: Happening, subscription: WebhookSubscription, sign: Sign, now: datetime) -> str | None:
-    said, endpoint = webhook_body(happening), subscription.endpoint
-    if said is None or not isinstance(endpoint, Endpoint):
+    endpoint = subscription.endpoint
+    if not (isinstance(happening.payload, Payload) and isinstance(endpoint, Endpoint)):
         return None
-    body = encoded(said)
-    signatures = sign(said.id, int(now.timestamp()), body, endpoint.secrets_at(now))
+    body = message.webhook(happening)
+    signatures = sign(happening.event_id, int(now.timestamp()), body, endpoint.secrets_at(now))
     return by_curl(endpoint.url, body, endpoint.headers, signatures)
 
 

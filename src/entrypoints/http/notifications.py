@@ -72,14 +72,14 @@ class NotificationsController(Controller):
             recipient_user_id=recipient_user_id,
             since=_told_everywhere("from", since),
             until=_told_everywhere("to", until),
-            before=_place_of(cursor, request.caller) if cursor else None,
+            before=place_of(cursor, request.caller) if cursor else None,
             limit=limit + 1,
         )
         await caught_up(request.parts, wait_for)
         rows = await request.parts.reader.page(request.caller.tenant, query)
         more = len(rows) > limit
         rows = rows[:limit]
-        return NotificationPage([detail(row) for row in rows], _cursor(rows[-1].id, request.caller) if more else None)
+        return NotificationPage([detail(row) for row in rows], cursor_at(rows[-1].id, request.caller) if more else None)
 
     @get("/{id:uuid}", operation_id="GetNotification", summary="Detail")
     async def one(self, id: FromPath[UUID], request: JsonRequest, wait_for: WaitFor = None) -> NotificationDetail:
@@ -187,11 +187,11 @@ class _Place(msgspec.Struct, frozen=True, array_like=True):
     before: UUID
 
 
-def _cursor(id: UUID, caller: Caller) -> str:
+def cursor_at(id: UUID, caller: Caller) -> str:
     return base64.urlsafe_b64encode(msgspec.msgpack.encode(_Place(caller.tenant, id))).decode().rstrip("=")
 
 
-def _place_of(cursor: str, caller: Caller) -> UUID:
+def place_of(cursor: str, caller: Caller) -> UUID:
     """Where the page begins. Raises InvalidCommandError for what is no cursor of this tenant's."""
     try:
         raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
