@@ -184,7 +184,7 @@ class EventTypes:
 Tell = Callable[[SendWebhook, Caller], Awaitable[EventAnswer]]
 
 
-async def tell_checked(command: SendWebhook, caller: Caller, *, types: EventTypes, tell: Tell) -> EventAnswer:
+async def send_checked(command: SendWebhook, caller: Caller, *, types: EventTypes, tell: Tell) -> EventAnswer:
     """Tell of an event that fits what the catalogue says of its type."""
     await types.check(command, caller)
     return await tell(command, caller)

@@ -88,7 +88,8 @@ async def _serve(parts: Parts) -> None:
 
 
 async def _dispatch(parts: Parts) -> None:
-    await parts.broker.startup()
+    for broker in parts.brokers.values():
+        await broker.startup()
     async with _tasks(roles.dispatch(parts)):
         await _stop_signal()
 

@@ -96,6 +96,9 @@ class Lines:
     def unreadable(self, notification: UUID, error: Exception) -> None:
         self._log.error("notification cannot be read", notification=str(notification), error=type(error).__name__)
 
+    def lane(self, what: str, lane: str, **facts: Any) -> None:
+        self._log.warning(what, subscription=lane, **facts)
+
     def projected(self, projection: str, events: int, rows: int, position: int, milliseconds: float) -> None:
         say = self._log.info if rows else self._log.debug
         say("projected", projection=projection, events=events, rows=rows, position=position, ms=round(milliseconds, 1))

@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -27,6 +28,7 @@ from entrypoints.logs import Lines
 from entrypoints.settings import SettingError
 
 _TO_RECORD_SECONDS = 5.0
+_MAIL_TASKS = 8
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 _WELL_AFTER = 30.0
 
@@ -90,8 +92,10 @@ async def dispatch(parts: Parts) -> None:
         log.warning("queue does not answer", error=type(error).__name__)
 
     dispatcher = parts.dispatcher(on_loss)
-    bell = parts.wakeups.bell()
-    await _supervised("dispatcher", lambda: dispatcher.run(Channel.EMAIL, bell))
+    async with asyncio.TaskGroup() as loops:
+        for channel in parts.brokers:
+            run = partial(dispatcher.run, channel, parts.wakeups.bell())
+            loops.create_task(_supervised("dispatcher", run), name=f"dispatch {channel}")
 
 
 @asynccontextmanager
@@ -102,16 +106,21 @@ async def working(parts: Parts, patience: float | None = None) -> AsyncIterator[
     under way has an unknown outcome, as after a crash.
     """
     if patience is None:
-        patience = parts.settings.email_deadline.total_seconds() + _TO_RECORD_SECONDS
+        longest = max(parts.settings.email_deadline, parts.settings.webhook_deadline)
+        patience = longest.total_seconds() + _TO_RECORD_SECONDS
     delivery = parts.delivery(f"worker:{socket.gethostname()}:{os.getpid()}")
-    worker = TaskiqWorker(parts.broker, delivery.deliver)
-    await parts.broker.startup()
-    await worker.start()
+    at_once = {Channel.EMAIL: _MAIL_TASKS, Channel.WEBHOOK: parts.settings.webhook_concurrency}
+    workers = [
+        TaskiqWorker(broker, delivery.deliver, at_once=at_once[channel]) for channel, broker in parts.brokers.items()
+    ]
+    for worker, broker in zip(workers, parts.brokers.values(), strict=True):
+        await broker.startup()
+        await worker.start()
     try:
         yield
     finally:
         delivery.stop()
-        await worker.close(patience)
+        await asyncio.gather(*(worker.close(patience) for worker in workers))
 
 
 async def follow(parts: Parts) -> None:

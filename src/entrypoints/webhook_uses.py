@@ -1,4 +1,4 @@
-"""What can be done with webhooks, each with the ports it needs."""
+"""What can be asked of webhooks, each with the ports it needs."""
 
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from application.commands.webhooks import (
     send_webhook,
     update_webhook,
 )
-from application.event_types import EventTypeReader, EventTypes, tell_checked
+from application.event_types import EventTypeReader, EventTypes, send_checked
 from application.ports import Clock, Dice, EventStore, Persons, Subscriptions, WebhookSecrets, WebhookSender
 from application.queries.feed import Feed, HappeningReader, feed
 from application.queries.notifications import NotificationReader
@@ -31,62 +31,64 @@ from domain.endpoint import Network
 
 
 @dataclass(frozen=True)
+class WebhookReaders:
+    """What the read models know of webhooks."""
+
+    subscriptions: SubscriptionReader
+    notifications: NotificationReader
+    happenings: HappeningReader
+    failed: FailedReader
+    event_types: EventTypeReader
+
+
+@dataclass(frozen=True)
 class WebhookUses:
     create: Callable[..., Coroutine[Any, Any, WebhookAnswer]]
     update: Callable[..., Coroutine[Any, Any, WebhookAnswer]]
-    rotate: Callable[..., Coroutine[Any, Any, WebhookAnswer]]
+    rotate_secret: Callable[..., Coroutine[Any, Any, WebhookAnswer]]
     pause: Callable[..., Coroutine[Any, Any, WebhookAnswer]]
     resume: Callable[..., Coroutine[Any, Any, WebhookAnswer]]
     delete: Callable[..., Coroutine[Any, Any, int]]
     test: Callable[..., Coroutine[Any, Any, WebhookTest]]
     replay: Callable[..., Coroutine[Any, Any, ReplayAnswer]]
-    deliveries: Callable[..., Coroutine[Any, Any, list[WebhookDelivery]]]
-    feed: Callable[..., Coroutine[Any, Any, Feed]]
     detail: Callable[..., Coroutine[Any, Any, WebhookDetail]]
     page: Callable[..., Coroutine[Any, Any, list[WebhookDetail]]]
-    tell: Callable[..., Coroutine[Any, Any, EventAnswer]]
+    deliveries: Callable[..., Coroutine[Any, Any, list[WebhookDelivery]]]
+    feed: Callable[..., Coroutine[Any, Any, Feed]]
+    send: Callable[..., Coroutine[Any, Any, EventAnswer]]
     event_types: EventTypes
 
 
 def webhook_uses(
     events: EventStore,
     persons: Persons,
+    secrets: WebhookSecrets,
     subscriptions: Subscriptions,
     sender: WebhookSender,
-    secrets: WebhookSecrets,
-    reader: SubscriptionReader,
-    notifications: NotificationReader,
-    happenings: HappeningReader,
-    failed: FailedReader,
-    types: EventTypeReader,
-    in_house: Sequence[Network],
+    readers: WebhookReaders,
     clock: Clock,
     dice: Dice,
+    in_house: Sequence[Network],
 ) -> WebhookUses:
-    catalogue = EventTypes(events, JsonSchema, types, clock)
-    known = {"events": events, "secrets": secrets, "clock": clock}
-    tell = partial(send_webhook, events=events, subscriptions=subscriptions, persons=persons, clock=clock, dice=dice)
+    sealed: dict[str, Any] = {"events": events, "persons": persons, "clock": clock}
+    shown: dict[str, Any] = {"events": events, "secrets": secrets, "clock": clock}
+    seen: dict[str, Any] = {"events": events, "secrets": secrets, "reader": readers.subscriptions}
+    signed: dict[str, Any] = {"events": events, "sign": signature_headers, "clock": clock}
+    event_types = EventTypes(events, JsonSchema, readers.event_types, clock)
+    tell = partial(send_webhook, **sealed, subscriptions=subscriptions, dice=dice)
     return WebhookUses(
-        create=partial(create_webhook, **known, persons=persons, in_house=in_house, dice=dice),
-        update=partial(update_webhook, **known, persons=persons, in_house=in_house),
-        rotate=partial(rotate_secret, **known, persons=persons),
-        pause=partial(pause_webhook, **known),
-        resume=partial(resume_webhook, **known),
-        delete=partial(delete_webhook, events=events, persons=persons, clock=clock),
-        test=partial(try_webhook, events=events, sender=sender, sign=signature_headers, clock=clock, dice=dice),
-        replay=partial(
-            replay_webhook,
-            events=events,
-            happenings=happenings,
-            failed=failed,
-            persons=persons,
-            clock=clock,
-            dice=dice,
-        ),
-        deliveries=partial(deliveries, events=events, reader=notifications, sign=signature_headers, clock=clock),
-        feed=partial(feed, events=events, reader=happenings),
-        detail=partial(get_webhook, events=events, reader=reader, secrets=secrets),
-        page=partial(list_webhooks, events=events, reader=reader, secrets=secrets),
-        tell=partial(tell_checked, types=catalogue, tell=tell),
-        event_types=catalogue,
+        create=partial(create_webhook, **sealed, secrets=secrets, in_house=in_house, dice=dice),
+        update=partial(update_webhook, **sealed, secrets=secrets, in_house=in_house),
+        rotate_secret=partial(rotate_secret, **sealed, secrets=secrets),
+        pause=partial(pause_webhook, **shown),
+        resume=partial(resume_webhook, **shown),
+        delete=partial(delete_webhook, **sealed),
+        test=partial(try_webhook, **signed, sender=sender, dice=dice),
+        replay=partial(replay_webhook, **sealed, happenings=readers.happenings, failed=readers.failed, dice=dice),
+        detail=partial(get_webhook, **seen),
+        page=partial(list_webhooks, **seen),
+        deliveries=partial(deliveries, **signed, reader=readers.notifications),
+        feed=partial(feed, events=events, reader=readers.happenings),
+        send=partial(send_checked, types=event_types, tell=tell),
+        event_types=event_types,
     )

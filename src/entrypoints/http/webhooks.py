@@ -82,9 +82,9 @@ class WebhooksController(Controller):
 
     @post("/{id:uuid}/rotate-secret", status_code=200, operation_id="RotateWebhookSecret", summary="A new secret")
     async def rotate(self, id: Id, data: JSONBody[RotateSecret], request: JsonRequest) -> WebhookAnswer:
-        """The answer shows it, this once. Until the grace is over each request is signed with both, the new and the old."""
+        """The answer shows it, this once. Until the grace is over, requests are signed with both."""
         demand(request.caller, Scope.WEBHOOKS)
-        return await request.parts.webhook_uses.rotate(data, id, request.caller)
+        return await request.parts.webhook_uses.rotate_secret(data, id, request.caller)
 
     @post("/{id:uuid}/pause", status_code=200, operation_id="PauseWebhook", summary="Hold what happens")
     async def pause(self, id: Id, request: JsonRequest) -> WebhookAnswer:
@@ -154,10 +154,10 @@ class EventsController(Controller):
 
     @post("/", status_code=202, operation_id="SendWebhook", summary="Say what happened")
     async def tell(self, data: JSONBody[SendWebhook], request: JsonRequest) -> EventAnswer:
-        """Everybody who subscribed to it is told, once it is stored for good; `notifications` says who. Under an `id` of
-        your own it happens once, for ever: the same again gets the first answer, something else is refused."""
+        """Everybody who subscribed to it is told; `notifications` says who. Under an `id` of your own it happens once,
+        for ever: the same again gets the first answer, something else is refused."""
         demand(request.caller, Scope.SEND)
-        return await request.parts.webhook_uses.tell(data, request.caller)
+        return await request.parts.webhook_uses.send(data, request.caller)
 
 
 class EventTypesController(Controller):
