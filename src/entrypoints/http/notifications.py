@@ -16,6 +16,7 @@ from application.addresses import InvalidAddressError, email_address
 from application.caller import Caller, Scope
 from application.commands.manage import CancelAnswer, CancelNotification, RetryAnswer, RetryNotification
 from application.commands.send import IdempotencyKey, SendAnswer, SendEmail, SendNotification
+from application.commands.webhooks import EventAnswer, SendWebhook
 from application.problems import InvalidCommandError, NotFoundError, Problem
 from application.projections.notifications import NotificationRow
 from application.queries.notifications import DeliveryStatus, ListNotifications, delivery_status
@@ -122,7 +123,7 @@ class NotificationsController(Controller):
         return await request.parts.retry(RetryNotification(id), request.caller)
 
 
-InternalCommand = SendEmail | SendNotification | RetryNotification | CancelNotification
+InternalCommand = SendEmail | SendNotification | SendWebhook | RetryNotification | CancelNotification
 
 
 class InternalController(Controller):
@@ -132,7 +133,7 @@ class InternalController(Controller):
     @post("/send", status_code=202, operation_id="InternalSend", summary="A send, or a single command")
     async def internal_send(
         self, data: JSONBody[InternalCommand], request: JsonRequest, key: Key = None
-    ) -> SendAnswer | RetryAnswer | CancelAnswer:
+    ) -> SendAnswer | EventAnswer | RetryAnswer | CancelAnswer:
         """Without `command` the body is that of a send."""
         demand(request.caller, Scope.INTERNAL)
         match data:
@@ -140,6 +141,8 @@ class InternalController(Controller):
                 return await request.parts.retry(data, request.caller)
             case CancelNotification():
                 return await request.parts.cancel(data, request.caller)
+            case SendWebhook():
+                return await request.parts.webhook_uses.send(data, request.caller)
         command = data.as_send() if isinstance(data, SendEmail) else data
         return note_accepted(
             request, await request.parts.send(command, request.caller, await idempotency(request, key))
