@@ -66,12 +66,13 @@ class Recorded(msgspec.Struct, frozen=True):
 class EventStore(Protocol):
     """The only place where something becomes true."""
 
-    async def save(self, *aggregates: Aggregate) -> int:
+    async def save(self, *aggregates: Aggregate, urgent: bool = True) -> int:
         """Append the pending events of all `aggregates`, all or none, together with the work that follows from them.
 
         Answers the position of the last event once it is durable. Raises ConflictError when a stream has grown
         meanwhile and StoreUnavailableError when the store is away. Concurrent saves share one transaction; a conflict
-        fails its own caller only. With nothing pending it answers the last position known.
+        fails its own caller only. With nothing pending it answers the last position known. What is not `urgent` may
+        wait a few milliseconds, so that more go together.
         """
 
     async def get(self, kind: type[A], id: UUID) -> A | None:

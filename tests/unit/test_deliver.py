@@ -385,10 +385,10 @@ async def test_an_outcome_is_brought_to_a_store_that_takes_nothing_with_pauses_t
     it = await house.accept()
     save, sleep, pauses = house.events.save, asyncio.sleep, list[float]()
 
-    async def without_space(*aggregates: Any) -> int:
+    async def without_space(*aggregates: Any, **wishes: Any) -> int:
         if house.provider.calls and len(pauses) < 8:
             raise StoreUnavailableError
-        return await save(*aggregates)
+        return await save(*aggregates, **wishes)
 
     async def noted(seconds: float) -> None:
         pauses.extend([seconds] if seconds else [])
@@ -410,14 +410,14 @@ async def test_a_call_that_is_too_late_to_begin_is_taken_back_however_long_the_s
     time = loop.time
     monkeypatch.setattr(loop, "time", lambda: time() + late[0])
 
-    async def slow(*aggregates: Any) -> int:
+    async def slow(*aggregates: Any, **wishes: Any) -> int:
         if not late[0]:
             late[0] = 100.0  # the intent is stored, but only after the lease is as good as over
-            return await save(*aggregates)
+            return await save(*aggregates, **wishes)
         if away[0]:
             away[0] -= 1
             raise StoreUnavailableError
-        return await save(*aggregates)
+        return await save(*aggregates, **wishes)
 
     monkeypatch.setattr(house.events, "save", slow)
     await house.work()

@@ -243,7 +243,7 @@ class Delivery:
         while known and known.in_flight and known.in_flight.call == attempt.call:
             decide(known)
             try:
-                await self._events.save(known)
+                await self._events.save(known, urgent=False)
             except ConflictError:
                 known = await self._once_the_store_answers(notification.id)
             except StoreUnavailableError:
