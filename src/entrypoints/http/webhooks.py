@@ -62,60 +62,62 @@ class WebhooksController(Controller):
         demand(request.caller, Scope.WEBHOOKS)
         return await request.parts.webhook_uses.create(data, request.caller)
 
-    @get("/{id:uuid}", operation_id="GetWebhook", summary="Detail")
-    async def one(self, id: Id, request: JsonRequest, wait_for: WaitFor = None) -> WebhookDetail:
+    @get("/{webhook_id:uuid}", operation_id="GetWebhook", summary="Detail")
+    async def one(self, webhook_id: Id, request: JsonRequest, wait_for: WaitFor = None) -> WebhookDetail:
         demand(request.caller, Scope.WEBHOOKS)
         await caught_up(request.parts, wait_for)
-        return await request.parts.webhook_uses.detail(id, request.caller)
+        return await request.parts.webhook_uses.detail(webhook_id, request.caller)
 
-    @put("/{id:uuid}", operation_id="UpdateWebhook", summary="Change all that it says")
-    async def update(self, id: Id, data: JSONBody[UpdateWebhook], request: JsonRequest) -> WebhookAnswer:
+    @put("/{webhook_id:uuid}", operation_id="UpdateWebhook", summary="Change all that it says")
+    async def update(self, webhook_id: Id, data: JSONBody[UpdateWebhook], request: JsonRequest) -> WebhookAnswer:
         """What is left out gets its default. The secret stays, and whether it is paused."""
         demand(request.caller, Scope.WEBHOOKS)
-        return await request.parts.webhook_uses.update(data, id, request.caller)
+        return await request.parts.webhook_uses.update(data, webhook_id, request.caller)
 
-    @delete("/{id:uuid}", operation_id="DeleteWebhook", summary="Unsubscribe")
-    async def remove(self, id: Id, request: JsonRequest) -> None:
+    @delete("/{webhook_id:uuid}", operation_id="DeleteWebhook", summary="Unsubscribe")
+    async def remove(self, webhook_id: Id, request: JsonRequest) -> None:
         """What waits for it is not sent. Its url, headers and secrets, and what it answered, are erased for good."""
         demand(request.caller, Scope.WEBHOOKS)
-        await request.parts.webhook_uses.delete(id, request.caller)
+        await request.parts.webhook_uses.delete(webhook_id, request.caller)
 
-    @post("/{id:uuid}/rotate-secret", status_code=200, operation_id="RotateWebhookSecret", summary="A new secret")
-    async def rotate(self, id: Id, data: JSONBody[RotateSecret], request: JsonRequest) -> WebhookAnswer:
+    @post(
+        "/{webhook_id:uuid}/rotate-secret", status_code=200, operation_id="RotateWebhookSecret", summary="A new secret"
+    )
+    async def rotate(self, webhook_id: Id, data: JSONBody[RotateSecret], request: JsonRequest) -> WebhookAnswer:
         """The answer shows it, this once. Until the grace is over, requests are signed with both."""
         demand(request.caller, Scope.WEBHOOKS)
-        return await request.parts.webhook_uses.rotate_secret(data, id, request.caller)
+        return await request.parts.webhook_uses.rotate_secret(data, webhook_id, request.caller)
 
-    @post("/{id:uuid}/pause", status_code=200, operation_id="PauseWebhook", summary="Hold what happens")
-    async def pause(self, id: Id, request: JsonRequest) -> WebhookAnswer:
+    @post("/{webhook_id:uuid}/pause", status_code=200, operation_id="PauseWebhook", summary="Hold what happens")
+    async def pause(self, webhook_id: Id, request: JsonRequest) -> WebhookAnswer:
         """From now on nothing is sent, and nothing is lost: it waits until the subscription is resumed."""
         demand(request.caller, Scope.WEBHOOKS)
-        return await request.parts.webhook_uses.pause(id, request.caller)
+        return await request.parts.webhook_uses.pause(webhook_id, request.caller)
 
-    @post("/{id:uuid}/resume", status_code=200, operation_id="ResumeWebhook", summary="Send what was held")
-    async def resume(self, id: Id, request: JsonRequest) -> WebhookAnswer:
+    @post("/{webhook_id:uuid}/resume", status_code=200, operation_id="ResumeWebhook", summary="Send what was held")
+    async def resume(self, webhook_id: Id, request: JsonRequest) -> WebhookAnswer:
         """Also for one that was disabled because its endpoint kept failing or was gone."""
         demand(request.caller, Scope.WEBHOOKS)
-        return await request.parts.webhook_uses.resume(id, request.caller)
+        return await request.parts.webhook_uses.resume(webhook_id, request.caller)
 
-    @post("/{id:uuid}/test", status_code=200, operation_id="TestWebhook", summary="Try the endpoint out")
-    async def test(self, id: Id, request: JsonRequest) -> WebhookTest:
+    @post("/{webhook_id:uuid}/test", status_code=200, operation_id="TestWebhook", summary="Try the endpoint out")
+    async def test(self, webhook_id: Id, request: JsonRequest) -> WebhookTest:
         """Sends a signed `webhook.test` now, also while it is paused or disabled, and answers what came of it."""
         demand(request.caller, Scope.WEBHOOKS)
-        return await request.parts.webhook_uses.test(id, request.caller)
+        return await request.parts.webhook_uses.test(webhook_id, request.caller)
 
-    @post("/{id:uuid}/replay", status_code=200, operation_id="ReplayWebhook", summary="Send again")
-    async def replay(self, id: Id, data: JSONBody[ReplayWebhook], request: JsonRequest) -> ReplayAnswer:
+    @post("/{webhook_id:uuid}/replay", status_code=200, operation_id="ReplayWebhook", summary="Send again")
+    async def replay(self, webhook_id: Id, data: JSONBody[ReplayWebhook], request: JsonRequest) -> ReplayAnswer:
         """One event, what was given up since a moment, or everything told after a position; with `dry_run` it is only
         counted. What is still on its way is left out. It goes at the subscription's own pace, under the same event ids,
         so that receivers know what they have."""
         demand(request.caller, Scope.WEBHOOKS)
-        return await request.parts.webhook_uses.replay(data, id, request.caller)
+        return await request.parts.webhook_uses.replay(data, webhook_id, request.caller)
 
-    @get("/{id:uuid}/deliveries", operation_id="ListDeliveries", summary="What was sent, and what was answered")
+    @get("/{webhook_id:uuid}/deliveries", operation_id="ListDeliveries", summary="What was sent, and what was answered")
     async def deliveries(
         self,
-        id: Id,
+        webhook_id: Id,
         request: JsonRequest,
         status: FromQuery[Status | None] = None,
         cursor: Text = None,
@@ -127,15 +129,15 @@ class WebhooksController(Controller):
         before = place_of(cursor, request.caller) if cursor else None
         await caught_up(request.parts, wait_for)
         found = await request.parts.webhook_uses.deliveries(
-            id, request.caller, status=status, before=before, limit=limit + 1
+            webhook_id, request.caller, status=status, before=before, limit=limit + 1
         )
         more = len(found) > limit
         return DeliveryPage(found[:limit], cursor_at(found[limit - 1].id, request.caller) if more else None)
 
-    @get("/{id:uuid}/feed", operation_id="ReadFeed", summary="Fetch instead of being told")
+    @get("/{webhook_id:uuid}/feed", operation_id="ReadFeed", summary="Fetch instead of being told")
     async def feed(
         self,
-        id: Id,
+        webhook_id: Id,
         request: JsonRequest,
         after: Annotated[int, QueryParameter(ge=0, le=2**63 - 1)] = 0,
         limit: Annotated[int, QueryParameter(ge=1, le=200)] = 50,
@@ -145,7 +147,7 @@ class WebhooksController(Controller):
         ever was, whether or not it is paused. Pass `next` back as `after`."""
         demand(request.caller, Scope.WEBHOOKS)
         await caught_up(request.parts, wait_for)
-        return await request.parts.webhook_uses.feed(id, after, limit, request.caller)
+        return await request.parts.webhook_uses.feed(webhook_id, after, limit, request.caller)
 
 
 class EventsController(Controller):
