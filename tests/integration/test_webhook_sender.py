@@ -278,6 +278,13 @@ async def test_a_2xx_counts_however_the_rest_of_the_answer_goes_on(receiver: Fak
             assert await send(receiver.url(path)) == Accepted(None)
 
 
+async def test_a_body_that_drips_keeps_the_place_for_half_a_second_only(receiver: FakeReceiver) -> None:
+    async with sending(deadline=timedelta(seconds=60)) as send:
+        began = time.monotonic()
+        assert await send(receiver.url("drip")) == Accepted(None)
+        assert time.monotonic() - began < 30
+
+
 # TLS
 
 
