@@ -29,7 +29,13 @@ from adapters.postgres.database import Database, open_pool
 from adapters.postgres.due_work import PostgresDueWork
 from adapters.postgres.event_store import PostgresEventStore
 from adapters.postgres.mail_watch import PostgresMailWatch
-from adapters.postgres.readers import PostgresNotificationReader, PostgresSubscriptionReader, PostgresTemplateReader
+from adapters.postgres.readers import (
+    PostgresEventTypeReader,
+    PostgresHappeningReader,
+    PostgresNotificationReader,
+    PostgresSubscriptionReader,
+    PostgresTemplateReader,
+)
 from adapters.postgres.recorder import LogRecorder, open_datastore
 from adapters.postgres.template_archive import PostgresTemplateArchive
 from adapters.postgres.views import PostgresView
@@ -55,6 +61,8 @@ from application.processes.deliver import Delivery
 from application.processes.dispatch import Dispatcher, DispatchRules
 from application.processes.health import HealthCheck
 from application.projections.attempts import Attempts
+from application.projections.event_types import EventTypesDescribed
+from application.projections.happenings import Happenings
 from application.projections.metrics import Metrics, Totals
 from application.projections.notifications import Notifications
 from application.projections.projection import Projection
@@ -70,7 +78,7 @@ from domain.vocabulary import Channel
 from entrypoints.logs import Lines
 from entrypoints.settings import SettingError, Settings
 from entrypoints.template_uses import TemplateUses, template_uses
-from entrypoints.webhook_uses import WebhookUses, webhook_uses
+from entrypoints.webhook_uses import WebhookReaders, WebhookUses, webhook_uses
 
 PROJECTIONS: tuple[Projection[Any], ...] = (
     Notifications(),
@@ -80,6 +88,8 @@ PROJECTIONS: tuple[Projection[Any], ...] = (
     Receipts(),
     OwnedTemplates(),
     WebhookSubscriptions(),
+    Happenings(),
+    EventTypesDescribed(),
 )
 
 
@@ -194,6 +204,7 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
         clock, dice = PostgresClock(database), SystemDice()
         await clock.start()
         stack.push_async_callback(clock.close)
+        reader, happenings = PostgresNotificationReader(database), PostgresHappeningReader(database)
         subscriptions = PostgresSubscriptionReader(database)
         send_it = partial(
             send,
@@ -218,7 +229,7 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             due=PostgresDueWork(database),
             budget=PostgresProviderBudget(database, allowances(settings)),
             api_keys=PostgresApiKeys(database),
-            reader=PostgresNotificationReader(database),
+            reader=reader,
             mails=mails,
             mail_watch=PostgresMailWatch(conninfo),
             callbacks=ResendCallbacks(settings.resend_webhook_secrets) if settings.resend_webhook_secrets else None,
@@ -244,6 +255,8 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
                 store,
                 RandomWebhookSecrets(),
                 SubscriptionDirectory(store, subscriptions),
+                hooks,
+                WebhookReaders(subscriptions, reader, happenings, happenings, PostgresEventTypeReader(database)),
                 clock,
                 dice,
                 settings.webhook_allowed_subnets,
