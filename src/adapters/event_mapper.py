@@ -16,6 +16,7 @@ from eventsourcing.utils import get_topic
 from adapters.person_keys import PersonKeys
 from application.ports import AlteredError
 from domain.acceptance import Acceptance
+from domain.event_type import EventType
 from domain.happening import Happening
 from domain.notification import Notification
 from domain.own_template import Template
@@ -30,6 +31,7 @@ AGGREGATES: tuple[type[Aggregate], ...] = (
     Template,
     WebhookSubscription,
     Happening,
+    EventType,
 )
 
 

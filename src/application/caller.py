@@ -10,6 +10,7 @@ class Scope(StrEnum):
     READ = "read"
     INTERNAL = "internal"
     TEMPLATES = "templates"
+    WEBHOOKS = "webhooks"
     ADMIN = "admin"
 
 

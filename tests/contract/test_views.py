@@ -15,14 +15,27 @@ from adapters.postgres.database import Database, open_pool
 from adapters.postgres.views import PostgresView
 from application.ports import ConflictError, Recorded
 from application.projections.attempts import Attempts
+from application.projections.event_types import EventTypesDescribed
+from application.projections.happenings import Happenings
 from application.projections.metrics import Metrics, Totals
 from application.projections.notifications import Notifications
 from application.projections.projection import Projection, folded, touched
 from application.projections.receipts import Receipts
+from application.projections.subscriptions import WebhookSubscriptions
 from application.projections.templates import OwnedTemplates
 from tests.examples import one_of_each
 
-PROJECTIONS: list[Projection[Any]] = [Notifications(), Attempts(), Metrics(), Totals(), Receipts(), OwnedTemplates()]
+PROJECTIONS: list[Projection[Any]] = [
+    Notifications(),
+    Attempts(),
+    Metrics(),
+    Totals(),
+    Receipts(),
+    OwnedTemplates(),
+    WebhookSubscriptions(),
+    Happenings(),
+    EventTypesDescribed(),
+]
 
 MakeView = Callable[[Projection[Any]], Awaitable[Any]]
 

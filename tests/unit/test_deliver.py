@@ -15,9 +15,10 @@ from adapters.memory.due_work import MemoryDueWork
 from adapters.memory.event_store import MemoryEventStore
 from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys, WrongMasterKeyError
+from application.carriers.email import EmailCarrier, EmailRules
 from application.ports import Email, RenderError, RendererUnavailableError, StoreUnavailableError
 from application.processes import deliver
-from application.processes.deliver import Delivery, SendingRules
+from application.processes.deliver import Delivery
 from domain.mailbox import Mailbox
 from domain.notification import Notification
 from domain.outcomes import Accepted, Misconfigured, Outcome, Retryable, Throttled
@@ -90,16 +91,14 @@ class House:
         self.events = MemoryEventStore(self.due, MemoryWakeups(), EventMapper(keys), keys)
         self.budget = MemoryProviderBudget(self.clock, {"resend": Allowance(per_day=10)})
         self.provider, self.words, self.log = Provider(), Words(), Notes()
-        self.rules = SendingRules(sender=Mailbox("hello@acme.example"), reply_to=Mailbox("help@acme.example"))
+        self.rules = EmailRules(sender=Mailbox("hello@acme.example"), reply_to=Mailbox("help@acme.example"))
 
-    def delivery(self, rules: SendingRules | None = None) -> Delivery:
+    def delivery(self, rules: EmailRules | None = None) -> Delivery:
         return Delivery(
             events=self.events,
             due=self.due,
-            renderer=self.words,
-            senders={Channel.EMAIL: self.provider},
+            carriers={Channel.EMAIL: EmailCarrier(self.words, self.provider, rules or self.rules)},
             budget=self.budget,
-            rules={Channel.EMAIL: rules or self.rules},
             clock=self.clock,
             dice=LoadedDice(),
             log=self.log,
@@ -172,7 +171,7 @@ async def test_all_attempts_of_a_generation_are_the_same_bytes_under_the_same_ke
     await house.accept()
     await house.work()
     house.clock.move(2 * MINUTE)
-    moved = SendingRules(sender=Mailbox("new@acme.example"))
+    moved = EmailRules(sender=Mailbox("new@acme.example"))
     await house.work(house.delivery(moved))
     first, second = house.provider.calls
     assert first == second
@@ -209,7 +208,7 @@ async def test_after_a_provider_asked_for_patience_no_other_call_of_the_same_tas
     house.provider.says = [Throttled(MINUTE)]
     for _ in range(3):
         await house.accept()
-    one_at_a_time = SendingRules(sender=Mailbox("hello@acme.example"), concurrency=1)
+    one_at_a_time = EmailRules(sender=Mailbox("hello@acme.example"), concurrency=1)
     await house.work(house.delivery(one_at_a_time))
     assert len(house.provider.calls) == 1
 
@@ -223,7 +222,7 @@ async def test_a_sender_ends_by_its_own_deadline(house):
 
     house.provider.send = hangs
     it = await house.accept()
-    await house.work(house.delivery(SendingRules(sender=SENDER, deadline=timedelta(milliseconds=100))))
+    await house.work(house.delivery(EmailRules(sender=SENDER, deadline=timedelta(milliseconds=100))))
     assert (await house.now(it)).may_have_gone_out is False
 
 
@@ -234,7 +233,7 @@ async def test_a_sender_that_never_ends_is_left_alone_after_the_deadline(house):
 
     house.provider.send = hangs
     it = await house.accept()
-    await house.work(house.delivery(SendingRules(sender=SENDER, deadline=timedelta(milliseconds=1))))
+    await house.work(house.delivery(EmailRules(sender=SENDER, deadline=timedelta(milliseconds=1))))
     assert (await house.now(it)).may_have_gone_out is True
 
 
@@ -366,7 +365,7 @@ async def test_a_worker_that_stops_gives_back_what_it_has_not_begun(house):
 
 def test_a_deadline_that_outlasts_half_of_the_lease_is_refused():
     with pytest.raises(ValueError, match="half"):
-        SendingRules(sender=Mailbox("a@acme.example"), lease=MINUTE, deadline=MINUTE / 2)
+        EmailRules(sender=Mailbox("a@acme.example"), lease=MINUTE, deadline=MINUTE / 2)
 
 
 async def test_a_message_that_fails_in_a_way_nobody_foresaw_does_not_harm_the_others_of_its_lot(house):

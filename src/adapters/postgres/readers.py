@@ -1,23 +1,31 @@
 """The questions that are asked of the read models."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
 
 from adapters.postgres.database import Database
+from application.ports import Interest
 from application.processes.settle import Message
 from application.projections.attempts import AttemptRow
+from application.projections.event_types import EventTypeRow
+from application.projections.happenings import HappeningRow
 from application.projections.metrics import MetricTotal
 from application.projections.notifications import NotificationRow
+from application.projections.subscriptions import SubscriptionRow
 from application.queries.notifications import ListNotifications
 
 R = TypeVar("R", bound=msgspec.Struct)
 
 _NOTIFICATION = ", ".join(NotificationRow.__struct_fields__)
 _ATTEMPT = ", ".join(AttemptRow.__struct_fields__)
+_EVENT_TYPE = ", ".join(EventTypeRow.__struct_fields__)
+_HAPPENING = ", ".join(HappeningRow.__struct_fields__)
 _TOTAL = ", ".join(MetricTotal.__struct_fields__)
+_SUBSCRIPTION = ", ".join(SubscriptionRow.__struct_fields__)
 
 _FILTERS = {
     "status": "status = %(status)s",
@@ -63,7 +71,17 @@ class PostgresNotificationReader:
         return [_row(MetricTotal, row) for row in rows]
 
     async def positions(self) -> dict[str, int]:
-        views = ("notifications", "attempts", "metrics", "totals", "receipts", "templates")
+        views = (
+            "notifications",
+            "attempts",
+            "metrics",
+            "totals",
+            "receipts",
+            "templates",
+            "subscriptions",
+            "happenings",
+            "event_types",
+        )
         union = " UNION ALL ".join(f"SELECT '{name}', position FROM view_{name}.position" for name in views)
         return {str(name): int(position) for name, position in await self._database.rows(union)}
 
@@ -85,6 +103,80 @@ class PostgresTemplateReader:
     async def count(self, tenant: str) -> int:
         ((count,),) = await self._database.rows("SELECT count(*) FROM view_templates.rows WHERE tenant = %s", (tenant,))
         return int(count)
+
+
+class PostgresSubscriptionReader:
+    """Implements the port SubscriptionReader of the queries about webhooks."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, tenant: str, id: UUID) -> SubscriptionRow | None:
+        rows = await self._rows("id = %s AND tenant = %s AND state <> 'deleted'", (id, tenant))
+        return rows[0] if rows else None
+
+    async def page(self, tenant: str, before: UUID | None, limit: int) -> Sequence[SubscriptionRow]:
+        return await self._rows(
+            "tenant = %s AND id < coalesce(%s, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid) AND state <> 'deleted'"
+            " ORDER BY id DESC LIMIT %s",
+            (tenant, before, limit),
+        )
+
+    async def interests(self) -> tuple[int, list[tuple[str, Interest]]]:
+        """The position is asked for first: rows that have moved on since are no harm."""
+        ((position,),) = await self._database.rows("SELECT position FROM view_subscriptions.position")
+        rows = await self._database.rows(
+            "SELECT tenant, id, organization, event_types, filters FROM view_subscriptions.rows"
+            " WHERE state <> 'deleted'"
+        )
+        return int(position), [(tenant, _row(Interest, values)) for tenant, *values in rows]
+
+    async def troubled(self) -> Sequence[SubscriptionRow]:
+        return await self._rows("state = 'active' AND (gone OR warned > 0 OR failing_since IS NOT NULL)", ())
+
+    async def _rows(self, condition: str, values: tuple[Any, ...]) -> list[SubscriptionRow]:
+        rows = await self._database.rows(
+            f"SELECT {_SUBSCRIPTION} FROM view_subscriptions.rows WHERE {condition}", values
+        )
+        return [_row(SubscriptionRow, row) for row in rows]
+
+
+class PostgresHappeningReader:
+    """Implements the ports HappeningReader and FailedReader of the feed and of replays."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def after(self, tenant: str, position: int, limit: int) -> Sequence[HappeningRow]:
+        rows = await self._database.rows(
+            f"SELECT {_HAPPENING} FROM view_happenings.rows WHERE tenant = %s AND position > %s"
+            " ORDER BY position LIMIT %s",
+            (tenant, position, limit),
+        )
+        return [_row(HappeningRow, row) for row in rows]
+
+    async def failed(self, tenant: str, subscription: UUID, since: datetime, limit: int) -> Sequence[UUID]:
+        rows = await self._database.rows(
+            "SELECT id FROM view_notifications.rows WHERE tenant = %s AND recipient = %s AND channel = 'webhook'"
+            " AND status = 'failed' AND updated_at >= %s ORDER BY id LIMIT %s",
+            (tenant, str(subscription), since, limit),
+        )
+        return [id for (id,) in rows]
+
+
+class PostgresEventTypeReader:
+    """Implements the port EventTypeReader of the catalogue."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def page(self, tenant: str, after: str, limit: int) -> Sequence[EventTypeRow]:
+        rows = await self._database.rows(
+            f"SELECT {_EVENT_TYPE} FROM view_event_types.rows WHERE tenant = %s AND NOT removed"
+            ' AND name COLLATE "C" > %s ORDER BY name COLLATE "C" LIMIT %s',
+            (tenant, after, limit),
+        )
+        return [_row(EventTypeRow, row) for row in rows]
 
 
 _ONE_OF = "(provider, provider_id) IN (SELECT * FROM unnest(%s::text[], %s::text[]))"

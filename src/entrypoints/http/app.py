@@ -19,6 +19,7 @@ from entrypoints.http.page import asset
 from entrypoints.http.problems import handlers
 from entrypoints.http.request import MOST_BYTES, JsonRequest, header, needs_key, refuse_unknown_parameters
 from entrypoints.http.templates import TemplatesController
+from entrypoints.http.webhooks import EventsController, EventTypesController, WebhooksController
 
 
 def create_app(parts: Parts) -> Litestar:
@@ -36,6 +37,9 @@ def create_app(parts: Parts) -> Litestar:
     controllers: list[Any] = [
         NotificationsController,
         TemplatesController,
+        WebhooksController,
+        EventsController,
+        EventTypesController,
         InternalController,
         CallbacksController,
         OperationsController,

@@ -22,6 +22,7 @@ from domain.own_template import (
     TooManyTemplatesError,
     TooManyVersionsError,
 )
+from domain.subscription import TooManySecretsError
 from domain.template import RenderError
 
 
@@ -66,6 +67,7 @@ _ANSWERS: Mapping[type[Exception], _Answer] = {
     TooManyActivationsError: _Answer(409, "too_many_activations", "It was activated too often"),
     TooManyTemplatesError: _Answer(409, "too_many_templates", "There is no room for another template"),
     NoOwnerAddressError: _Answer(409, "no_owner_address", "The API key has no address of its owner"),
+    TooManySecretsError: _Answer(409, "too_many_secrets", "Too many older secrets still sign"),
     RenderError: _Answer(422, "not_renderable", "The template cannot be rendered with these variables"),
     TenantSlowError: _Answer(429, "templates_too_slow", "Your own templates took too much computing time"),
     RendererUnavailableError: _Answer(503, "renderer_unavailable", "Too much is being rendered"),
