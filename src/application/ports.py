@@ -167,6 +167,7 @@ class Lease(msgspec.Struct, frozen=True, array_like=True):
 class Backlog(msgspec.Struct, frozen=True):
     """What waits on one channel: `due` now, `later`, `held` under a lease; `oldest` is the wait of the oldest due.
 
+    What is due in a lane that is held counts as `later`: nobody is behind with it.
     `unreadable` of them were set aside, and what is due of those has not changed since.
     """
 

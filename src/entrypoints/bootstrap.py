@@ -59,6 +59,7 @@ from application.own_templates import OwnTemplates
 from application.ports import EmailSender, WebhookSender
 from application.processes.deliver import Delivery
 from application.processes.dispatch import Dispatcher, DispatchRules
+from application.processes.health import HealthCheck
 from application.projections.attempts import Attempts
 from application.projections.event_types import EventTypesDescribed
 from application.projections.happenings import Happenings
@@ -153,6 +154,10 @@ class Parts:
             log=log,
             name=name,
         )
+
+    def health_check(self) -> HealthCheck:
+        link = f"http://{self.settings.host}:{self.settings.port}/docs"
+        return HealthCheck(self.subscriptions, self.store, self.send, self.clock, Lines("health"), link)
 
     def dispatcher(self, on_loss: Callable[[Exception], None]) -> Dispatcher:
         """Webhooks need no preparing, so that no more of them are leased than may be called at a time."""

@@ -124,11 +124,14 @@ async def working(parts: Parts, patience: float | None = None) -> AsyncIterator[
 
 
 async def follow(parts: Parts) -> None:
-    """Keep read models and chain up with the log, settle receipts, until cancelled; one process at a time does it."""
+    """Keep read models and chain up with the log, settle receipts, judge endpoints, until cancelled.
+
+    One process at a time does it.
+    """
     bell = parts.wakeups.bell()
 
     async def lead() -> None:
-        async with leading(parts.conninfo, "projector"), _beside(_chain(parts)):
+        async with leading(parts.conninfo, "projector"), _beside(_chain(parts)), _beside(_judge_health(parts)):
             settlement = Settlement(
                 parts.store,
                 parts.store,
@@ -144,6 +147,10 @@ async def follow(parts: Parts) -> None:
 
 async def _chain(parts: Parts) -> None:
     await _supervised("chain", lambda: Chainer(parts.store.lately, parts.chain).run())
+
+
+async def _judge_health(parts: Parts) -> None:
+    await _supervised("health", parts.health_check().run)
 
 
 @asynccontextmanager

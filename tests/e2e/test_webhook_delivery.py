@@ -10,7 +10,7 @@ from standardwebhooks import Webhook as Verifier
 
 from application.caller import Caller
 from application.commands.webhooks import CreateWebhook, EventAnswer, SendWebhook, WebhookAnswer
-from domain.subscription import SubscriptionState
+from domain.subscription import DisabledFor, SubscriptionState
 from domain.vocabulary import Reason
 from tests.application import Service, running, until
 from tests.fakes.receiver import Arrival, FakeReceiver
@@ -98,6 +98,24 @@ async def test_what_happens_while_it_is_paused_arrives_when_it_is_resumed(acme):
     assert acme.arrivals(made) == []
     await acme.uses.resume(made.webhook.id, acme.caller)
     assert len(await acme.arrived(made, 2)) == 2
+
+
+async def test_one_that_is_gone_is_disabled_its_owner_told_once_and_what_happens_is_held(acme):
+    made = await acme.subscribe("gone", concurrency=1, owner_email="jane@acme.example.com")
+    for n in range(3):
+        await acme.send(n=n)
+    row = await acme.row(made, state=SubscriptionState.DISABLED)
+    assert row.disabled_for is DisabledFor.GONE
+    assert len(acme.arrivals(made)) == 1
+    to_owner = [mail for mail in (await mails_to_owner(acme)) if "disabled" in mail.subject]
+    assert len(to_owner) == 1
+
+
+async def mails_to_owner(acme: Acme) -> list[Any]:
+    async def asked() -> list[Any]:
+        return [mail for mail in (await acme.service.mails()).values() if mail.tags["type"] == "webhook_failing"]
+
+    return await until(asked)
 
 
 async def test_mail_goes_on_beside_webhooks_and_the_read_models_are_what_the_log_says(acme):

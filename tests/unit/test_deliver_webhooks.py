@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import httpx
 import msgspec
 import pytest
+from eventsourcing.persistence import StoredEvent
 
 from adapters.event_mapper import EventMapper
 from adapters.http_client import Answer, NoAnswer
@@ -20,12 +21,13 @@ from application.carriers.carrier import WorkRules
 from application.carriers.webhook import WebhookCarrier
 from application.commands.webhooks import key_name
 from application.processes.deliver import Delivery
+from application.queries.proof import prove
 from domain.happening import Addressed, Happening
 from domain.notification import Notification
 from domain.personal import Endpoint, Letter, Payload, SigningSecret
 from domain.retry import STANDARD_WEBHOOKS
 from domain.subscription import Terms, WebhookSubscription
-from domain.vocabulary import Channel, Reason, Status
+from domain.vocabulary import Channel, Doubt, Reason, Status, Verdict
 from tests.examples import WEBHOOK_SECRET, attempted, notification
 from tests.fakes.chance import LoadedDice, SetClock
 
@@ -332,6 +334,38 @@ async def test_one_that_is_gone_is_asked_no_more_at_once(house):
     await house.work()
     assert (await house.now(first[0])).reason_code is Reason.ENDPOINT_GONE
     assert await house.work() == 0
+
+
+async def test_what_was_sent_can_be_proved_until_it_is_erased(house):
+    house.sender.answers.append(DOWN)
+    it = await house.subscribe()
+    (hook,) = await house.tell(it, total=1)
+    await house.work()
+    house.clock.move(MINUTE)
+    await house.work()
+
+    async def verdicts() -> set[tuple[Verdict, Doubt | None]]:
+        proof = await prove(hook.id, "acme", events=house.events, renderer=nothing)
+        assert len(proof.calls) == 2
+        return {(call.verdict, call.reason_code) for call in proof.calls}
+
+    assert await verdicts() == {(Verdict.MATCHES, None)}
+    rendered = next(i for i, s in enumerate(house.events._log) if s.topic == Notification.Rendered.TOPIC)
+    stored = house.events._log[rendered]
+    digest = (await house.events.history(hook.id))[1].event.digest.encode()
+    altered = stored.state.replace(digest, bytes(reversed(digest)))
+    house.events._log[rendered] = with_state(stored, altered)
+    assert (Verdict.DIFFERS, Doubt.CONTENT_DIFFERS) in await verdicts()
+    await house.events.forget("acme", "happening:")
+    assert await verdicts() == {(Verdict.CANNOT_BE_TOLD, Doubt.PERSON_ERASED)}
+
+
+def with_state(stored: StoredEvent, state: bytes) -> StoredEvent:
+    return StoredEvent(stored.originator_id, stored.originator_version, stored.topic, state)
+
+
+def nothing() -> Any:
+    raise AssertionError("a webhook has no template")
 
 
 async def test_others_go_on_while_one_rests(house):

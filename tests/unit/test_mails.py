@@ -133,6 +133,7 @@ SHIPPED = {
     "password_reset": ("security", "critical"),
     "new_login": ("security", "medium"),
     "promotion_reminder": ("promotion", "low"),
+    "webhook_failing": ("webhook", "high"),
 }
 
 

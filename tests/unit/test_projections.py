@@ -1,5 +1,6 @@
 """What readers see follows from the log alone, however it is cut into batches."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
@@ -15,19 +16,28 @@ from adapters.memory.views import MemoryView
 from application.ports import Recorded
 from application.processes.project import Known, project
 from application.projections.attempts import Attempts
-from application.projections.metrics import BUCKETS, Metrics, Totals
+from application.projections.metrics import BUCKETS, RESPONDED, Metrics, Totals
 from application.projections.notifications import Notifications
 from application.projections.projection import Projection, folded, topic_of, touched
 from application.projections.receipts import Receipts
+from application.projections.subscriptions import WebhookSubscriptions
 from application.projections.templates import OwnedTemplates
 from domain.notification import Notification
 from domain.outcomes import Accepted, Refused, Retryable, Throttled
-from domain.personal import Erased
-from domain.vocabulary import Reason, Status
+from domain.personal import Erased, Response
+from domain.vocabulary import Channel, Reason, Status
 from tests.examples import NOON, POLICY, SOMEBODY, attempted, notification, one_of_each
 from tests.lives import Life, lives
 
-PROJECTIONS: list[Projection[Any]] = [Notifications(), Attempts(), Metrics(), Totals(), Receipts(), OwnedTemplates()]
+PROJECTIONS: list[Projection[Any]] = [
+    Notifications(),
+    Attempts(),
+    Metrics(),
+    Totals(),
+    Receipts(),
+    OwnedTemplates(),
+    WebhookSubscriptions(),
+]
 ID = UUID(int=1)
 
 
@@ -201,6 +211,21 @@ def test_metrics_are_counted_by_the_hour():
     first, second = (notification(UUID(int=i), now=NOON + timedelta(minutes=59 * i)) for i in (1, 2))
     counted = rows(Metrics(), *first.pending_events, *second.pending_events)
     assert [(row.hour, row.count) for row in counted] == [(NOON, 1), (NOON + timedelta(hours=1), 1)]
+
+
+def test_what_a_receiver_of_webhooks_answered_is_kept_with_the_call_and_how_long_it_took_is_counted():
+    it = attempted(
+        notification(ID, channel=Channel.WEBHOOK, subscription=UUID(int=5), template=None), provider="webhook"
+    )
+    answer = Response(status=503, milliseconds=250.0)
+    it.record(Retryable(Reason.ENDPOINT_BUSY), POLICY, luck=0.5, now=NOON, by="worker", response=answer)
+    log = recorded(*it.collect_events())
+    (row,) = folded(Attempts(), {}, touched(Attempts(), log[1:3])).values()
+    assert (row.response_status, row.response_milliseconds, row.detail) == (503, 250.0, None)
+    totals = folded(Totals(), {}, touched(Totals(), log))
+    responded = totals["webhook", "welcome", RESPONDED]
+    assert (responded.count, responded.seconds, responded.buckets[bisect_left(BUCKETS, 0.25)]) == (1, 0.25, 1)
+    assert totals["webhook", "welcome", "failed"].seconds == 0
 
 
 def test_a_receipt_is_kept_under_its_own_id():
