@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, get_args, get_type_hints
 from uuid import UUID
@@ -86,6 +87,9 @@ class _EventCodec:
         for old in range(state.pop("class_version", 1), self.version):
             getattr(self.event_class, f"upcast_v{old}_v{old + 1}")(state)
         return msgspec.convert(state, self.state)
+
+
+_codec = cache(_EventCodec)
 
 
 class EventMapper:
@@ -206,7 +210,7 @@ def _codecs(aggregates: Iterable[type[Aggregate]]) -> Iterable[_EventCodec]:
     for aggregate in aggregates:
         for event_class in vars(aggregate).values():
             if isinstance(event_class, type) and issubclass(event_class, AggregateEvent) and _topic(event_class):
-                yield _EventCodec(event_class, aggregate)
+                yield _codec(event_class, aggregate)
 
 
 def _topic(event_class: type[AggregateEvent]) -> str | None:

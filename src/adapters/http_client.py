@@ -119,7 +119,8 @@ async def exchange(
 ) -> Exchange:
     """Send one request and read at most `cap` bytes of the answer, all within `deadline`.
 
-    The body is read for no longer than `body_within`, if that is given. Waiting for a free connection counts. A failure is a value; only cancellation passes through.
+    The body is read for no longer than `body_within`, if that is given. Waiting for a free connection counts. A failure
+    is a value; only cancellation passes through.
     """
     progress = _Progress()
     token = _progress.set(progress)

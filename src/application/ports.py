@@ -3,6 +3,7 @@
 Every promise below is proved by a contract test that runs on each adapter, the in-memory one included.
 """
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
@@ -300,10 +301,13 @@ class TemplateMaker(Protocol):
     def nearest(self, locale: str, languages: Collection[str], default: str) -> tuple[str, str]:
         """The nearest of `languages` to the reader's `locale`, else the default; and the locale to write it by."""
 
-    async def make(self, tenant: str, declared: NotificationType, locale: str, sources: Sources) -> dict[Channel, str]:
-        """Check them, try them out with the examples, and keep them durably; answers the version of each.
+    async def make(
+        self, tenant: str, declared: NotificationType, texts: Mapping[str, Sources]
+    ) -> dict[str, dict[Channel, str]]:
+        """Check what is written by locale, try it out with the examples, and keep it durably; answers the versions.
 
-        Raises InvalidTextsError, whose paths begin with the channel, and RendererUnavailableError.
+        However much that is, it takes a few seconds of computing time at the most. Raises RendererUnavailableError,
+        and InvalidTextsError with paths such as texts.de.email.subject, where parts are called as they are rendered.
         """
 
     async def sources(self, version: str) -> Mapping[str, str]:
@@ -312,6 +316,14 @@ class TemplateMaker(Protocol):
 
 class RendererUnavailableError(Exception):
     """Nothing is wrong with the template: what renders it cannot be had just now."""
+
+
+class TenantSlowError(RendererUnavailableError):
+    """The tenant's own templates took so much computing time that they have to wait; `retry_after` is in seconds."""
+
+    def __init__(self, message: str, wait: float) -> None:
+        super().__init__(message)
+        self.retry_after = math.ceil(wait)
 
 
 class TemplateMissingError(RenderError):
@@ -335,7 +347,8 @@ class TemplateRenderer(Protocol):
     ) -> Content:
         """The same bytes for the same arguments, whatever was deployed since. `at` is what the text takes for now.
 
-        Raises RenderError, and RendererUnavailableError when it may go well later.
+        Raises RenderError, and RendererUnavailableError when it may go well later: TenantSlowError where that is the
+        tenant's own doing.
         """
 
 

@@ -29,12 +29,12 @@ class Writer:
 
 
 async def test_who_waits_for_a_writer_that_does_not_answer_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(group_commit, "_ANSWER_SECONDS", 0.2)
-    monkeypatch.setattr(group_commit, "_LOOK_EVERY", 0.05)
+    monkeypatch.setattr(group_commit, "_ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(group_commit, "_LOOK_EVERY", 0.02)
     writer = Writer()
     commit = GroupCommit(writer)
     begun = asyncio.create_task(commit.put(NOTHING))
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.01)
     for waiting in (begun, commit.put(NOTHING), commit.put(NOTHING)):
         with pytest.raises(StoreUnavailableError):
             await waiting

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.memory.views import MemoryView
@@ -55,6 +55,9 @@ def _mixed(several: Sequence[Life]) -> list[Recorded]:
     return recorded(*[event for _, moment in sorted(moments, key=lambda m: m[0]) for event in moment.events])
 
 
+fewer = settings(max_examples=25)  # a life is up to thirty steps, a log up to three lives
+
+
 async def rows_of(projection: Projection[Any], log: Sequence[Recorded], cuts: Sequence[int]) -> dict[Any, Any]:
     """The rows after the log was projected in the batches between these cuts."""
     view, known = MemoryView[Any, Any](), Known(most=2)
@@ -73,6 +76,7 @@ def rows(projection: Projection[Any], *events: Any) -> list[Any]:
     return list(folded(projection, {}, touched(projection, mine)).values())
 
 
+@fewer
 @given(logs(), st.data())
 async def test_the_rows_are_the_same_in_whatever_batches_the_log_is_read(log, data):
     cuts = sorted(data.draw(st.lists(st.integers(0, len(log)), max_size=6)))
@@ -80,6 +84,7 @@ async def test_the_rows_are_the_same_in_whatever_batches_the_log_is_read(log, da
         assert await rows_of(projection, log, cuts) == await rows_of(projection, log, [])
 
 
+@fewer
 @given(logs())
 def test_before_an_event_that_begins_a_row_there_is_none(log):
     for projection in PROJECTIONS:
@@ -89,6 +94,7 @@ def test_before_an_event_that_begins_a_row_there_is_none(log):
             met.add(key)
 
 
+@fewer
 @given(lives())
 def test_a_row_says_of_a_notification_what_it_says_of_itself(life: Life):
     projection, known, position = Notifications(), {}, 0
@@ -104,6 +110,7 @@ def test_a_row_says_of_a_notification_what_it_says_of_itself(life: Life):
         assert (row.updated_at, row.position) == (it.modified_on, position)
 
 
+@fewer
 @given(lives())
 def test_the_next_attempt_is_shown_exactly_while_one_is_waited_for(life: Life):
     projection, known = Notifications(), {}
@@ -113,6 +120,7 @@ def test_the_next_attempt_is_shown_exactly_while_one_is_waited_for(life: Life):
         assert known[(it.id,)].next_attempt_at == waits_until
 
 
+@fewer
 @given(lives())
 def test_every_call_has_one_row_with_what_it_came_to(life: Life):
     lived = list(life.lived())
@@ -124,6 +132,7 @@ def test_every_call_has_one_row_with_what_it_came_to(life: Life):
     assert all((row.milliseconds is None) == (row.finished_at is None) for row in calls.values())
 
 
+@fewer
 @given(logs())
 def test_the_metrics_count_every_event_once(log):
     counted = rows(Metrics(), *[one.event for one in log])

@@ -100,6 +100,10 @@ class PostgresTemplateReader:
         )
         return [(str(name), id) for name, id in rows]
 
+    async def count(self, tenant: str) -> int:
+        ((count,),) = await self._database.rows("SELECT count(*) FROM view_templates.rows WHERE tenant = %s", (tenant,))
+        return int(count)
+
 
 class PostgresSubscriptionReader:
     """Implements the port SubscriptionReader of the queries about webhooks."""

@@ -142,8 +142,8 @@ class Delivery:
             self._log.note("moved on elsewhere", notification.id)
         except StoreUnavailableError:
             self._log.note("store away, left for later", notification.id)
-        except RendererUnavailableError:
-            self._log.note("renderer away, left for later", notification.id)
+        except RendererUnavailableError as error:
+            self._log.note("not rendered, left for later", notification.id, error=type(error).__name__)
         except Exception as error:  # noqa: BLE001 - whatever it is, the others of the lot must not pay for it
             self._log.note("failed, left for later", notification.id, error=type(error).__name__)
         return False
