@@ -57,6 +57,32 @@ class Role(Process):
         return f":{self.pid}"
 
 
+class _Taken(msgspec.Struct):
+    time: float
+    path: str
+    headers: dict[str, str]
+
+
+class Receiver:
+    """Where webhooks arrive. `url` ends with a slash: what follows says how they are treated."""
+
+    def __init__(self, url: str, arrivals: Path) -> None:
+        self.url = url
+        self._file = arrivals
+
+    def arrived(self) -> dict[str, float]:
+        """When each event that was answered well came first, by its id."""
+        return {taken.headers["webhook-id"]: taken.time for taken in reversed(self._taken())}
+
+    def repeated(self) -> int:
+        return len(self._taken()) - len(self.arrived())
+
+    def _taken(self) -> list[_Taken]:
+        decoder = msgspec.json.Decoder(_Taken)
+        lines = self._file.read_bytes().splitlines() if self._file.exists() else []
+        return [taken for taken in map(decoder.decode, lines) if taken.path.startswith("/ok/")]
+
+
 class Cluster:
     """Use `running()`. Nothing is left of it at the end, whatever happened."""
 
@@ -178,6 +204,15 @@ class Cluster:
         """It is back at the same address."""
         port = self._providers["resend"]["RESEND_BASE_URL"].rpartition(":")[2]
         await self._start_resend("--port", port)
+
+    async def start_receiver(self) -> "Receiver":
+        """Somewhere for webhooks to go, which treats them as their paths say."""
+        name = f"receiver-{next(self._numbers)}"
+        arrivals = self.folder / f"{name}.jsonl"
+        command = [sys.executable, "-m", "tests.fakes.receiver", "--log", str(arrivals)]
+        process = Process(name, command, {}, self.folder / f"{name}.log")
+        self.processes.append(process)
+        return Receiver((await process.says(r"(http://\S+)\n"))[1], arrivals)
 
     async def dump(self, file: Path) -> None:
         """A backup of the database as it is at this moment, by pg_dump."""
