@@ -134,10 +134,6 @@ class Delivery:
                 await self._due.drop([lease])
             elif not await self._settle_without_a_call(notification, load):
                 return await self._send(notification, lease, lapses, carrier, load)
-        except HeldError:
-            await self._due.release([lease])
-        except UnreadableError:
-            await self._due.set_aside([lease])
         except (ConflictError, NotAttemptableError):
             self._log.note("moved on elsewhere", notification.id)
         except StoreUnavailableError:
@@ -165,6 +161,12 @@ class Delivery:
             parcel = await load.prepare(notification)
         except UnsendableError as error:
             await self._end(notification, error)
+            return False
+        except HeldError:
+            await self._due.release([lease])
+            return False
+        except UnreadableError:
+            await self._due.set_aside([lease])
             return False
         async with self._slots[notification.channel]:
             if not self._may_begin(notification.channel, lapses):
