@@ -38,6 +38,7 @@ class Scenario(msgspec.Struct, frozen=True):
         """On a cluster that is whole, or is made so. The seed decides what is left to luck."""
         trial = await Trial.begin(cluster, self.provider, f"{seed} {self.name}")
         trial.tell = tell
+        trial.speed_counts = form != "short"  # that one runs beside other tests
         try:
             await self.run(trial, **(self.sizes(form) or {}))
             return await trial.findings()

@@ -37,6 +37,7 @@ FULL_SET = ("api", "dispatcher", "projector", "worker", "worker")
 
 _LATENCY_MS = 40  # of the providers, so that there are always calls on their way
 _CARILLON = (sys.executable, "-m", "entrypoints")
+_FOLLOWERS = ("dispatcher", "projector")
 _LISTENERS = (
     "SELECT pid FROM pg_stat_activity WHERE application_name = 'carillon listener' AND datname = current_database()"
 )
@@ -150,13 +151,19 @@ class Cluster:
         return role
 
     async def ready(self, within: float = 60.0) -> None:
-        """Every role that was started listens, and the API has said where."""
+        """Every role that was started follows the log, or has said that it takes work or answers."""
 
-        async def all_listen() -> bool:
+        async def all_follow() -> bool:
             self.check_that_all_live()
-            return len(await self.query(_LISTENERS)) == len(self.roles)
+            followers = sum(len(self.all_of(kind)) for kind in _FOLLOWERS)
+            return len(await self.query(_LISTENERS)) == followers
 
-        await until(all_listen, "all roles listen", within)
+        def all_take_work() -> bool:
+            self.check_that_all_live()
+            return all("worker started" in worker.said for worker in self.all_of("worker"))
+
+        await until(all_follow, "all who follow the log listen", within)
+        await until(all_take_work, "all workers have started", within)
         if self.all_of("api"):
             await until(lambda: self.address, "the API answers", within)
 
@@ -295,7 +302,7 @@ class Cluster:
         rows = await self.query(
             "SELECT notification_id, originator_id::text, topic,"
             " e->>'tenant', e->>'by', e->>'correlation_id', e->>'reason',"
-            " originator_version, (e->>'timestamp')::timestamptz"
+            " originator_version, (e->>'timestamp')::timestamptz, coalesce((e->>'uncertain')::boolean, false)"
             " FROM stored_events, LATERAL (SELECT convert_from(state, 'UTF8')::jsonb) AS s (e)"
             " WHERE notification_id > %s AND topic LIKE 'notification.%%' ORDER BY notification_id",
             (after,),
