@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from bench import accept, flow, growth, plot, render, views
+from bench import accept, flow, growth, plot, render, views, webhooks
 from bench.figures import Figure, Report, table
 from bench.stage import Stage
 
@@ -16,6 +16,7 @@ PARTS: dict[str, Callable[[Stage], list[Figure]]] = {
     "accept": accept.accepts,
     "latency": flow.latencies,
     "sustained": flow.sustained,
+    "webhooks": webhooks.told,
     "rebuild": views.rebuilds,
     "growth": growth.grown,
 }

@@ -208,6 +208,7 @@ class Delivery:
         await self._events.save(notification)
         started = asyncio.get_running_loop().time()
         if started + deadline.total_seconds() + _GRACE > lapses:  # the save took long: others may take over
+            self._log.note("lease too short for the call", notification.id, call=attempt.call)
             await self._append_certainly(notification, attempt, lambda known: known.put_off(**self._signed()))
             return None
         outcome, response = await _call(parcel, deadline)

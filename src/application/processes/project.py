@@ -192,7 +192,7 @@ async def project(
     """Fold one batch into a view and answer how many rows it changed."""
     mine = touched(projection, [r for r in batch if not projection.topics or topic_of(r) in projection.topics])
     new = begun(projection, mine)
-    old = {key for key, _ in mine} - new
+    old = mine.keys() - new
     rows = known.take(old)
     rows |= await view.rows(old - rows.keys())
     changed = folded(projection, rows, mine)
