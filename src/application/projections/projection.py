@@ -46,6 +46,10 @@ class Projection(Protocol[R]):
     def fold(self, key: tuple[Any, ...], row: R | None, recorded: Recorded) -> R:
         """The row as it is after this event; it may be the same object, changed."""
 
+    def concluded(self, row: R) -> R:
+        """The row with what follows from the rest of it, once no more events are at hand; it may be the same object."""
+        return row
+
 
 Touched = Mapping[tuple[Any, ...], Sequence[Recorded]]
 """By the key of a row, the events that change it, in their order."""
@@ -78,5 +82,5 @@ def folded(projection: Projection[R], known: Mapping[tuple[Any, ...], R], touche
         for recorded in events:
             row = projection.fold(key, row, recorded)
         assert row is not None
-        changed[key] = row
+        changed[key] = projection.concluded(row)
     return changed
