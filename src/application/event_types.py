@@ -16,7 +16,7 @@ from application.problems import InvalidCommandError, NotFoundError, Problem
 from application.projections.event_types import EventTypeRow
 from domain.event_type import EventType, EventTypeTerms
 from domain.filters import is_event_type
-from domain.ids import event_type_id
+from domain.ids import event_type_id, happening_id
 
 LONGEST_SCHEMA = 16 * 1024
 LONGEST_CHECKED = 64 * 1024
@@ -128,14 +128,17 @@ class EventTypes:
         return EventTypePage(shown[:limit], shown[limit - 1].name if len(rows) > limit else None)
 
     async def check(self, command: SendWebhook, caller: Caller) -> None:
-        """Raises InvalidCommandError where the tenant wants it checked and it does not fit."""
+        """Raises InvalidCommandError where the tenant wants it checked and it does not fit.
+
+        What was told before under this id is no new event, whatever is asked of new ones since.
+        """
         schema = await self._schema(caller.tenant, command.type)
-        if schema is None:
-            return
-        if len(msgspec.json.encode(command.data)) > LONGEST_CHECKED:
-            raise InvalidCommandError([Problem("data", "must be at most 64 KiB where it is checked by a schema")])
-        if problems := schema.problems(command.data):
+        problems = _misfits(schema, command.data) if schema else ()
+        if problems and not await self._was_told(command.id, caller):
             raise InvalidCommandError(list(problems))
+
+    async def _was_told(self, id: str | None, caller: Caller) -> bool:
+        return id is not None and await self._events.length(happening_id(caller.tenant, id)) > 0
 
     async def _schema(self, tenant: str, name: str) -> PayloadSchema | None:
         known = self._known.get((tenant, name))
@@ -188,6 +191,12 @@ async def send_checked(command: SendWebhook, caller: Caller, *, types: EventType
     """Tell of an event that fits what the catalogue says of its type."""
     await types.check(command, caller)
     return await tell(command, caller)
+
+
+def _misfits(schema: PayloadSchema, data: Any) -> Sequence[Problem]:
+    if len(msgspec.json.encode(data)) > LONGEST_CHECKED:
+        return [Problem("data", "must be at most 64 KiB where it is checked by a schema")]
+    return schema.problems(data)
 
 
 def _answer(type: EventType, position: int) -> EventTypeAnswer:

@@ -94,6 +94,9 @@ PROJECTIONS: tuple[Projection[Any], ...] = (
     EventTypesDescribed(),
 )
 
+_MOST_TRIALS = 10
+"""Endpoints tried out at a time, by connections that no delivery has to wait for."""
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -196,12 +199,10 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
         mails = PostgresCapturedMails(database.pool)
         sender = email_sender(settings, mails)
         stack.push_async_callback(sender.close)
-        hooks = HttpWebhookSender(
-            in_house=settings.webhook_allowed_subnets,
-            connections=settings.webhook_concurrency,
-            deadline=settings.webhook_deadline,
-        )
+        hooks = webhook_sender(settings, settings.webhook_concurrency)
         stack.push_async_callback(hooks.close)
+        trials = webhook_sender(settings, _MOST_TRIALS)
+        stack.push_async_callback(trials.close)
         wakeups = PostgresWakeups(conninfo)
         stack.push_async_callback(wakeups.close)
         clock, dice = PostgresClock(database), SystemDice()
@@ -258,7 +259,7 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
                 store,
                 RandomWebhookSecrets(),
                 SubscriptionDirectory(store, subscriptions),
-                hooks,
+                trials,
                 WebhookReaders(subscriptions, reader, happenings, happenings, PostgresEventTypeReader(database)),
                 clock,
                 dice,
@@ -316,6 +317,12 @@ def email_sender(settings: Settings, mails: CapturedMails) -> EmailSender:
         case "capture":
             return CaptureEmailSender(mails)
     raise SettingError("EMAIL_PROVIDER", "must be set: resend or smtp (capture keeps all mail in a local mailbox)")
+
+
+def webhook_sender(settings: Settings, connections: int) -> HttpWebhookSender:
+    return HttpWebhookSender(
+        in_house=settings.webhook_allowed_subnets, connections=connections, deadline=settings.webhook_deadline
+    )
 
 
 def allowances(settings: Settings) -> dict[str, Allowance]:

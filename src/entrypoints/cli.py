@@ -85,6 +85,9 @@ async def _run(parts: Parts) -> None:
         _serving(server),
     ):
         _greet(server.address, key, parts)
+        if parts.settings.webhook_allowed_subnets is _THIS_MACHINE:
+            networks = ", ".join(map(str, _THIS_MACHINE))
+            structlog.get_logger("run").warning("webhooks may go to this machine", networks=networks)
         await _stop_signal()
 
 
@@ -259,8 +262,6 @@ def _open_to_this_machine(settings: Settings) -> Settings:
     """Whoever tries it out has their receiver beside it; nobody else may reach what only this machine can."""
     if settings.webhook_allowed_subnets or settings.host not in ("127.0.0.1", "::1", "localhost"):
         return settings
-    networks = ", ".join(map(str, _THIS_MACHINE))
-    structlog.get_logger("run").warning("webhooks may go to this machine", networks=networks)
     return msgspec.structs.replace(settings, webhook_allowed_subnets=_THIS_MACHINE)
 
 

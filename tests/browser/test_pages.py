@@ -221,6 +221,23 @@ async def test_what_no_key_can_be_is_not_put_into_an_example(desktop: BrowserCon
         await expect(page.locator("#SendNotification [role=tabpanel]:visible pre")).to_contain_text("$CARILLON_KEY")
 
 
+async def test_the_documentation_shows_the_readers_own_event_types(desktop: BrowserContext, serving: Serving):
+    said = {"description": "<b>An order</b>", "deprecated": "order.placed", "example": {"total": 12.5}}
+    described = await serving.tenant.request("PUT", "/api/v1/event-types/order.created", json=said)
+    position = described.json()["position"]
+    await serving.tenant.get("/api/v1/event-types", wait_for=position)
+    page = await desktop.new_page()
+    with quiet(page, serving):
+        await page.goto("/docs")
+        types = page.locator("#types")
+        await page.get_by_role("button", name="Show them").click()
+        await expect(types).to_contain_text("Type an API key in above.")
+        await page.get_by_label("API key").fill(serving.key)
+        await page.get_by_role("button", name="Show them").click()
+        for text in ("order.created", "<b>An order</b>", "order.placed", "12.5"):
+            await expect(types).to_contain_text(text)
+
+
 async def test_the_documentation_is_searched(desktop: BrowserContext, serving: Serving):
     page = await desktop.new_page()
     with quiet(page, serving):

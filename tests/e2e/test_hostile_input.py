@@ -323,7 +323,7 @@ async def test_an_idempotency_key_has_its_length(tenant: Tenant, key: str) -> No
 
 
 @pytest.mark.parametrize(
-    "id", ["nonsense", "1", "%00", "..", "' OR 1=1 --", "01890a5d-ac96-774b-bcce-b302099a805", "é"]
+    "id", ["nonsense", "1", "%00", "%2e%2e", "' OR 1=1 --", "01890a5d-ac96-774b-bcce-b302099a805", "é"]
 )
 async def test_a_bad_id_is_an_id_of_nothing(tenant: Tenant, id: str) -> None:
     for path in (f"{API}/{id}/status", f"{API}/{id}/events"):

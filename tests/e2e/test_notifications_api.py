@@ -13,7 +13,6 @@ from adapters.postgres.recorder import APPEND_LOCK
 from application.caller import Scope
 from application.commands.send import MOST_RECIPIENTS
 from domain.outcomes import Outcome
-from domain.vocabulary import Channel
 from entrypoints.http import notifications
 from tests.application import WELCOME, Service, Tenant, running, until, welcome
 
@@ -382,7 +381,7 @@ async def test_a_cancel_never_lies_while_the_message_is_on_its_way(
     service: Service, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: Counter[str] = Counter()
-    sender = service.parts.senders[Channel.EMAIL]
+    sender = service.parts.email_sender
     send = sender.send
 
     async def slowly(*what: Any) -> Outcome:

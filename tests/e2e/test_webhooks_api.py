@@ -393,8 +393,10 @@ async def test_what_does_not_fit_a_checked_type_is_refused_with_its_place(tenant
     order = {"type": "object", "properties": {"total": {"type": "number", "minimum": 0}}, "required": ["total"]}
     schema = {"type": "object", "properties": {"order": order}}
     path = "/api/v1/event-types/order.created"
+    earlier = await told(tenant, data={"order": {"total": -5}}, id="order-5")
     ok(await tenant.request("PUT", path, json={"schema": schema, "example": ORDER, "checked": True}))
     await told(tenant)
+    assert await told(tenant, data={"order": {"total": -5}}, id="order-5") == earlier
     wrong = await tenant.post("/api/v1/events", {"type": "order.created", "data": {"order": {"total": -1}}})
     assert wrong.status_code == 422
     assert [each["path"] for each in wrong.json()["errors"]] == ["data.order.total"]

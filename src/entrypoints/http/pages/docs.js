@@ -1,4 +1,5 @@
-// Search, tabs, and the reader's key in the examples. The key stays in this tab: it is sent nowhere.
+// Search, tabs, and the reader's key in the examples. The key stays in this tab: it is sent to this service alone, and
+// only to ask for the reader's own event types.
 'use strict'
 
 const SHELL_SAFE = /^[A-Za-z0-9_.-]+$/
@@ -90,3 +91,40 @@ for (const button of document.querySelectorAll('.copy')) {
     setTimeout(() => (button.textContent = 'Copy'), 1500)
   })
 }
+
+function made(name, text, ...inside) {
+  const element = document.createElement(name)
+  element.textContent = text
+  element.append(...inside)
+  return element
+}
+
+function described(type) {
+  const parts = [made('h4', type.name)]
+  if (type.deprecated) parts.push(made('p', `Deprecated: ${type.deprecated}`))
+  if (type.description) parts.push(made('p', type.description))
+  if (type.example) parts.push(made('pre', JSON.stringify(type.example, null, 2)))
+  const checked = type.checked ? 'Schema, checked' : 'Schema'
+  if (type.schema) parts.push(made('details', '', made('summary', checked), made('pre', JSON.stringify(type.schema, null, 2))))
+  return parts
+}
+
+async function eventTypes(key) {
+  const found = []
+  let next = ''
+  do {
+    const address = `/api/v1/event-types?limit=200&cursor=${encodeURIComponent(next)}`
+    const answer = await fetch(address, { headers: { Authorization: `Bearer ${key}` } })
+    if (!answer.ok) return [made('p', `The service answered ${answer.status}: is it the right key?`)]
+    const page = await answer.json()
+    found.push(...page.event_types.flatMap(described))
+    next = page.next_cursor
+  } while (next)
+  return found.length ? found : [made('p', 'None is described yet.')]
+}
+
+document.getElementById('show-types')?.addEventListener('click', async () => {
+  const key = fill.elements.key.value.trim()
+  const said = SHELL_SAFE.test(key) ? await eventTypes(key) : [made('p', 'Type an API key in above.')]
+  document.getElementById('types').replaceChildren(...said)
+})
