@@ -18,9 +18,18 @@ from domain.acceptance import Acceptance
 from domain.notification import Notification
 from domain.own_template import Template
 from domain.personal import Erased
+from domain.preferences import Preferences
 from domain.receipts import Receipt
+from domain.suppression import Suppression
 
-AGGREGATES: tuple[type[Aggregate], ...] = (Notification, Acceptance, Receipt, Template)
+AGGREGATES: tuple[type[Aggregate], ...] = (
+    Notification,
+    Acceptance,
+    Receipt,
+    Template,
+    Preferences,
+    Suppression,
+)
 
 
 class UnknownTopicError(Exception):

@@ -35,6 +35,22 @@ class Remark(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
+class ConsentedAddress(msgspec.Struct, frozen=True, kw_only=True):
+    """An address as its reader gave it: `text` is what was shown when it was, `ip` where that came from."""
+
+    person: UUID
+    address: str
+    text: str | None = None
+    ip: str | None = None
+
+
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """An address on a suppression list."""
+
+    person: UUID
+    address: str
+
+
 class Erased(msgspec.Struct, frozen=True):
     """What is left of personal data whose key was destroyed."""
 
