@@ -6,16 +6,20 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from eventsourcing.domain import AggregateEvent
 
 from domain.acceptance import Acceptance
+from domain.filters import Filter
+from domain.happening import Addressed, Happening
 from domain.mailbox import Mailbox
 from domain.notification import Notification
 from domain.own_template import Template
-from domain.personal import ConsentedAddress, Envelope, Letter, Listed, Remark
+from domain.personal import ConsentedAddress, Endpoint, Envelope, Letter, Listed, Payload, Remark, SigningSecret
 from domain.preferences import Choice, Preferences
 from domain.receipts import Receipt, ReceiptKind
 from domain.retry import RetryPolicy
+from domain.subscription import DisabledFor, Terms, WebhookSubscription
 from domain.suppression import Suppression
 from domain.template import NotificationType, TemplatePin, Variable, VariableType
 from domain.vocabulary import Channel, Frequency, Ground, Priority, Purpose, Reason
@@ -41,6 +45,16 @@ DECLARED = NotificationType(
             fields={"name": Variable(type=VariableType.STRING, example="Tulip")},
         ),
     },
+)
+WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+TERMS = Terms(
+    name="billing",
+    organization="north",
+    event_types=("order.*", "payment.failed"),
+    filters=(Filter(path="order.total", any_of=(12.5, "free", None)), Filter(path="order.lines", exists=True)),
+    concurrency=3,
+    per_second=2.5,
+    retries=(30, 60),
 )
 
 
@@ -69,6 +83,14 @@ def attempted(
     envelope = Envelope(person=notification.person, subject="Hello", preview="Welcome, Ada")
     notification.attempt(provider, key_until, "digest", envelope, sender=SENDER, reply_to=None, now=now, by="worker")
     return notification
+
+
+def subscription(id: UUID, *, person: UUID = SOMEBODY, now: datetime = NOON, **terms: Any) -> WebhookSubscription:
+    """One of Acme's that was just made, for everything unless terms say otherwise."""
+    usual = Terms(name="billing", organization=None, event_types=("*",))
+    endpoint = Endpoint(person=person, url="https://hooks.acme.example/in", secrets=(SigningSecret(WEBHOOK_SECRET),))
+    wanted = msgspec.structs.replace(usual, **terms)
+    return WebhookSubscription.create(id, "acme", wanted, endpoint, now=now, by="key:k1")
 
 
 def own_template() -> Template:
@@ -197,6 +219,48 @@ def _events(person: UUID) -> Iterable[Any]:
     )
     yield Template.Activated(**template, originator_version=4, number=2)
     yield Template.RolledBack(**template, originator_version=5, number=1)
+    yield Happening.Told(
+        originator_id=UUID("6f1e2d3c-4b5a-5978-8695-a4b3c2d1e0f9"),
+        originator_version=1,
+        originator_topic="domain.happening:Happening",
+        timestamp=NOON,
+        tenant="acme",
+        by="key:k1",
+        event_id="evt_1",
+        type="order.created",
+        organization="north",
+        occurred_at=NOON - timedelta(seconds=3),
+        deliveries=(Addressed(UUID(int=0x5B), id),),
+        personal=Payload(person=person, data={"order": {"total": 12.5, "lines": [{"count": 2}]}, "note": None}),
+    )
+    yield from _of_a_subscription(person)
+
+
+def _of_a_subscription(person: UUID) -> Iterable[Any]:
+    about = {"originator_id": UUID("0195b0a0-0000-7000-8000-00000000005b"), "tenant": "acme", "by": "key:k1"}
+
+    def place(version: int) -> dict[str, Any]:
+        return {**about, "originator_version": version, "timestamp": NOON + timedelta(seconds=version)}
+
+    failing = {"failing_since": NOON - timedelta(days=5), "failures": 12}
+    endpoint = Endpoint(
+        person=person,
+        url="https://hooks.acme.example/in?token=t0ken",
+        headers={"X-Team": "billing"},
+        secrets=(SigningSecret(WEBHOOK_SECRET), SigningSecret("whsec_b2xk", NOON + timedelta(days=1))),
+        owner_email="jane@acme.example",
+    )
+    yield WebhookSubscription.Created(
+        **place(1), originator_topic="domain.subscription:WebhookSubscription", terms=TERMS, personal=endpoint
+    )
+    yield WebhookSubscription.Updated(**place(2), terms=TERMS, personal=endpoint)
+    yield WebhookSubscription.SecretRotated(**place(3), until=NOON + timedelta(days=1), personal=endpoint)
+    yield WebhookSubscription.Paused(**place(4))
+    yield WebhookSubscription.Resumed(**place(5))
+    yield WebhookSubscription.Warned(**place(6), share=50, **failing)
+    yield WebhookSubscription.Recovered(**place(7))
+    yield WebhookSubscription.Disabled(**place(8), reason=DisabledFor.FAILING, **failing)
+    yield WebhookSubscription.Deleted(**place(9))
 
 
 def _of_readers(person: UUID) -> Iterable[Any]:

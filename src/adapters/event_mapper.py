@@ -15,11 +15,13 @@ from eventsourcing.utils import get_topic
 from adapters.person_keys import PersonKeys
 from application.ports import AlteredError
 from domain.acceptance import Acceptance
+from domain.happening import Happening
 from domain.notification import Notification
 from domain.own_template import Template
 from domain.personal import Erased
 from domain.preferences import Preferences
 from domain.receipts import Receipt
+from domain.subscription import WebhookSubscription
 from domain.suppression import Suppression
 
 AGGREGATES: tuple[type[Aggregate], ...] = (
@@ -29,6 +31,8 @@ AGGREGATES: tuple[type[Aggregate], ...] = (
     Template,
     Preferences,
     Suppression,
+    WebhookSubscription,
+    Happening,
 )
 
 

@@ -14,6 +14,7 @@ from domain.template import Content
 async def rendered(notification: Notification, renderer: TemplateRenderer) -> Content:
     """From the text and the variables as they were accepted, at the time of acceptance. Raises RenderError."""
     assert isinstance(notification.letter, Letter)
+    assert notification.template
     return await renderer.render(
         notification.type,
         notification.channel,

@@ -7,6 +7,7 @@ _RECEIPTS = UUID("0f6c2b52-7f64-5b0a-8f9b-2e6a4d1c9e27")
 _TEMPLATES = UUID("b0e6a7a4-4d0e-5c55-8a0e-3c1f0d9f6a42")
 _PREFERENCES = UUID("7d1f3a0e-52c6-5b1d-a3c4-0f6b9d2e8c51")
 _SUPPRESSIONS = UUID("c2a94b16-8e0d-5f37-b6a1-4d5e7f90b2a8")
+_HAPPENINGS = UUID("9c1d7e52-43c8-5e1b-a6f4-7d20b5e3c918")
 
 
 def acceptance_id(tenant: str, idempotency_key: str) -> UUID:
@@ -32,3 +33,8 @@ def preferences_id(tenant: str, user: str) -> UUID:
 def suppression_id(tenant: str, channel: str, address_digest: str) -> UUID:
     """The stream of one address of a channel, named by a keyed digest of it."""
     return uuid5(_SUPPRESSIONS, f"{tenant}\x00{channel}\x00{address_digest}")
+
+
+def happening_id(tenant: str, event_id: str) -> UUID:
+    """The stream of one event that a tenant told us of."""
+    return uuid5(_HAPPENINGS, f"{tenant}\x00{event_id}")

@@ -11,9 +11,9 @@ from eventsourcing.domain import Aggregate
 
 from domain.mailbox import Mailbox
 from domain.outcomes import Accepted, Misconfigured, Outcome, Refused, Retryable, Throttled, Unknown
-from domain.personal import Envelope, Erased, Letter, Remark
+from domain.personal import Envelope, Erased, Letter, Remark, Response
 from domain.receipts import ReceiptKind
-from domain.retry import RetryPolicy
+from domain.retry import Retries
 from domain.standing import reached_the_reader, reason_of, status_of
 from domain.template import TemplatePin
 from domain.vocabulary import Channel, Priority, Purpose, Reason, Status
@@ -70,13 +70,15 @@ class Notification(Aggregate):
         recipient_user_id: str | None
         locale: str
         time_zone: str | None
-        template: TemplatePin
+        template: TemplatePin | None
         due_at: datetime
         expires_at: datetime | None
         source: str | None
         correlation_id: str | None
         secrets: tuple[str, ...]
         personal: Letter | Erased
+        subscription: UUID | None = None
+        happening: UUID | None = None
 
     class Deferred(Event):
         TOPIC = "notification.deferred"
@@ -103,7 +105,7 @@ class Notification(Aggregate):
         provider: str
         key: str | None
         key_until: datetime | None
-        sender: Mailbox
+        sender: Mailbox | None
         reply_to: Mailbox | None
         digest: str
         personal: Envelope | Erased
@@ -126,6 +128,9 @@ class Notification(Aggregate):
         provider_id: str | None
         cost: Decimal | None
         queued_at: datetime
+        personal: Remark | Erased | None = None
+        subscription: UUID | None = None
+        milliseconds: float | None = None
 
         def apply(self, notification: "Notification") -> None:
             notification.in_flight = None
@@ -142,6 +147,8 @@ class Notification(Aggregate):
         reason: Reason
         uncertain: bool
         personal: Remark | Erased | None
+        subscription: UUID | None = None
+        milliseconds: float | None = None
 
         def apply(self, notification: "Notification") -> None:
             notification.in_flight = None
@@ -266,11 +273,13 @@ class Notification(Aggregate):
         recipient_user_id: str | None,
         locale: str,
         time_zone: str | None,
-        template: TemplatePin,
+        template: TemplatePin | None,
         due_at: datetime,
         expires_at: datetime | None,
         secrets: tuple[str, ...],
         personal: Letter | Erased,
+        subscription: UUID | None = None,
+        happening: UUID | None = None,
     ) -> None:
         self.tenant = tenant
         self.channel = channel
@@ -286,6 +295,8 @@ class Notification(Aggregate):
         self.expires_at = expires_at
         self.secrets = secrets
         self.letter = personal
+        self.subscription = subscription
+        self.happening = happening
         self.generation = 1
         self.calls = 0
         self.attempts = 0
@@ -322,7 +333,7 @@ class Notification(Aggregate):
         priority: Priority,
         request: UUID,
         letter: Letter,
-        template: TemplatePin,
+        template: TemplatePin | None,
         now: datetime,
         by: str,
         locale: str,
@@ -333,10 +344,13 @@ class Notification(Aggregate):
         source: str | None = None,
         correlation_id: str | None = None,
         secrets: Iterable[str] = (),
+        subscription: UUID | None = None,
+        happening: UUID | None = None,
     ) -> "Notification":
         """Accept a message for delivery at `scheduled_at` or at once; after `expires_at` it is no longer sent.
 
-        `secrets` names the variables that nobody but the reader may see, whatever becomes of the type.
+        `secrets` names the variables that nobody but the reader may see, whatever becomes of the type. A webhook has
+        no template: it tells a `subscription` of a `happening`.
         """
         return cls._create(
             cls.Queued,
@@ -360,6 +374,8 @@ class Notification(Aggregate):
             correlation_id=correlation_id,
             secrets=tuple(sorted(secrets)),
             personal=letter,
+            subscription=subscription,
+            happening=happening,
         )
 
     # What it is now
@@ -409,7 +425,7 @@ class Notification(Aggregate):
         digest: str,
         envelope: Envelope,
         *,
-        sender: Mailbox,
+        sender: Mailbox | None,
         reply_to: Mailbox | None,
         now: datetime,
         by: str,
@@ -440,23 +456,32 @@ class Notification(Aggregate):
         assert self.in_flight is not None
         return self.in_flight
 
-    def record(self, outcome: Outcome, policy: RetryPolicy, *, luck: float, now: datetime, by: str) -> None:
+    def record(
+        self,
+        outcome: Outcome,
+        policy: Retries,
+        *,
+        luck: float,
+        now: datetime,
+        by: str,
+        response: Response | None = None,
+    ) -> None:
         """Decide what the outcome of the call on its way means. `luck` in [0, 1) spreads retries out."""
         attempt = self.in_flight
         if attempt is None:
             raise NotAttemptableError(f"notification {self.id} has no call on its way")
         match outcome:
             case Accepted(provider_id, cost):
-                self._send(attempt.call, attempt.provider, provider_id, cost, now, by)
+                self._send(attempt.call, attempt.provider, provider_id, cost, now, by, response)
             case Throttled(wait, detail, _):
                 self._postpone(Reason.PROVIDER_THROTTLED, attempt, wait, detail, now, by)
             case Misconfigured(wait, detail):
                 self._postpone(Reason.PROVIDER_MISCONFIGURED, attempt, wait, detail, now, by)
             case Retryable(reason, wait, detail):
-                self._fail(attempt, reason, detail, now, by)
+                self._fail(attempt, reason, detail, now, by, response=response)
                 self._retry_or_end(reason, policy.next_attempt(attempt.number, now, wait, luck), now, by)
             case Refused(reason, detail):
-                self._fail(attempt, reason, detail, now, by)
+                self._fail(attempt, reason, detail, now, by, response=response)
                 self.trigger_event(self.DeadLettered, **self._about(by, now), reason=reason)
             case Unknown(reason, detail, wait):
                 self._fail(attempt, reason, detail, now, by, uncertain=True)
@@ -469,7 +494,7 @@ class Notification(Aggregate):
             raise NotAttemptableError(f"notification {self.id} has no call on its way")
         self._postpone(Reason.NOT_BEGUN, self.in_flight, timedelta(0), "", now, by)
 
-    def interrupted(self, policy: RetryPolicy, *, luck: float, now: datetime, by: str) -> None:
+    def interrupted(self, policy: Retries, *, luck: float, now: datetime, by: str) -> None:
         """The holder of the call on its way is gone: decide what follows from an outcome nobody recorded.
 
         A provider that knows our key can be asked again at once; it will not send twice.
@@ -586,8 +611,10 @@ class Notification(Aggregate):
     def _about(self, by: str, now: datetime) -> dict[str, Any]:
         return {"tenant": self.tenant, "channel": self.channel, "type": self.type, "by": by, "timestamp": now}
 
-    def _remark(self, text: str) -> Remark | None:
-        return Remark(person=self.person, text=text[:500]) if text and isinstance(self.letter, Letter) else None
+    def _remark(self, text: str, response: Response | None = None) -> Remark | None:
+        if not (text or response) or not isinstance(self.letter, Letter):
+            return None
+        return Remark(person=self.person, text=text[:500], response=response)
 
     def _may_repeat(self, attempt: Attempt, at: datetime | None) -> bool:
         """After an unknown outcome: safe while the provider knows the key; else what is worse lost than doubled."""
@@ -596,7 +623,14 @@ class Notification(Aggregate):
         return self.purpose is not Purpose.MARKETING
 
     def _send(
-        self, call: int, provider: str, provider_id: str | None, cost: Decimal | None, now: datetime, by: str
+        self,
+        call: int,
+        provider: str,
+        provider_id: str | None,
+        cost: Decimal | None,
+        now: datetime,
+        by: str,
+        response: Response | None = None,
     ) -> None:
         about = self._about(by, now)
         self.trigger_event(
@@ -607,6 +641,9 @@ class Notification(Aggregate):
             provider_id=provider_id,
             cost=cost,
             queued_at=self.created_on,
+            personal=self._remark("", response) if response else None,
+            subscription=self.subscription,
+            milliseconds=response.milliseconds if response else None,
         )
 
     def _postpone(self, reason: Reason, attempt: Attempt, wait: timedelta, detail: str, now: datetime, by: str) -> None:
@@ -621,7 +658,15 @@ class Notification(Aggregate):
         )
 
     def _fail(
-        self, attempt: Attempt, reason: Reason, detail: str, now: datetime, by: str, *, uncertain: bool = False
+        self,
+        attempt: Attempt,
+        reason: Reason,
+        detail: str,
+        now: datetime,
+        by: str,
+        *,
+        uncertain: bool = False,
+        response: Response | None = None,
     ) -> None:
         self.trigger_event(
             self.Failed,
@@ -631,7 +676,9 @@ class Notification(Aggregate):
             provider=attempt.provider,
             reason=reason,
             uncertain=uncertain,
-            personal=self._remark(detail),
+            personal=self._remark(detail, response),
+            subscription=self.subscription,
+            milliseconds=response.milliseconds if response else None,
         )
 
     def _retry_or_end(self, reason: Reason, at: datetime | None, now: datetime, by: str) -> None:

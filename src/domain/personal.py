@@ -4,6 +4,7 @@
 `Erased`. Everything around it stays readable.
 """
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -21,18 +22,62 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
-    """What an inbox list would show of one rendered message; secret variables are masked in it."""
+    """What an inbox list would show of one rendered message; secret variables are masked in it.
+
+    `url` is where a webhook was sent to, which may have changed since.
+    """
 
     person: UUID
     subject: str | None
     preview: str
+    url: str | None = None
+
+
+class Response(msgspec.Struct, frozen=True, kw_only=True):
+    """What a receiver answered: the beginning of the body as text, and how long the exchange took."""
+
+    status: int
+    headers: dict[str, str] = {}
+    body: str = ""
+    milliseconds: float
 
 
 class Remark(msgspec.Struct, frozen=True, kw_only=True):
-    """A provider's own words about one message, which tend to repeat the address."""
+    """A provider's own words about one message, which tend to repeat the address; and all of a receiver's answer."""
 
     person: UUID
     text: str
+    response: Response | None = None
+
+
+class SigningSecret(msgspec.Struct, frozen=True):
+    """A secret that requests are signed with: `until` says how long still, None that it is the current one."""
+
+    text: str
+    until: datetime | None = None
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a subscription's webhooks go, with what in their heads and signed with what; newest secret first.
+
+    All of it may let somebody in who should not be, so it is sealed like what is personal.
+    """
+
+    person: UUID
+    url: str
+    headers: dict[str, str] = {}
+    secrets: tuple[SigningSecret, ...] = ()
+    owner_email: str | None = None
+
+    def secrets_at(self, moment: datetime) -> tuple[str, ...]:
+        return tuple(each.text for each in self.secrets if each.until is None or moment < each.until)
+
+
+class Payload(msgspec.Struct, frozen=True, kw_only=True):
+    """What a service told us happened."""
+
+    person: UUID
+    data: dict[str, Any]
 
 
 class ConsentedAddress(msgspec.Struct, frozen=True, kw_only=True):

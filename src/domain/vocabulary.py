@@ -77,6 +77,13 @@ class Ground(StrEnum):
     """A provider says that this is no address."""
 
 
+class SecretKind(StrEnum):
+    """How webhooks are signed: with a secret that both sides have (v1), or with a key pair (v1a, ed25519)."""
+
+    SYMMETRIC = "symmetric"
+    ASYMMETRIC = "asymmetric"
+
+
 class Status(StrEnum):
     PENDING = "pending"
     DEFERRED = "deferred"
@@ -154,3 +161,9 @@ class Reason(StrEnum):
     COMPLAINED = "complained"
     STOPPED = "stopped"
     BLOCKED = "blocked"
+    ENDPOINT_ERROR = "endpoint_error"
+    ENDPOINT_BUSY = "endpoint_busy"
+    ENDPOINT_GONE = "endpoint_gone"
+    ADDRESS_BLOCKED = "address_blocked"
+    TLS_FAILED = "tls_failed"
+    SUBSCRIPTION_DELETED = "subscription_deleted"

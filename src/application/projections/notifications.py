@@ -27,8 +27,8 @@ class NotificationRow(msgspec.Struct, kw_only=True):
     category: str
     purpose: Purpose
     priority: Priority
-    template: str
-    template_version: str
+    template: str | None
+    template_version: str | None
     locale: str
     recipient: str | None
     recipient_name: str | None
@@ -115,8 +115,8 @@ def _queued(event: Any, position: int) -> NotificationRow:
         category=event.category,
         purpose=event.purpose,
         priority=event.priority,
-        template=event.template.name,
-        template_version=event.template.version,
+        template=event.template.name if event.template else None,
+        template_version=event.template.version if event.template else None,
         locale=event.locale,
         recipient=letter.address if letter else None,
         recipient_name=letter.name if letter else None,

@@ -42,8 +42,8 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
     """What can be proved of a notification, call by call; none where no provider was ever to be called."""
 
     id: UUID
-    template: str
-    template_version: str
+    template: str | None
+    template_version: str | None
     locale: str
     calls: list[CallProof]
 
@@ -65,9 +65,9 @@ async def prove(id: UUID, tenant: str | None = None, *, events: EventStore, rend
     remade = await _remade(id, events, renderer)
     return Proof(
         id=id,
-        template=queued.template.name,
-        template_version=queued.template.version,
-        locale=queued.template.locale,
+        template=queued.template.name if queued.template else None,
+        template_version=queued.template.version if queued.template else None,
+        locale=queued.template.locale if queued.template else queued.locale,
         calls=[_call(event, remade) for event in history if isinstance(event, Notification.Rendered)],
     )
 

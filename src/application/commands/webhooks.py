@@ -1,0 +1,482 @@
+"""What can be asked of a webhook subscription, and telling what happened to those who subscribed to it."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import MAXYEAR, MINYEAR, datetime, timedelta
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from application.addresses import InvalidAddressError, email_address
+from application.caller import Caller
+from application.commands.send import fault_of
+from application.ports import (
+    Clock,
+    ConflictError,
+    Dice,
+    EventStore,
+    Interest,
+    Persons,
+    Subscriptions,
+    WebhookSecrets,
+)
+from application.problems import InvalidCommandError, KeyReusedError, NotFoundError, Problem
+from domain.filters import MOST_FILTERS, MOST_VALUES, Filter, Plain, is_event_type, is_pattern, wants
+from domain.happening import Addressed, Happening
+from domain.ids import happening_id
+from domain.notification import Notification
+from domain.personal import Endpoint, Letter, Payload, SigningSecret
+from domain.subscription import DisabledFor, SubscriptionState, Terms, WebhookSubscription
+from domain.vocabulary import Channel, Priority, Purpose, SecretKind, Status
+
+EndpointRules = Callable[[str, Mapping[str, str]], Iterable[Problem]]
+"""What is wrong with a url and the headers to be sent there; `path` is `url` or `headers.<name>`."""
+
+MOST_PATTERNS = 50
+MOST_RETRIES = 20
+_DAY = 86_400
+_EVENT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class FilterWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one place of `data` must hold, said in one way: `equals`, one of `any_of`, or anything at all (`exists`)."""
+
+    path: Annotated[str, Meta(min_length=1, max_length=200, description="Names joined by dots, such as order.total")]
+    equals: Plain | UnsetType = UNSET
+    any_of: Annotated[list[Plain], Meta(min_length=1, max_length=MOST_VALUES)] | UnsetType = UNSET
+    exists: bool | UnsetType = UNSET
+
+
+class _Wishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: Annotated[str, Meta(min_length=1, max_length=100, description="What you call it")]
+    url: Annotated[str, Meta(max_length=2048, description="Where webhooks are posted to")]
+    event_types: Annotated[
+        list[Annotated[str, Meta(max_length=102)]],
+        Meta(min_length=1, max_length=MOST_PATTERNS, description="Such as order.created, order.* or *"),
+    ]
+    organization_id: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=100)] | None,
+        Meta(description="Only what happens in this organisation; default: in all, and outside of any"),
+    ] = None
+    filters: Annotated[
+        list[FilterWish], Meta(max_length=MOST_FILTERS, description="All of them must let the data through")
+    ] = []
+    headers: Annotated[
+        dict[str, str], Meta(max_length=20, description="Sent with each webhook; never shown again")
+    ] = {}
+    concurrency: Annotated[int, Meta(ge=1, le=100, description="Calls at a time")] = 5
+    per_second: Annotated[Annotated[float, Meta(gt=0, le=10_000)] | None, Meta(description="Calls a second")] = None
+    retry_schedule: Annotated[
+        Annotated[list[Annotated[int, Meta(ge=1, le=7 * _DAY)]], Meta(min_length=1, max_length=MOST_RETRIES)] | None,
+        Meta(description="Seconds after each failed attempt until the next; default: 10 attempts over 75 hours"),
+    ] = None
+    owner_email: Annotated[
+        Annotated[str, Meta(max_length=320)] | None, Meta(description="Who is told when the endpoint keeps failing")
+    ] = None
+
+
+class CreateWebhook(_Wishes, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Be told by webhook what happens."""
+
+    signature: Annotated[SecretKind, Meta(description="symmetric: HMAC (v1); asymmetric: ed25519 (v1a)")] = (
+        SecretKind.SYMMETRIC
+    )
+
+
+class UpdateWebhook(_Wishes, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All that it is from now on; nothing is taken over from before but the secrets and whether it is active."""
+
+
+class RotateSecret(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Both the new and the old secret sign until the grace is over."""
+
+    grace_seconds: Annotated[int, Meta(ge=0, le=7 * _DAY)] = _DAY
+    signature: Annotated[SecretKind | None, Meta(description="Default: as before")] = None
+
+
+class SendWebhook(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="command", tag="SendWebhook"
+):
+    """Say what happened: everybody who subscribed to it is told."""
+
+    type: Annotated[str, Meta(min_length=1, max_length=100, description="What happened, such as order.created")]
+    data: Annotated[dict[str, Any], Meta(description="What receivers get as `data`")]
+    organization_id: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+    id: Annotated[
+        Annotated[str, Meta(max_length=64)] | None,
+        Meta(description="Your own id of it: sent again with the same one, it is the same event, for ever"),
+    ] = None
+    occurred_at: Annotated[datetime, Meta(tz=True, description="Default: now")] | None = None
+
+
+class Webhook(msgspec.Struct, frozen=True, kw_only=True):
+    """A subscription as its owner sees it: never with a secret; of the headers only the names."""
+
+    id: UUID
+    name: str
+    url: str
+    event_types: tuple[str, ...]
+    organization_id: str | None
+    filters: tuple[Filter, ...]
+    header_names: list[str]
+    concurrency: int
+    per_second: float | None
+    retry_schedule: tuple[int, ...] | None
+    owner_email: str | None
+    state: SubscriptionState
+    disabled_for: DisabledFor | None
+    public_key: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class WebhookAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """`secret` is there when it was just made, and never again."""
+
+    webhook: Webhook
+    position: int
+    secret: str | None = None
+
+
+class EventDelivery(msgspec.Struct, frozen=True):
+    """To whom an event goes, and the notification that can be asked for."""
+
+    webhook: UUID
+    notification: UUID
+    status: Status
+
+
+class EventAnswer(msgspec.Struct, frozen=True):
+    """`id` is the event's: receivers get it as `id` and as `webhook-id`. No notifications: nobody subscribed to it."""
+
+    id: str
+    position: int
+    notifications: list[EventDelivery]
+
+
+async def create_webhook(
+    command: CreateWebhook,
+    caller: Caller,
+    *,
+    events: EventStore,
+    persons: Persons,
+    secrets: WebhookSecrets,
+    rules: EndpointRules,
+    clock: Clock,
+    dice: Dice,
+) -> WebhookAnswer:
+    """Raises InvalidCommandError naming every fault."""
+    terms, owner = _checked(command, rules)
+    id, secret = dice.id(), secrets.make(command.signature)
+    endpoint = Endpoint(
+        person=_key(persons, caller.tenant, id),
+        url=command.url,
+        headers=command.headers,
+        secrets=(SigningSecret(secret),),
+        owner_email=owner,
+    )
+    subscription = WebhookSubscription.create(id, caller.tenant, terms, endpoint, now=clock.now(), by=caller.by)
+    return WebhookAnswer(
+        position=await events.save(subscription), webhook=described(subscription, secrets), secret=secret
+    )
+
+
+async def update_webhook(
+    command: UpdateWebhook,
+    id: UUID,
+    caller: Caller,
+    *,
+    events: EventStore,
+    persons: Persons,
+    secrets: WebhookSecrets,
+    rules: EndpointRules,
+    clock: Clock,
+) -> WebhookAnswer:
+    """Raises InvalidCommandError naming every fault, and NotFoundError."""
+    terms, owner = _checked(command, rules)
+    subscription = await own_subscription(id, caller, events)
+    subscription.update(
+        terms,
+        person=_key(persons, caller.tenant, id),
+        url=command.url,
+        headers=command.headers,
+        owner_email=owner,
+        now=clock.now(),
+        by=caller.by,
+    )
+    return WebhookAnswer(position=await events.save(subscription), webhook=described(subscription, secrets))
+
+
+async def rotate_secret(
+    command: RotateSecret,
+    id: UUID,
+    caller: Caller,
+    *,
+    events: EventStore,
+    persons: Persons,
+    secrets: WebhookSecrets,
+    clock: Clock,
+) -> WebhookAnswer:
+    """Raises TooManySecretsError and NotFoundError."""
+    subscription = await own_subscription(id, caller, events)
+    secret = secrets.make(command.signature or _kind(subscription))
+    subscription.rotate(
+        secret,
+        timedelta(seconds=command.grace_seconds),
+        person=_key(persons, caller.tenant, id),
+        now=clock.now(),
+        by=caller.by,
+    )
+    return WebhookAnswer(
+        position=await events.save(subscription), webhook=described(subscription, secrets), secret=secret
+    )
+
+
+async def pause_webhook(
+    id: UUID, caller: Caller, *, events: EventStore, secrets: WebhookSecrets, clock: Clock
+) -> WebhookAnswer:
+    """From now on what happens is held for it. Raises NotFoundError."""
+    subscription = await own_subscription(id, caller, events)
+    subscription.pause(now=clock.now(), by=caller.by)
+    return WebhookAnswer(position=await events.save(subscription), webhook=described(subscription, secrets))
+
+
+async def resume_webhook(
+    id: UUID, caller: Caller, *, events: EventStore, secrets: WebhookSecrets, clock: Clock
+) -> WebhookAnswer:
+    """What was held is delivered, at its own pace; also of one that was disabled. Raises NotFoundError."""
+    subscription = await own_subscription(id, caller, events)
+    subscription.resume(now=clock.now(), by=caller.by)
+    return WebhookAnswer(position=await events.save(subscription), webhook=described(subscription, secrets))
+
+
+async def delete_webhook(id: UUID, caller: Caller, *, events: EventStore, persons: Persons, clock: Clock) -> int:
+    """Answers the position. What was waiting for it is not sent, and its url, headers, secrets and answers are erased.
+
+    Raises NotFoundError.
+    """
+    subscription = await own_subscription(id, caller, events)
+    subscription.delete(now=clock.now(), by=caller.by)
+    position = await events.save(subscription)
+    await persons.forget(caller.tenant, key_name(id))
+    return position
+
+
+async def send_webhook(
+    command: SendWebhook,
+    caller: Caller,
+    *,
+    events: EventStore,
+    subscriptions: Subscriptions,
+    persons: Persons,
+    clock: Clock,
+    dice: Dice,
+) -> EventAnswer:
+    """Keep what happened, with one notification for each who subscribed to it: all are stored before this returns.
+
+    Under an id of the caller's it happens once, for ever; repeated, it gets its first answer. Raises
+    InvalidCommandError naming every problem, and KeyReusedError for a known id of something else.
+    """
+    problems = list(_faults(command))
+    if problems:
+        raise InvalidCommandError(problems)
+    event_id = command.id or f"evt_{dice.id().hex}"
+    if command.id and (answer := await _first_answer(command, caller, events)):
+        return answer
+    now = clock.now()
+    interested = [each for each in await subscriptions.of(caller.tenant) if _is_for(each, command)]
+    notifications = [_notification(each, command, event_id, caller, persons, now, dice) for each in interested]
+    happening = Happening.tell(
+        caller.tenant,
+        event_id,
+        command.type,
+        command.organization_id,
+        Payload(person=persons.person(caller.tenant, _organization_key(command.organization_id)), data=command.data),
+        [Addressed(to.id, it.id) for to, it in zip(interested, notifications, strict=True)],
+        occurred_at=command.occurred_at or now,
+        now=now,
+        by=caller.by,
+    )
+    try:
+        position = await events.save(*notifications, happening)
+    except ConflictError:
+        if answer := await _first_answer(command, caller, events):
+            return answer
+        raise
+    return _told(event_id, position, happening.deliveries)
+
+
+def key_name(id: UUID) -> str:
+    """By what name the key is known that all of one subscription is sealed with."""
+    return f"webhook:{id}"
+
+
+async def own_subscription(id: UUID, caller: Caller, events: EventStore) -> WebhookSubscription:
+    """The caller's own, as long as it is not deleted. Raises NotFoundError."""
+    subscription = await events.get(WebhookSubscription, id)
+    if subscription is None or subscription.tenant != caller.tenant or subscription.is_deleted:
+        raise NotFoundError(f"there is no webhook {id}")
+    return subscription
+
+
+def described(subscription: WebhookSubscription, secrets: WebhookSecrets) -> Webhook:
+    endpoint, terms = subscription.endpoint, subscription.terms
+    assert isinstance(endpoint, Endpoint)
+    return Webhook(
+        id=subscription.id,
+        name=terms.name,
+        url=endpoint.url,
+        event_types=terms.event_types,
+        organization_id=terms.organization,
+        filters=terms.filters,
+        header_names=sorted(endpoint.headers),
+        concurrency=terms.concurrency,
+        per_second=terms.per_second,
+        retry_schedule=terms.retries,
+        owner_email=endpoint.owner_email,
+        state=subscription.state,
+        disabled_for=subscription.disabled_for,
+        public_key=secrets.public(endpoint.secrets[0].text),
+        created_at=subscription.created_on,
+        updated_at=subscription.modified_on,
+    )
+
+
+def _key(persons: Persons, tenant: str, id: UUID) -> UUID:
+    return persons.person(tenant, key_name(id))
+
+
+def _organization_key(organization: str | None) -> str:
+    """One key for what happens in one organisation: who leaves can be erased at once."""
+    return f"happening:{organization or ''}"
+
+
+def _kind(subscription: WebhookSubscription) -> SecretKind:
+    assert isinstance(subscription.endpoint, Endpoint)
+    text = subscription.endpoint.secrets[0].text
+    return SecretKind.ASYMMETRIC if text.startswith("whsk_") else SecretKind.SYMMETRIC
+
+
+def _checked(command: CreateWebhook | UpdateWebhook, rules: EndpointRules) -> tuple[Terms, str | None]:
+    """The terms, and the owner's address in its normal form."""
+    problems = [*_faults_of_terms(command), *rules(command.url, command.headers)]
+    owner = command.owner_email
+    if owner is not None:
+        try:
+            owner = email_address(owner)
+        except InvalidAddressError as error:
+            problems.append(Problem("owner_email", str(error)))
+    if problems:
+        raise InvalidCommandError(problems)
+    terms = Terms(
+        name=command.name,
+        organization=command.organization_id,
+        event_types=tuple(dict.fromkeys(command.event_types)),
+        filters=tuple(map(_filter, command.filters)),
+        concurrency=command.concurrency,
+        per_second=command.per_second,
+        retries=None if command.retry_schedule is None else tuple(command.retry_schedule),
+    )
+    return terms, owner
+
+
+def _faults_of_terms(command: CreateWebhook | UpdateWebhook) -> Iterator[Problem]:
+    for i, pattern in enumerate(command.event_types):
+        if not is_pattern(pattern):
+            yield Problem(f"event_types[{i}]", "must be a type such as order.created, or order.*, or *")
+    for i, wish in enumerate(command.filters):
+        if sum(each is not UNSET for each in (wish.equals, wish.any_of, wish.exists)) != 1:
+            yield Problem(f"filters[{i}]", "must have one of equals, any_of and exists")
+    kept = {
+        "name": command.name,
+        "organization_id": command.organization_id,
+        "filters": msgspec.to_builtins(command.filters),
+    }
+    for path, value in kept.items():
+        if fault := fault_of(value):
+            yield Problem(path, fault)
+
+
+def _filter(wish: FilterWish) -> Filter:
+    if wish.equals is not UNSET:
+        return Filter(path=wish.path, any_of=(wish.equals,))
+    if wish.any_of is not UNSET:
+        return Filter(path=wish.path, any_of=tuple(wish.any_of))
+    return Filter(path=wish.path, exists=wish.exists is not False)
+
+
+def _faults(command: SendWebhook) -> Iterator[Problem]:
+    if not is_event_type(command.type):
+        yield Problem("type", "must be letters, figures and underscores joined by dots, such as order.created")
+    if command.id is not None and not _EVENT_ID.fullmatch(command.id):
+        yield Problem("id", "must be up to 64 letters, figures, hyphens and underscores")
+    if fault := fault_of(command.data):
+        yield Problem("data", fault)
+    if fault := fault_of(command.organization_id):
+        yield Problem("organization_id", fault)
+    if command.occurred_at and not MINYEAR < command.occurred_at.year < MAXYEAR:
+        yield Problem("occurred_at", "is too far away to be told in every time zone")
+
+
+def _is_for(interest: Interest, command: SendWebhook) -> bool:
+    if interest.organization not in (None, command.organization_id):
+        return False
+    return wants(interest.event_types, interest.filters, command.type, command.data)
+
+
+def _notification(
+    interest: Interest,
+    command: SendWebhook,
+    event_id: str,
+    caller: Caller,
+    persons: Persons,
+    now: datetime,
+    dice: Dice,
+) -> Notification:
+    return Notification.queue(
+        dice.id(),
+        tenant=caller.tenant,
+        channel=Channel.WEBHOOK,
+        type=command.type,
+        category=command.type.partition(".")[0],
+        purpose=Purpose.TRANSACTIONAL,
+        priority=Priority.MEDIUM,
+        request=happening_id(caller.tenant, event_id),
+        letter=Letter(person=_key(persons, caller.tenant, interest.id), address=str(interest.id)),
+        template=None,
+        now=now,
+        by=caller.by,
+        locale="en",
+        subscription=interest.id,
+        happening=happening_id(caller.tenant, event_id),
+    )
+
+
+async def _first_answer(command: SendWebhook, caller: Caller, events: EventStore) -> EventAnswer | None:
+    """The answer given when this event was first told of, or None if it was not."""
+    assert command.id
+    history = await events.history(happening_id(caller.tenant, command.id))
+    if not history:
+        return None
+    told: Any = history[0].event
+    if not _is_the_same(command, told):
+        raise KeyReusedError(f"the id was used on {told.timestamp:%Y-%m-%d} for another event")
+    return _told(told.event_id, history[0].position, told.deliveries)
+
+
+def _is_the_same(command: SendWebhook, told: Any) -> bool:
+    """What was erased meanwhile cannot be compared, and is believed."""
+    if (command.type, command.organization_id) != (told.type, told.organization):
+        return False
+    if command.occurred_at not in (None, told.occurred_at):
+        return False
+    return not isinstance(told.personal, Payload) or told.personal.data == command.data
+
+
+def _told(event_id: str, position: int, deliveries: Iterable[Addressed]) -> EventAnswer:
+    """As it was accepted, whatever became of it since."""
+    return EventAnswer(
+        event_id, position, [EventDelivery(to.subscription, to.notification, Status.PENDING) for to in deliveries]
+    )
