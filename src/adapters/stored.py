@@ -1,6 +1,6 @@
 """What a save comes to in bytes and work, and what stored events come to as aggregates: the same for every store."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -17,7 +17,11 @@ A = TypeVar("A", bound=Aggregate)
 
 
 def append_of(
-    events: Sequence[CanMutateAggregate[UUID]], aggregates: Iterable[Aggregate], mapper: EventMapper, keys: PersonKeys
+    events: Sequence[CanMutateAggregate[UUID]],
+    aggregates: Iterable[Aggregate],
+    mapper: EventMapper,
+    keys: PersonKeys,
+    seen: Mapping[UUID, int] | None = None,
 ) -> Append:
     """The bytes and the schedule rows that one save comes to.
 
@@ -28,7 +32,7 @@ def append_of(
     except PersonErasedError as error:
         raise ConflictError(str(error)) from error
     due = [row for each in aggregates if isinstance(each, Notification) and (row := _due_row(each))]
-    return Append(stored, due, keys.fresh(persons_of(events)))
+    return Append(stored, due, keys.fresh(persons_of(events)), seen or {})
 
 
 def replayed(kind: type[A], events: Iterable[CanMutateAggregate[UUID]]) -> dict[UUID, A]:

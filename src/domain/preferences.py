@@ -150,6 +150,7 @@ class Preferences(Aggregate):
         personal: ConsentedAddress | Erased
 
         def apply(self, preferences: "Preferences") -> None:
+            preferences.contacts.pop(self.contact, None)  # what is given once more is given last
             preferences.contacts[self.contact] = Contact(
                 id=self.contact,
                 channel=self.channel,
@@ -196,16 +197,24 @@ class Preferences(Aggregate):
             self._trigger(self.TypeChosen, now, by, type=type, choice=choice)
 
     def add_contact(
-        self, id: UUID, channel: Channel, address: ConsentedAddress, source: str, *, now: datetime, by: str
+        self,
+        id: UUID,
+        channel: Channel,
+        address: ConsentedAddress,
+        source: str,
+        *,
+        given_at: datetime | None = None,
+        now: datetime,
+        by: str,
     ) -> UUID:
-        """The id it is kept under: `id`, or that of the same address, whose consent is then the newer one.
+        """The id it is kept under: `id`, or that of the same address, whose consent is then this one.
 
         Raises TooManyContactsError.
         """
         id = next((each.id for each in self.reached_by(channel) if _address(each) == address.address), id)
         if id not in self.contacts and len(self.contacts) >= MOST_CONTACTS:
             raise TooManyContactsError(f"there is room for {MOST_CONTACTS} addresses")
-        said = {"contact": id, "channel": channel, "source": source, "given_at": now, "personal": address}
+        said = {"contact": id, "channel": channel, "source": source, "given_at": given_at or now, "personal": address}
         self._trigger(self.ContactAdded, now, by, **said)
         return id
 

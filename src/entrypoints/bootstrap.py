@@ -1,5 +1,6 @@
 """Putting the adapters together: the one place that knows which port is played by what."""
 
+import asyncio
 import hashlib
 import hmac
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
@@ -11,6 +12,7 @@ from typing import Any
 
 from taskiq import AsyncBroker
 
+from adapters.address_digest import address_digests
 from adapters.allowance import Allowance
 from adapters.callbacks.resend import ResendCallbacks
 from adapters.email.capture import CapturedMails, CaptureEmailSender
@@ -28,11 +30,12 @@ from adapters.postgres.database import Database, open_pool
 from adapters.postgres.due_work import PostgresDueWork
 from adapters.postgres.event_store import PostgresEventStore
 from adapters.postgres.mail_watch import PostgresMailWatch
-from adapters.postgres.readers import PostgresNotificationReader, PostgresTemplateReader
+from adapters.postgres.readers import PostgresNotificationReader, PostgresSuppressionReader, PostgresTemplateReader
 from adapters.postgres.recorder import LogRecorder, open_datastore
 from adapters.postgres.template_archive import PostgresTemplateArchive
 from adapters.postgres.views import PostgresView
 from adapters.postgres.wakeup import PostgresWakeups
+from adapters.stopping import stopped
 from adapters.system import SystemDice
 from adapters.taskiq_queue import TaskiqDeliveryQueue, memory_broker, redis_broker
 from adapters.templates.files import FileTemplates
@@ -52,16 +55,26 @@ from application.projections.metrics import Metrics
 from application.projections.notifications import Notifications
 from application.projections.projection import Projection
 from application.projections.receipts import Receipts
+from application.projections.suppressions import Suppressions
 from application.projections.templates import OwnedTemplates
 from application.queries.proof import Proof, prove
+from application.readers import AddressDigest, Readers
 from domain.mailbox import Mailbox
 from domain.receipts import ProviderReceipt
 from domain.vocabulary import Channel
 from entrypoints.logs import Lines
+from entrypoints.reader_uses import ReaderUses, reader_uses
 from entrypoints.settings import SettingError, Settings
 from entrypoints.template_uses import TemplateUses, template_uses
 
-PROJECTIONS: tuple[Projection[Any], ...] = (Notifications(), Attempts(), Metrics(), Receipts(), OwnedTemplates())
+PROJECTIONS: tuple[Projection[Any], ...] = (
+    Notifications(),
+    Attempts(),
+    Metrics(),
+    Receipts(),
+    OwnedTemplates(),
+    Suppressions(),
+)
 
 
 @dataclass(frozen=True)
@@ -88,6 +101,9 @@ class Parts:
     clock: PostgresClock
     dice: SystemDice
     template_uses: TemplateUses
+    readers: Readers
+    reader_uses: ReaderUses
+    address_digest: AddressDigest
     send: Callable[..., Coroutine[Any, Any, SendAnswer]]
     cancel: Callable[[CancelNotification, Caller], Coroutine[Any, Any, CancelAnswer]]
     retry: Callable[[RetryNotification, Caller], Coroutine[Any, Any, RetryAnswer]]
@@ -150,11 +166,15 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
         clock, dice = PostgresClock(database), SystemDice()
         await clock.start()
         stack.push_async_callback(clock.close)
+        digest = address_digests(master_key)
+        readers = Readers(store, digest)
+        await stack.enter_async_context(_beside(readers.follow(store, wakeups.bell())))
         send_it = partial(
             send,
             events=store,
             templates=templates,
             own=OwnTemplates(store, maker.nearest).active,
+            readers=readers,
             persons=store,
             clock=clock,
             dice=dice,
@@ -190,6 +210,9 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
                 send_it,
                 settings.default_language,
             ),
+            readers=readers,
+            reader_uses=reader_uses(store, PostgresSuppressionReader(database), digest, clock, dice),
+            address_digest=digest,
             send=send_it,
             cancel=partial(cancel, events=store, clock=clock),
             retry=partial(retry, events=store, clock=clock),
@@ -197,6 +220,16 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             take_receipt=partial(take_receipt, events=store, clock=clock),
             fingerprint=partial(_fingerprint, hmac.digest(master_key, b"carillon request bodies", "sha256")),
         )
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run this for as long as the block lasts."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        await stopped(task)
 
 
 async def create_views(database: Database) -> None:

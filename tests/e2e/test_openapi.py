@@ -37,6 +37,8 @@ OPERATIONS = {
         "Metrics",
     ),
     *("ListTemplates", "GetTemplate", "CreateTemplate", "AddTemplateVersion", "GetTemplateVersion"),
+    *("GetUserPreferences", "UpdatePreferences", "ChangePreferences", "Unsubscribe", "Subscribe", "RemoveContact"),
+    *("ListSuppressions", "Suppress", "Allow", "ExportSuppressions", "ImportSuppressions"),
     *("LocalizeTemplate", "ActivateTemplate", "RollBackTemplate", "PreviewTemplate", "TestTemplate"),
 }
 

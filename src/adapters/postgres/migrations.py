@@ -6,7 +6,7 @@ import psycopg
 
 from adapters.postgres.captured_mails import CREATE_CAPTURED_MAILS
 from adapters.postgres.chain import CREATE_CHAIN
-from adapters.postgres.recorder import LogRecorder, open_datastore
+from adapters.postgres.recorder import CREATE_APPEND_LOCK, LogRecorder, open_datastore
 from adapters.postgres.schedule import CREATE_SCHEDULE
 from adapters.postgres.template_archive import CREATE_TEMPLATE_BUNDLES
 
@@ -55,6 +55,7 @@ MIGRATIONS: Sequence[tuple[str, str]] = (
     ("captured_mails", CREATE_CAPTURED_MAILS),
     ("chain", CREATE_CHAIN),
     ("api_key_owners", _API_KEY_OWNERS),
+    ("append_lock", CREATE_APPEND_LOCK),
 )
 
 

@@ -10,7 +10,9 @@ from adapters.postgres.database import Database
 from application.processes.settle import Message
 from application.projections.attempts import AttemptRow
 from application.projections.notifications import NotificationRow
+from application.projections.suppressions import SuppressionRow
 from application.queries.notifications import ListNotifications, MetricTotal
+from application.queries.suppressions import ListSuppressions
 
 R = TypeVar("R", bound=msgspec.Struct)
 
@@ -67,7 +69,7 @@ class PostgresNotificationReader:
         ]
 
     async def positions(self) -> dict[str, int]:
-        views = ("notifications", "attempts", "metrics", "receipts", "templates")
+        views = ("notifications", "attempts", "metrics", "receipts", "templates", "suppressions")
         union = " UNION ALL ".join(f"SELECT '{name}', position FROM view_{name}.position" for name in views)
         return {str(name): int(position) for name, position in await self._database.rows(union)}
 
@@ -85,6 +87,35 @@ class PostgresTemplateReader:
             (tenant, after, limit),
         )
         return [(str(name), id) for name, id in rows]
+
+
+_SUPPRESSION = ", ".join(SuppressionRow.__struct_fields__)
+
+
+class PostgresSuppressionReader:
+    """Implements the port SuppressionReader."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def page(self, tenant: str, query: ListSuppressions) -> list[SuppressionRow]:
+        wishes = {"channel": query.channel, "address_digest": query.address_digest, "id > ": query.after}
+        given = {name: value for name, value in wishes.items() if value is not None}
+        wanted = "".join(f" AND {name} {'' if name.endswith('> ') else '='} %s" for name in given)
+        ground = " AND entries @> %s::jsonb" if query.ground else ""
+        values = [*given.values(), *([f'[{{"ground": "{query.ground}"}}]'] if query.ground else [])]
+        rows = await self._database.rows(
+            f"SELECT {_SUPPRESSION} FROM view_suppressions.rows WHERE tenant = %s AND listed{wanted}{ground}"
+            " ORDER BY id LIMIT %s",
+            (tenant, *values, query.limit),
+        )
+        return [_row(SuppressionRow, row) for row in rows]
+
+    async def count(self, tenant: str) -> int:
+        ((count,),) = await self._database.rows(
+            "SELECT count(*) FROM view_suppressions.rows WHERE tenant = %s AND listed", (tenant,)
+        )
+        return int(count)
 
 
 _ONE_OF = "(provider, provider_id) IN (SELECT * FROM unnest(%s::text[], %s::text[]))"

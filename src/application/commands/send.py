@@ -1,7 +1,7 @@
 """Accept messages for delivery: one or many recipients, one or many channels, all or none."""
 
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import MAXYEAR, MINYEAR, datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -14,12 +14,14 @@ from application.addresses import InvalidAddressError, email_address
 from application.caller import Caller
 from application.ports import Clock, ConflictError, CurrentTexts, Dice, EventStore, Persons
 from application.problems import InvalidCommandError, KeyReusedError, Problem
+from application.readers import Readers
 from domain.acceptance import Acceptance
 from domain.headers import UnsafeHeaderError, check_header
 from domain.ids import acceptance_id
 from domain.notification import Notification
 from domain.own_template import is_own_name
-from domain.personal import Letter
+from domain.personal import ConsentedAddress, Letter
+from domain.preferences import Preferences, Wishes
 from domain.template import CurrentTemplate, InvalidVariablesError, UnknownTemplateError, check_variables
 from domain.vocabulary import Channel, Priority, Status
 
@@ -111,6 +113,7 @@ class _Addressee(msgspec.Struct, frozen=True):
     channel: Channel
     address: str
     template: CurrentTemplate
+    time_zone: str | None
 
 
 async def send(
@@ -121,6 +124,7 @@ async def send(
     events: EventStore,
     templates: CurrentTexts,
     own: Callable[[str, str], Awaitable[CurrentTexts]],
+    readers: Readers,
     persons: Persons,
     clock: Clock,
     dice: Dice,
@@ -133,8 +137,10 @@ async def send(
     """
     if is_own_name(command.type):
         templates = await own(caller.tenant, command.type)
+    users = {recipient.user_id for recipient in command.recipients if recipient.user_id}
+    known = await readers.users(caller.tenant, users) if users else {}
     try:
-        addressees, variables = _checked(command, caller, templates, default_language)
+        addressees, variables = _checked(command, caller, templates, known, default_language)
     except InvalidCommandError:
         if key and (answer := await _first_answer(command, caller, key, events)):
             return answer
@@ -162,7 +168,7 @@ async def send(
             by=caller.by,
             locale=to.template.pin.locale,
             recipient_user_id=to.recipient.user_id,
-            time_zone=to.recipient.time_zone,
+            time_zone=to.time_zone,
             scheduled_at=command.scheduled_at,
             expires_at=command.expires_at,
             source=command.context.source,
@@ -213,7 +219,11 @@ async def _first_answer(
 
 
 def _checked(
-    command: SendNotification, caller: Caller, templates: CurrentTexts, default_language: str
+    command: SendNotification,
+    caller: Caller,
+    templates: CurrentTexts,
+    known: Mapping[str, Preferences],
+    default_language: str,
 ) -> tuple[list[_Addressee], dict[str, Any]]:
     """Everybody to write to, and the variables under their declared names."""
     problems = [*_misfits(command), *_not_to_be_kept(command)]
@@ -223,18 +233,21 @@ def _checked(
         problems += _odd_wishes(recipient, f"recipients[{i}]")
         if "\0" in (recipient.user_id or ""):
             problems.append(Problem(f"recipients[{i}].user_id", _NUL))
+        preferences = known.get(recipient.user_id or "")
+        wishes = preferences.wishes if preferences else _NOTHING_WISHED
         for channel in command.channels:
-            locale = recipient.locale or default_language
+            locale = recipient.locale or wishes.language or default_language
             try:
                 if (channel, locale) not in chosen:
                     chosen[channel, locale] = templates.current(caller.tenant, command.type, channel, locale)
-                address = _address(recipient, channel)
+                address = _address(recipient, channel, preferences)
             except UnknownTemplateError as error:
                 raise InvalidCommandError([*problems, Problem("type", str(error))]) from None
             except InvalidAddressError as error:
                 problems.append(Problem(f"recipients[{i}].{_FIELDS.get(channel, 'email')}", str(error)))
             else:
-                addressees.append(_Addressee(recipient, channel, address, chosen[channel, locale]))
+                zone = recipient.time_zone or wishes.time_zone
+                addressees.append(_Addressee(recipient, channel, address, chosen[channel, locale], zone))
     variables = command.variables
     try:
         if chosen:
@@ -295,12 +308,21 @@ def fault_of(value: Any) -> str | None:
 _FIELDS = {Channel.EMAIL: "email", Channel.SMS: "phone", Channel.PUSH: "device_token"}
 
 
-def _address(recipient: Recipient, channel: Channel) -> str:
+def _address(recipient: Recipient, channel: Channel, preferences: Preferences | None) -> str:
+    """The one that was given, else the one that the user gave last."""
     if channel is not Channel.EMAIL:
         raise InvalidAddressError(f"the channel {channel} is not available yet")
-    if recipient.email is None:
-        raise InvalidAddressError("is needed for the channel email")
-    return email_address(recipient.email)
+    if recipient.email is not None:
+        return email_address(recipient.email)
+    contacts = preferences.reached_by(channel) if preferences else []
+    if not contacts:
+        unknown = ", as no address of the user is known" if recipient.user_id else ""
+        raise InvalidAddressError(f"is needed for the channel email{unknown}")
+    assert isinstance(contacts[-1].personal, ConsentedAddress)
+    return contacts[-1].personal.address
+
+
+_NOTHING_WISHED = Wishes()
 
 
 def _odd_wishes(recipient: Recipient, path: str) -> Iterator[Problem]:

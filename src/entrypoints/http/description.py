@@ -18,6 +18,7 @@ from litestar.typing import FieldDefinition
 from application.commands.send import SendNotification
 from domain.template import NotificationType
 from entrypoints.http.problems import ProblemDetails
+from entrypoints.http.reader_examples import CSV, reader_examples
 from entrypoints.http.request import needs_key
 from entrypoints.http.template_examples import path_example, template_examples
 
@@ -35,6 +36,7 @@ Every write answers its `position` in the log; a read with `wait_for` that posit
 _TAGS = {
     "Notifications": "Send, look, cancel, send once more.",
     "Templates": "What is said: the house's templates, and your own in versions. To write needs the scope templates.",
+    "Readers": "What readers wish, and addresses that nothing is sent to. To change it needs the scope readers.",
     "Service to service": "The commands themselves, for other services of yours. Needs a key with the scope internal.",
     "Provider callbacks": "Called by the providers, who sign what they say. They need no API key.",
     "Operations": "For those who run the service. They need no API key.",
@@ -54,6 +56,10 @@ _PARAMETERS = {
     "name": "The name of a template, such as `welcome`; your own have a hyphen, such as `spring-sale`.",
     "locale": "The language of the texts, such as `de` or `pt-BR`.",
     "version": "The number of a version.",
+    "user_id": "Your own id of the user.",
+    "address": "An address of the channel.",
+    "channel": "By which way it goes or went.",
+    "ground": "Why an address is on the list.",
     "base": "The version to start from; default: the newest.",
 }
 
@@ -159,6 +165,9 @@ class Description(OpenAPISchemaPlugin, ReceiveRoutePlugin):
                     content["schema"] = {"anyOf": content["schema"]["oneOf"]}
         if id in _ANSWERS:
             operation["responses"]["200"]["content"]["application/json"]["example"] = _ANSWERS[id]
+        if id == "ImportSuppressions":
+            csv = {"schema": {"type": "string"}, "example": CSV}
+            operation["requestBody"] = {"required": True, "content": {"text/csv": csv}}
         for status in _problems(operation, with_key):
             operation["responses"].setdefault(str(status), {"$ref": f"#/components/responses/Problem{status}"})
         operation["responses"] = dict(sorted(operation["responses"].items()))
@@ -191,6 +200,14 @@ _MORE_PROBLEMS: Mapping[str, tuple[int, ...]] = {
     "RollBackTemplate": (409,),
     "TestTemplate": (409,),
     "InternalSend": (404,),
+    "UpdatePreferences": (409,),
+    "ChangePreferences": (409,),
+    "Unsubscribe": (409,),
+    "Subscribe": (409,),
+    "RemoveContact": (409,),
+    "Suppress": (409,),
+    "Allow": (409,),
+    "ImportSuppressions": (400, 408, 413),
     "ResendCallback": (400, 401, 404, 408, 413),
 }
 
@@ -289,7 +306,7 @@ def _examples(types: list[NotificationType]) -> dict[str, dict[str, Any]]:
             "value": {"command": "CancelNotification", "id": unknown},
         },
     }
-    return {"SendNotification": sends, "InternalSend": internal, **template_examples(first)}
+    return {"SendNotification": sends, "InternalSend": internal, **template_examples(first), **reader_examples()}
 
 
 def _first(types: list[NotificationType]) -> NotificationType:

@@ -15,6 +15,7 @@ from application.ports import ConflictError, RendererUnavailableError, StoreUnav
 from application.problems import InvalidCommandError, KeyReusedError, NotFoundError, Problem
 from domain.notification import NotRetryableError
 from domain.own_template import NoSuchVersionError, NothingToRollBackError, TooManyVersionsError
+from domain.preferences import NoSuchContactError, TooManyChoicesError, TooManyContactsError
 from domain.template import RenderError
 
 
@@ -57,6 +58,9 @@ _ANSWERS: Mapping[type[Exception], _Answer] = {
     NothingToRollBackError: _Answer(409, "nothing_to_roll_back", "No version was active before"),
     TooManyVersionsError: _Answer(409, "too_many_versions", "There is no room for another version"),
     NoOwnerAddressError: _Answer(409, "no_owner_address", "The API key has no address of its owner"),
+    NoSuchContactError: _Answer(404, "not_found", "There is no such address"),
+    TooManyChoicesError: _Answer(409, "too_many_choices", "There is no room for another choice"),
+    TooManyContactsError: _Answer(409, "too_many_contacts", "There is no room for another address"),
     RenderError: _Answer(422, "not_renderable", "The template cannot be rendered with these variables"),
     RendererUnavailableError: _Answer(503, "renderer_unavailable", "Too much is being rendered"),
     ConflictError: _Answer(409, "conflict", "Somebody else changed it at the same moment"),
