@@ -14,6 +14,7 @@ from application.ports import StoreUnavailableError
 from domain.notification import Due
 
 _MOST_EVENTS = 2_000
+_LOOK_EVERY = 1.0
 _ANSWER_SECONDS = 15.0
 """Longer than the writer waits for a connection and for a lock, each twice: only a frozen server takes as long."""
 
@@ -30,6 +31,16 @@ class DueRow(msgspec.Struct, frozen=True):
     at_once: bool
 
 
+class LaneRow(msgspec.Struct, frozen=True):
+    """The terms of one lane of the schedule from now on; without a row there are none but those of every lane."""
+
+    channel: str
+    lane: str
+    concurrency: int | None
+    per_second: float | None
+    held: bool
+
+
 class Append(msgspec.Struct, frozen=True):
     """One caller's events with the work that follows from them: stored all together or not at all.
 
@@ -39,6 +50,7 @@ class Append(msgspec.Struct, frozen=True):
     events: list[StoredEvent]
     due: list[DueRow]
     keys: list[WrappedKey]
+    lanes: list[LaneRow] = []
     seen: Mapping[UUID, int] = {}
 
 
@@ -50,38 +62,46 @@ class ClosedError(Exception):
     """The process is stopping: nothing is accepted any more."""
 
 
+class _Caller(msgspec.Struct):
+    """Who waits for an append, and since when by the loop's clock."""
+
+    append: Append
+    answer: "asyncio.Future[int]"
+    since: float
+
+
 class GroupCommit:
-    """A queue in front of a writer that takes whatever waits. It needs no timer: while it writes, the next lot gathers.
+    """A queue in front of a writer that takes whatever waits; while one lot is written, the next one gathers.
 
     The events of a caller who was cancelled or gave up may be stored all the same, as after a lost connection.
     """
 
     def __init__(self, write: Writer) -> None:
         self._write = write
-        self._waiting: list[tuple[Append, asyncio.Future[int]]] = []
+        self._waiting: list[_Caller] = []
+        self._written: list[_Caller] = []
         self._arrived = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="append")
         self._task: asyncio.Task[None] | None = None
+        self._watch: asyncio.TimerHandle | None = None
         self._closed = False
 
     async def put(self, append: Append) -> int:
         """The position of the append's last event, once durable; raises what the writer refused it for.
 
-        Raises StoreUnavailableError after 15 s: the events may be stored all the same.
+        Raises StoreUnavailableError after some 15 s: the events may be stored all the same.
         """
         if self._closed:
             raise ClosedError
+        loop = asyncio.get_running_loop()
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="group commit")
-        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._waiting.append((append, future))
+        if self._watch is None:
+            self._watch = loop.call_later(_LOOK_EVERY, self._dismiss_late)
+        caller = _Caller(append, loop.create_future(), loop.time())
+        self._waiting.append(caller)
         self._arrived.set()
-        try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
-                return await future
-        except TimeoutError:
-            self._waiting = [(each, theirs) for each, theirs in self._waiting if not theirs.done()]
-            raise StoreUnavailableError("the log was not written in time") from None
+        return await caller.answer
 
     async def close(self) -> None:
         """Write what waits, then stop."""
@@ -89,6 +109,8 @@ class GroupCommit:
         self._arrived.set()
         if self._task:
             await self._task
+        if self._watch:
+            self._watch.cancel()
         self._thread.shutdown()
 
     async def _run(self) -> None:
@@ -98,25 +120,38 @@ class GroupCommit:
             while self._waiting:
                 await self._write_lot(self._take())
 
-    def _take(self) -> list[tuple[Append, "asyncio.Future[int]"]]:
+    def _take(self) -> list[_Caller]:
         events = 0
-        for taken, (append, _) in enumerate(self._waiting, start=1):  # noqa: B007 - how many fit is the point
-            events += len(append.events)
+        for taken, caller in enumerate(self._waiting, start=1):  # noqa: B007 - how many fit is the point
+            events += len(caller.append.events)
             if events >= _MOST_EVENTS:
                 break
         lot, self._waiting = self._waiting[:taken], self._waiting[taken:]
         return lot
 
-    async def _write_lot(self, lot: "list[tuple[Append, asyncio.Future[int]]]") -> None:
+    async def _write_lot(self, lot: list[_Caller]) -> None:
         loop = asyncio.get_running_loop()
+        self._written = lot
         try:
-            answers = await loop.run_in_executor(self._thread, self._write, [append for append, _ in lot])
+            answers = await loop.run_in_executor(self._thread, self._write, [caller.append for caller in lot])
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
             answers = [error] * len(lot)
-        for (_, future), answer in zip(lot, answers, strict=True):
-            if future.done():  # cancelled meanwhile
+        self._written = []
+        for caller, answer in zip(lot, answers, strict=True):
+            if caller.answer.done():  # gone meanwhile
                 continue
             if isinstance(answer, Exception):
-                future.set_exception(answer)
+                caller.answer.set_exception(answer)
             else:
-                future.set_result(answer)
+                caller.answer.set_result(answer)
+
+    def _dismiss_late(self) -> None:
+        """One look at all of them: a timer for each caller would be a cost of every message."""
+        loop = asyncio.get_running_loop()
+        late = loop.time() - _ANSWER_SECONDS
+        for caller in [*self._written, *self._waiting]:
+            if caller.since < late and not caller.answer.done():
+                caller.answer.set_exception(StoreUnavailableError("the log was not written in time"))
+        self._waiting = [caller for caller in self._waiting if not caller.answer.done()]
+        busy = self._waiting or self._written
+        self._watch = loop.call_later(_LOOK_EVERY, self._dismiss_late) if busy else None

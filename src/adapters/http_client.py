@@ -12,14 +12,21 @@ from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cached_property, partial
+from typing import Any
 
 import aiohttp
 import httpx
 import msgspec
+from aiohttp.abc import AbstractResolver
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http_parser import RawResponseMessage
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from adapters.remarks import remark
 
 _LONGEST_WAIT = timedelta(days=1)
+_MOST_INTERIM = 10
+_SLICE = 4096  # bytes; the heads in so many are all in memory at once
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -36,10 +43,14 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class NotSent(msgspec.Struct, frozen=True):
-    """Certainly no byte of the request left: it failed, or took too long, before that."""
+    """Certainly no byte of the request left: it failed, or took too long, before that.
+
+    `error` is what the operating system, the TLS library or whoever made the socket said, if one of them did.
+    """
 
     timed_out: bool
     detail: str
+    error: OSError | None = None
 
 
 class NoAnswer(msgspec.Struct, frozen=True):
@@ -70,14 +81,29 @@ def http_client(
     *,
     connections: int = 100,
     socket_factory: aiohttp.SocketFactoryType | None = None,
+    resolver: AbstractResolver | None = None,
+    connect_within: timedelta | None = None,
+    idle: timedelta = timedelta(seconds=15),
     tls: ssl.SSLContext | None = None,
 ) -> HttpClient:
-    """A client of at most `connections` connections at a time.
+    """A client of at most `connections` connections at a time, each closed when it was not used for `idle`.
 
     `socket_factory` is asked for every socket with the address that will really be dialled, literals included, and
-    may refuse by raising OSError. `tls` replaces the trust in public certificate authorities.
+    may refuse by raising OSError, as `resolver` may for names. `connect_within` is for one address, TLS included.
+    `tls` replaces the trust in public certificate authorities.
     """
-    return HttpClient(partial(_session, connections, socket_factory, tls or httpx.create_ssl_context(trust_env=False)))
+
+    def connector() -> aiohttp.TCPConnector:
+        return _Connector(
+            limit=connections,
+            ssl=tls or httpx.create_ssl_context(trust_env=False),
+            socket_factory=socket_factory,
+            resolver=resolver,
+            use_dns_cache=socket_factory is None,
+            keepalive_timeout=idle.total_seconds(),
+        )
+
+    return HttpClient(partial(_session, connector, connect_within))
 
 
 async def exchange(
@@ -105,10 +131,12 @@ async def exchange(
             ) as response,
         ):
             await progress.read(response, cap)
+    except aiohttp.ConnectionTimeoutError:
+        return progress.ended(timed_out=True, detail="no connection in time")
     except TimeoutError:
         return progress.ended(timed_out=True, detail=f"no answer within {deadline.total_seconds():g} s")
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        return progress.ended(timed_out=False, detail=remark(str(error) or type(error).__name__))
+        return progress.ended(timed_out=False, detail=remark(str(error) or type(error).__name__), error=_cause(error))
     finally:
         _progress.reset(token)
     return progress.ended(timed_out=False, detail="")
@@ -136,6 +164,15 @@ def _until(value: str, now: datetime) -> timedelta | None:
     return min(max(wait, timedelta(0)), _LONGEST_WAIT)
 
 
+def _cause(error: Exception) -> OSError | None:
+    """What aiohttp has wrapped into an error of its own."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        error = error.certificate_error
+    elif isinstance(error, aiohttp.ClientConnectorError):
+        error = error.os_error
+    return error if isinstance(error, OSError) else None
+
+
 class _Progress:
     """How far an exchange has come, which is all that tells what its failure means."""
 
@@ -155,12 +192,12 @@ class _Progress:
                 return
         self._complete = True
 
-    def ended(self, *, timed_out: bool, detail: str) -> Exchange:
+    def ended(self, *, timed_out: bool, detail: str, error: OSError | None = None) -> Exchange:
         if (response := self._response) is not None:
             headers = httpx.Headers(response.raw_headers)
             cut = timed_out and not self._complete
             return Answer(response.status, headers, bytes(self._body), self._complete, cut)
-        return NoAnswer(timed_out, detail) if self.sent else NotSent(timed_out, detail)
+        return NoAnswer(timed_out, detail) if self.sent else NotSent(timed_out, detail, error)
 
 
 _progress: ContextVar[_Progress] = ContextVar("progress")
@@ -178,17 +215,41 @@ class _Request(aiohttp.ClientRequest):
             raise
 
 
-def _session(
-    connections: int, socket_factory: aiohttp.SocketFactoryType | None, tls: ssl.SSLContext
-) -> aiohttp.ClientSession:
+class _Handler(ResponseHandler):
+    """Hangs up on whoever sends interim answers (1xx) without end: no deadline bounds what they cost until then."""
+
+    _heads = 0
+
+    def data_received(self, data: bytes) -> None:
+        while len(data) > _SLICE and self._payload in (None, EMPTY_PAYLOAD):
+            super().data_received(data[:_SLICE])
+            data = data[_SLICE:] if self.transport else b""
+        super().data_received(data)
+
+    def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
+        self._heads = self._heads + 1 if 100 <= data[0].code < 200 else 0
+        if self._heads <= _MOST_INTERIM:
+            super().feed_data(data, size)
+        else:
+            self.abort()
+
+
+class _Connector(aiohttp.TCPConnector):
+    """aiohttp has no public way to say who reads what arrives."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._factory = partial(_Handler, loop=self._loop)
+
+
+def _session(connector: Callable[[], aiohttp.TCPConnector], connect_within: timedelta | None) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(
-            limit=connections, ssl=tls, socket_factory=socket_factory, use_dns_cache=socket_factory is None
-        ),
+        connector=connector(),
         request_class=_Request,
         headers={"accept-encoding": "identity", "user-agent": "Carillon"},
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(),  # theirs gives up at another time than exchange(), and in other words
+        # theirs for the whole gives up at another time than exchange(), and in other words
+        timeout=aiohttp.ClientTimeout(sock_connect=connect_within and connect_within.total_seconds()),
         trust_env=False,
     )

@@ -7,11 +7,13 @@ from uuid import UUID
 from eventsourcing.domain import Aggregate, CanMutateAggregate
 
 from adapters.event_mapper import EventMapper
-from adapters.group_commit import Append, DueRow
+from adapters.group_commit import Append, DueRow, LaneRow
 from adapters.person_keys import PersonKeys
 from application.ports import ConflictError
 from domain.notification import Notification
 from domain.personal import PersonErasedError
+from domain.subscription import WebhookSubscription
+from domain.vocabulary import Channel
 
 A = TypeVar("A", bound=Aggregate)
 
@@ -32,7 +34,8 @@ def append_of(
     except PersonErasedError as error:
         raise ConflictError(str(error)) from error
     due = [row for each in aggregates if isinstance(each, Notification) and (row := _due_row(each))]
-    return Append(stored, due, keys.fresh(persons_of(events)), seen or {})
+    lanes = [lane_row(each) for each in aggregates if isinstance(each, WebhookSubscription)]
+    return Append(stored, due, keys.fresh(persons_of(events)), lanes, seen or {})
 
 
 def replayed(kind: type[A], events: Iterable[CanMutateAggregate[UUID]]) -> dict[UUID, A]:
@@ -47,6 +50,14 @@ def persons_of(events: Iterable[CanMutateAggregate[UUID]]) -> set[UUID]:
     return {personal.person for event in events if (personal := getattr(event, "personal", None))}
 
 
+def lane_row(subscription: WebhookSubscription) -> LaneRow:
+    """What waits for one that was deleted is not held: it has to be told that nobody wants it."""
+    terms = subscription.terms
+    return LaneRow(
+        Channel.WEBHOOK, str(subscription.id), terms.concurrency, terms.per_second, held=subscription.is_held
+    )
+
+
 def _due_row(notification: Notification) -> DueRow | None:
     """The schedule row to write, or None while a call is on its way: whoever holds the lease keeps it."""
     due = notification.due
@@ -56,7 +67,7 @@ def _due_row(notification: Notification) -> DueRow | None:
         notification.id,
         notification.tenant,
         notification.channel,
-        notification.tenant,
+        notification.lane,
         notification.priority.head_start,
         due,
         due is not None and due.at <= notification.modified_on,

@@ -138,7 +138,10 @@ class Chain(Protocol):
         """Those that end after position `after` and not after `until`, in order of their ends."""
 
     async def extend(self, links: Sequence[Link], position: int, *, after: int) -> None:
-        """Add these links and stand at `position`, both or neither. Raises ConflictError when not at `after`."""
+        """Add these links and stand at `position`, both or neither.
+
+        Raises ConflictError when not at `after`, or when a tenant's link with one of these ends is there already.
+        """
 
 
 class Wakeup(Protocol):
@@ -168,13 +171,17 @@ class Lease(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Backlog(msgspec.Struct, frozen=True):
-    """What waits on one channel: `due` now, `later`, `held` under a lease; `oldest` is the wait of the oldest due."""
+    """What waits on one channel: `due` now, `later`, `held` under a lease; `oldest` is the wait of the oldest due.
+
+    `unreadable` of them were set aside, and what is due of those has not changed since.
+    """
 
     channel: str
     due: int
     later: int
     held: int
     oldest: timedelta
+    unreadable: int = 0
 
 
 class DueWork(Protocol):
@@ -183,7 +190,11 @@ class DueWork(Protocol):
     async def lease(self, channel: Channel, limit: int, window: int, duration: timedelta) -> list[Lease]:
         """Take up to `limit` notifications that are due, so that no more than `window` are held on this channel.
 
-        Urgent ones first, aged so that none starves, tenants in turn. Nobody else gets them until `duration` is over.
+        Urgent ones first, aged so that none starves, lanes in turn. Nobody else gets them until `duration` is over.
+
+        A lane (a tenant, or one endpoint of theirs) never holds more than half of the window, however slow it is. One
+        that has terms of its own holds no more than they allow at a time and gets no more than they allow per second,
+        give or take a tenth of a second's worth; nothing while it is held or closed.
         """
 
     async def renew(
@@ -197,11 +208,32 @@ class DueWork(Protocol):
     async def release(self, leases: Sequence[Lease]) -> None:
         """Give back those still held: they are due again at once."""
 
+    async def set_aside(self, leases: Sequence[Lease]) -> None:
+        """Give back what cannot be read: due again in a minute, then in two, twice as long each time, an hour at most.
+
+        Once what is due of it has changed it is like any other again.
+        """
+
     async def drop(self, leases: Sequence[Lease]) -> None:
         """Forget what turned out to need no work."""
 
     async def next_due(self, channel: Channel) -> timedelta | None:
-        """How long until something is due that is not held; zero or less: now; None: nothing waits."""
+        """How long until something is due that is not leased; zero or less: now; None: nothing waits.
+
+        What waits in a lane counts from when the lane opens, and not at all in one that is held.
+        """
+
+    async def close_lane(self, channel: Channel, lane: str, duration: timedelta) -> None:
+        """Lease nothing of this lane for `duration`, then one at a time until it is opened.
+
+        All that are tried like that hold no more than a quarter of the window together.
+        """
+
+    async def open_lane(self, channel: Channel, lane: str) -> None:
+        """Lease of it again as its terms allow; one that is held stays so."""
+
+    async def closed_lanes(self, channel: Channel, lanes: Collection[str]) -> set[str]:
+        """Those of `lanes` that were closed and not opened since."""
 
     async def backlog(self) -> list[Backlog]:
         """Per channel, for people and metrics."""
@@ -419,7 +451,8 @@ class View(Protocol[K, R]):
         """Put these rows, of which those under the keys `new` are not there yet, and stand at `position`.
 
         Raises ConflictError when the view does not stand at `after`, or is another than the one this object last
-        asked for its position or wrote: somebody else has moved or replaced it, and nothing was written.
+        asked for its position or wrote: somebody else has moved or replaced it, and nothing was written. The same when
+        a row is there under one of the keys `new`, however many rows they are.
         """
 
 

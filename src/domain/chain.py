@@ -56,11 +56,14 @@ class Fault(StrEnum):
     OTHER_HEAD = "other_head"
     """The events up to there are not those that the head kept elsewhere stands for."""
 
+    MOVED = "moved"
+    """The chain does not stand where its last link ends: somebody has moved its position."""
+
 
 class Break(msgspec.Struct, frozen=True):
-    """Something is not as it was with this tenant's events after position `after` up to `until`."""
+    """Something is not as it was with this tenant's events after position `after` up to `until`; None: everybody's."""
 
-    tenant: str
+    tenant: str | None
     after: int
     until: int
     fault: Fault
@@ -94,6 +97,16 @@ def _link(tenant: str, entries: Sequence[Entry], head: Link | None) -> Link:
     for entry in entries:
         hash = extended(hash, entry)
     return Link(tenant, entries[0].position, entries[-1].position, len(entries), hash)
+
+
+def moved(position: int, ended: int, ends: int) -> list[Break]:
+    """Whether a chain stands elsewhere than where its links end: at `ended` before it was asked, at `ends` after that.
+
+    Moved back it would chain events a second time, moved forward it would never chain some.
+    """
+    if position < ended:
+        return [Break(None, position, ended, Fault.MOVED)]
+    return [Break(None, ends, position, Fault.MOVED)] if position > ends else []
 
 
 class Inspection:

@@ -409,6 +409,11 @@ class Notification(Aggregate):
     def person(self) -> UUID:
         return self.letter.person
 
+    @property
+    def lane(self) -> str:
+        """Who waits their turn: a tenant, or one of a tenant's endpoints."""
+        return str(self.subscription) if self.subscription else self.tenant
+
     # Towards the reader
 
     def expire_if_late(self, now: datetime, by: str) -> bool:

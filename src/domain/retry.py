@@ -50,7 +50,7 @@ class RetrySchedule(msgspec.Struct, frozen=True):
 
 def exponential(attempts: int, first: timedelta) -> RetrySchedule:
     """So many attempts in all, each step twice as long as the one before, a day at the most."""
-    return RetrySchedule(tuple(min(first * 2.0**n, _DAY) for n in range(min(attempts, 50) - 1)))
+    return RetrySchedule(tuple(min(first * 2.0 ** min(n, 30), _DAY) for n in range(attempts - 1)))
 
 
 STANDARD_WEBHOOKS = RetrySchedule(

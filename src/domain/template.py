@@ -142,7 +142,8 @@ def check_variables(type_: NotificationType, given: Mapping[str, Any]) -> dict[s
         else:
             values[name] = value
     for name, variable in type_.variables.items():
-        problems += _problems(name, variable, values.get(name))
+        if name in values or variable.required:
+            problems += _problems(name, variable, values.get(name))
     if problems:
         raise InvalidVariablesError(type_.name, problems)
     return {name: value for name, value in values.items() if value is not None}

@@ -51,10 +51,11 @@ from application.ports import EmailSender
 from application.processes.deliver import Delivery, SendingRules
 from application.processes.dispatch import Dispatcher, DispatchRules
 from application.projections.attempts import Attempts
-from application.projections.metrics import Metrics
+from application.projections.metrics import Metrics, Totals
 from application.projections.notifications import Notifications
 from application.projections.projection import Projection
 from application.projections.receipts import Receipts
+from application.projections.subscriptions import WebhookSubscriptions
 from application.projections.suppressions import Suppressions
 from application.projections.templates import OwnedTemplates
 from application.queries.proof import Proof, prove
@@ -71,8 +72,10 @@ PROJECTIONS: tuple[Projection[Any], ...] = (
     Notifications(),
     Attempts(),
     Metrics(),
+    Totals(),
     Receipts(),
     OwnedTemplates(),
+    WebhookSubscriptions(),
     Suppressions(),
 )
 
@@ -162,7 +165,6 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
         stack.push_async_callback(sender.close)
         wakeups = PostgresWakeups(conninfo)
         stack.push_async_callback(wakeups.close)
-        wakeups.start()
         clock, dice = PostgresClock(database), SystemDice()
         await clock.start()
         stack.push_async_callback(clock.close)

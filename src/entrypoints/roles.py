@@ -18,7 +18,7 @@ from adapters.stopping import stopped
 from adapters.taskiq_queue import TaskiqWorker
 from application.processes.chain import Chainer
 from application.processes.project import Followed, Projector
-from application.processes.settle import Settlement
+from application.processes.settle import READ, Settlement
 from application.processes.suppress import Suppressing
 from domain.vocabulary import Channel
 from entrypoints.bootstrap import PROJECTIONS, Parts
@@ -138,17 +138,19 @@ async def follow(parts: Parts) -> None:
             )
 
             async def after_each(position: int) -> None:
-                await settlement.catch_up(position)
-                await suppressing.catch_up(position)
+                try:
+                    await settlement.catch_up(position)
+                finally:
+                    await suppressing.catch_up(position)
 
             followed = [Followed(projection, parts.view(projection)) for projection in PROJECTIONS]
-            await Projector(parts.store, followed, Lines("projector")).run(bell, after_each)
+            await Projector(parts.store, followed, Lines("projector")).run(bell, after_each, behind=READ)
 
     await _supervised("projector", lead)
 
 
 async def _chain(parts: Parts) -> None:
-    await _supervised("chain", lambda: Chainer(parts.store, parts.chain).run())
+    await _supervised("chain", lambda: Chainer(parts.store.lately, parts.chain).run())
 
 
 @asynccontextmanager

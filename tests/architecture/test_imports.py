@@ -47,8 +47,8 @@ def test_no_file_says_where_it_was_made(pattern: re.Pattern[str]):
 
 
 def _files() -> Iterator[Path]:
-    """What is in the repository; a .env is the owner's own, and the tools keep their caches in dot folders."""
-    yield from (path for path in ROOT.iterdir() if path.is_file() and path.name != ".env")
+    """What is in the repository; a .env is the owner's own, .git a file in a worktree; caches are in dot folders."""
+    yield from (path for path in ROOT.iterdir() if path.is_file() and path.name not in (".env", ".git"))
     for folder in FOLDERS:
         for path in (ROOT / folder).rglob("*"):
             if path.is_file() and path.suffix != ".pyc" and not _in_dot_folder(path.relative_to(ROOT / folder)):

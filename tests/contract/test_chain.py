@@ -58,6 +58,14 @@ async def test_who_was_overtaken_is_told_so_and_writes_nothing(chain):
     assert (await chain.position(), await chain.links(0, 100)) == (3, [A])
 
 
+@pytest.mark.parametrize("again", [A, link("acme", 2, 3)])
+async def test_a_link_that_is_there_is_not_written_again(chain, again):
+    await chain.extend([A], 3, after=0)
+    with pytest.raises(ConflictError):
+        await chain.extend([B, again], 4, after=3)
+    assert (await chain.position(), await chain.links(0, 100)) == (3, [A])
+
+
 # The stored bytes
 
 

@@ -8,12 +8,16 @@ from uuid import UUID, uuid4
 import pytest
 
 from application.ports import DueWork, Lease
-from domain.vocabulary import Channel, Priority
-from tests.examples import notification
+from domain.notification import Notification
+from domain.outcomes import Retryable
+from domain.subscription import WebhookSubscription
+from domain.vocabulary import Channel, Priority, Reason
+from tests.examples import POLICY, attempted, notification, subscription
+from tests.fakes.chance import SetClock
 
 MINUTE = timedelta(minutes=1)
 SHORT = timedelta(seconds=0.2)
-EMAIL = Channel.EMAIL
+EMAIL, HOOK = Channel.EMAIL, Channel.WEBHOOK
 
 
 @pytest.fixture
@@ -89,14 +93,16 @@ async def test_tenants_take_turns(house, due):
 
 
 async def test_no_more_are_held_than_the_window_allows(house, due):
-    await waiting(house, 20)
+    for tenant in ("acme", "north"):
+        await waiting(house, 10, tenant=tenant)
     assert len(await due.lease(EMAIL, 10, 8, MINUTE)) == 8
     assert await due.lease(EMAIL, 10, 8, MINUTE) == []
     assert len(await due.lease(EMAIL, 10, 11, MINUTE)) == 3
 
 
 async def test_many_dispatchers_together_hold_no_more_than_the_window_allows(house, due):
-    await waiting(house, 40)
+    for tenant in ("acme", "north", "south"):
+        await waiting(house, 20, tenant=tenant)
     lots = await asyncio.gather(*(due.lease(EMAIL, 10, 12, MINUTE) for _ in range(8)))
     assert sum(map(len, lots)) == 12
 
@@ -165,6 +171,38 @@ async def test_only_the_holder_can_release(house, due):
     assert await due.lease(EMAIL, 10, 10, MINUTE) == []
 
 
+async def test_what_is_set_aside_is_due_again_after_twice_as_long_each_time_and_an_hour_at_most(house, due):
+    (ill,) = await waiting(house)
+    for minutes in (1, 2, 4, 8, 16, 32, 60, 60):
+        leases = await due.lease(EMAIL, 10, 10, MINUTE)
+        assert ids(leases) == [ill]
+        await due.set_aside(leases)
+        assert await due.lease(EMAIL, 10, 10, MINUTE) == []
+        assert await due.renew(leases, MINUTE) == []
+        assert timedelta(seconds=-10) < await due.next_due(EMAIL) - minutes * MINUTE <= timedelta(0)
+        await let_pass(house, minutes * MINUTE)
+
+
+async def test_what_is_set_aside_is_counted_until_somebody_could_work_on_it(house, due):
+    (ill,) = await waiting(house)
+    await waiting(house, 2)
+    await due.set_aside([lease for lease in await due.lease(EMAIL, 10, 10, MINUTE) if lease.notification == ill])
+    (email,) = await due.backlog()
+    assert (email.later, email.held, email.unreadable) == (1, 2, 1)
+    healed = await house.events.get(Notification, ill)
+    now = house.time.now()
+    attempted(healed, now).record(Retryable(Reason.PROVIDER_ERROR), POLICY, luck=0.5, now=now, by="worker")
+    await house.events.save(healed)
+    (email,) = await due.backlog()
+    assert email.unreadable == 0
+
+
+async def test_only_the_holder_can_set_aside(house, due):
+    (one,) = await waiting(house)
+    await due.set_aside([Lease(one, uuid4(), EMAIL)])
+    assert ids(await due.lease(EMAIL, 10, 10, MINUTE)) == [one]
+
+
 async def test_what_is_dropped_is_never_due_again(house, due):
     await waiting(house)
     await due.drop(await due.lease(EMAIL, 10, 10, MINUTE))
@@ -223,6 +261,165 @@ async def test_dispatchers_never_take_the_same(house, due):
     assert len(leased) == len(set(leased))
     leased += ids(await due.lease(EMAIL, 1_000, 1_000, MINUTE))
     assert sorted(leased) == sorted(everything)
+
+
+async def let_pass(house: Any, duration: timedelta) -> None:
+    """Where time goes by itself, the work is moved instead."""
+    if isinstance(house.time.clock, SetClock):
+        house.time.clock.move(duration)
+    else:
+        moved = "due_at = due_at - %(by)s, rank_at = rank_at - %(by)s"
+        await house.database.rows(f"UPDATE schedule SET {moved}", {"by": duration})
+
+
+async def test_no_tenant_holds_more_than_half_of_the_window_even_when_nobody_else_waits(house, due):
+    await waiting(house, 20)
+    assert len(await due.lease(EMAIL, 10, 9, MINUTE)) == 5
+    assert await due.lease(EMAIL, 10, 9, MINUTE) == []
+    quiet = await waiting(house, 3, tenant="quiet")
+    assert sorted(ids(await due.lease(EMAIL, 10, 9, MINUTE))) == sorted(quiet)
+
+
+async def test_one_that_waits_alone_goes_also_where_the_window_is_one(house, due):
+    await waiting(house, 2)
+    assert len(await due.lease(EMAIL, 10, 1, MINUTE)) == 1
+
+
+async def endpoint(house: Any, **terms: Any) -> WebhookSubscription:
+    person = house.events.person("acme", "webhook:1")
+    it = subscription(uuid4(), person=person, now=house.time.now(), **terms)
+    await house.events.save(it)
+    return it
+
+
+async def hooks(house: Any, to: WebhookSubscription, many: int = 1, **wishes: Any) -> list[UUID]:
+    return await waiting(house, many, channel=HOOK, subscription=to.id, template=None, **wishes)
+
+
+async def test_an_endpoint_gets_no_more_calls_at_a_time_than_it_takes(house, due):
+    narrow, wide = await endpoint(house, concurrency=2), await endpoint(house, concurrency=50)
+    of_narrow, _ = await hooks(house, narrow, 10), await hooks(house, wide, 10)
+    leased = await due.lease(HOOK, 20, 20, MINUTE)
+    assert len(leased) == 12
+    mine = [lease for lease in leased if lease.notification in of_narrow]
+    assert len(mine) == 2
+    await due.drop(mine[:1])
+    assert len(await due.lease(HOOK, 20, 20, MINUTE)) == 1
+
+
+async def test_two_endpoints_of_one_tenant_take_turns(house, due):
+    loud, quiet = await endpoint(house), await endpoint(house)
+    await hooks(house, loud, 10, since=MINUTE)
+    (one,) = await hooks(house, quiet)
+    assert one in ids(await due.lease(HOOK, 2, 10, MINUTE))
+
+
+async def test_an_endpoint_gets_no_more_calls_a_second_than_it_takes(house, due):
+    slow = await endpoint(house, concurrency=50, per_second=2)
+    await hooks(house, slow, 10)
+    begun = house.time.now()
+    assert len(await due.lease(HOOK, 10, 100, MINUTE)) == 1
+    wait = await due.next_due(HOOK)
+    assert timedelta(0) < wait <= timedelta(seconds=0.5)
+    assert len(await house.time.until(lambda: due.lease(HOOK, 10, 100, MINUTE))) == 1
+    assert house.time.now() - begun >= timedelta(seconds=0.4)
+
+
+async def test_a_fast_endpoint_gets_a_tenth_of_a_second_s_worth_at_once(house, due):
+    await hooks(house, await endpoint(house, concurrency=100, per_second=50), 20)
+    assert len(await due.lease(HOOK, 20, 100, MINUTE)) == 5
+
+
+async def test_what_is_for_a_paused_endpoint_is_held_until_it_is_resumed(house, due):
+    it = await endpoint(house)
+    await hooks(house, it, 2)
+    it.pause(now=house.time.now(), by="key:k1")
+    await house.events.save(it)
+    later = await hooks(house, it)
+    assert await due.lease(HOOK, 10, 10, MINUTE) == []
+    assert await due.next_due(HOOK) is None
+    it.resume(now=house.time.now(), by="key:k1")
+    await house.events.save(it)
+    assert await due.next_due(HOOK) <= timedelta(0)
+    leased = ids(await due.lease(HOOK, 10, 10, MINUTE))
+    assert len(leased) == 3
+    assert set(later) <= set(leased)
+
+
+async def test_a_lease_that_lapsed_on_a_paused_endpoint_makes_nobody_look_again(house, due):
+    it = await endpoint(house)
+    await hooks(house, it)
+    await due.lease(HOOK, 10, 10, SHORT)
+    it.pause(now=house.time.now(), by="key:k1")
+    await house.events.save(it)
+    begun = house.time.now()
+    await house.time.until(lambda: passed(house, begun + 2 * SHORT))
+    assert await due.next_due(HOOK) is None
+    assert await due.lease(HOOK, 10, 10, MINUTE) == []
+
+
+async def test_what_is_for_a_deleted_endpoint_is_leased_to_be_told_so(house, due):
+    it = await endpoint(house)
+    it.pause(now=house.time.now(), by="key:k1")
+    await house.events.save(it)
+    (one,) = await hooks(house, it)
+    it.delete(now=house.time.now(), by="key:k1")
+    await house.events.save(it)
+    assert ids(await due.lease(HOOK, 10, 10, MINUTE)) == [one]
+
+
+async def test_a_closed_lane_is_tried_by_one_at_a_time_when_its_time_is_over_and_goes_on_when_it_is_opened(house, due):
+    it = await endpoint(house)
+    lane = str(it.id)
+    await hooks(house, it, 4)
+    await due.close_lane(HOOK, lane, SHORT)
+    assert await due.closed_lanes(HOOK, [lane, "another"]) == {lane}
+    assert timedelta(0) < await due.next_due(HOOK) <= SHORT
+    assert await due.lease(HOOK, 10, 10, MINUTE) == []
+    assert len(await house.time.until(lambda: due.lease(HOOK, 10, 10, MINUTE))) == 1
+    assert await due.lease(HOOK, 10, 10, MINUTE) == []
+    assert await due.closed_lanes(HOOK, [lane]) == {lane}
+    await due.open_lane(HOOK, lane)
+    assert await due.closed_lanes(HOOK, [lane]) == set()
+    assert len(await due.lease(HOOK, 10, 10, MINUTE)) == 3
+
+
+async def test_a_lane_that_is_closed_again_stays_closed_for_the_longer_time(house, due):
+    it = await endpoint(house)
+    await hooks(house, it)
+    await due.close_lane(HOOK, str(it.id), MINUTE)
+    await due.close_lane(HOOK, str(it.id), SHORT)
+    assert await due.next_due(HOOK) > MINUTE / 2
+
+
+async def test_all_that_are_only_tried_hold_no_more_than_a_quarter_of_the_window(house, due):
+    for _ in range(6):
+        it = await endpoint(house)
+        await hooks(house, it, since=MINUTE)
+        await due.close_lane(HOOK, str(it.id), timedelta(0))
+    assert len(await due.lease(HOOK, 10, 8, MINUTE)) == 2
+    assert await due.lease(HOOK, 10, 8, MINUTE) == []
+    await hooks(house, await endpoint(house), 4)
+    assert len(await due.lease(HOOK, 10, 8, MINUTE)) == 4
+
+
+async def test_a_tenant_without_any_terms_can_be_closed_too(house, due):
+    await waiting(house, 2)
+    await due.close_lane(EMAIL, "acme", MINUTE)
+    assert await due.lease(EMAIL, 10, 10, MINUTE) == []
+    await due.open_lane(EMAIL, "acme")
+    assert len(await due.lease(EMAIL, 10, 10, MINUTE)) == 2
+
+
+async def test_who_resumes_begins_with_an_open_lane(house, due):
+    it = await endpoint(house)
+    await hooks(house, it, 2)
+    await due.close_lane(HOOK, str(it.id), MINUTE)
+    it.pause(now=house.time.now(), by="key:k1")
+    await house.events.save(it)
+    it.resume(now=house.time.now(), by="key:k1")
+    await house.events.save(it)
+    assert len(await due.lease(HOOK, 10, 10, MINUTE)) == 2
 
 
 async def passed(house: Any, moment: Any) -> bool:

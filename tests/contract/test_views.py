@@ -15,14 +15,23 @@ from adapters.postgres.database import Database, open_pool
 from adapters.postgres.views import PostgresView
 from application.ports import ConflictError, Recorded
 from application.projections.attempts import Attempts
-from application.projections.metrics import Metrics
+from application.projections.metrics import Metrics, Totals
 from application.projections.notifications import Notifications
 from application.projections.projection import Projection, folded, touched
 from application.projections.receipts import Receipts
+from application.projections.subscriptions import WebhookSubscriptions
 from application.projections.templates import OwnedTemplates
 from tests.examples import one_of_each
 
-PROJECTIONS: list[Projection[Any]] = [Notifications(), Attempts(), Metrics(), Receipts(), OwnedTemplates()]
+PROJECTIONS: list[Projection[Any]] = [
+    Notifications(),
+    Attempts(),
+    Metrics(),
+    Totals(),
+    Receipts(),
+    OwnedTemplates(),
+    WebhookSubscriptions(),
+]
 
 MakeView = Callable[[Projection[Any]], Awaitable[Any]]
 
@@ -125,6 +134,21 @@ async def test_many_rows_do_not_go_into_a_view_that_stands_elsewhere(view):
         with pytest.raises(ConflictError):
             await view.write(later, 9, after=4, new=new)
     assert await view.rows(list(first)) == first
+
+
+@pytest.mark.parametrize("others", [0, 150])
+async def test_a_row_that_is_there_and_should_be_new_is_not_replaced(view, others):
+    """However many are written with it: it would lose what was folded into it before."""
+    known, other = note(text="first"), note(text="other")
+    await view.write(known | other, 5, after=0)
+    added = {key: row for _ in range(others) for key, row in note().items()}
+    later = {key: Note(shelf=key[0], id=key[1], text="later") for key in known | other}
+    with pytest.raises(ConflictError):
+        await view.write(later | added, 9, after=5, new=[*known, *added])
+    assert await view.rows([*known, *other, *added]) == known | other
+    assert await view.position() == 5
+    await view.write(later | added, 9, after=5, new=list(added))
+    assert await view.rows([*known, *other, *added]) == later | added
 
 
 async def test_a_view_moves_on_without_rows_too(view):

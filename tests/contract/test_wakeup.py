@@ -30,7 +30,6 @@ async def wakeups(
 async def listening(conninfo: str) -> AsyncIterator[PostgresWakeups]:
     wakeups = PostgresWakeups(conninfo)
     first = wakeups.bell()
-    wakeups.start()
     await first.wait(5)
     try:
         yield wakeups
@@ -80,6 +79,19 @@ async def test_it_rings_once_for_what_has_been_heard(house, wakeups):
     await append(house)
     await bell.wait(5)
     assert await waited(bell, 0.05) >= 0.05
+
+
+async def test_nobody_listens_before_there_is_a_bell_to_ring(conninfo):
+    wakeups = PostgresWakeups(conninfo)
+    with psycopg.connect(conninfo, autocommit=True) as other:
+        assert _listeners(other) == 0
+        await wakeups.bell().wait(5)
+        assert _listeners(other) == 1
+    await wakeups.close()
+
+
+def _listeners(connection: psycopg.Connection) -> int:
+    return connection.execute("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'").fetchone()[0]
 
 
 async def test_a_lost_connection_counts_as_a_wake_up_and_is_made_again(conninfo):

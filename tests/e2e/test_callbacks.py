@@ -166,6 +166,19 @@ async def test_a_callback_of_an_unknown_message_is_kept_and_settled_when_that_is
             assert resend.violations == []
 
 
+async def test_a_stuck_read_model_keeps_no_callback_from_its_notification(service: Service, tenant: Tenant) -> None:
+    rows = service.parts.database.rows
+    await rows("CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''poison''; END'")
+    await rows("CREATE TRIGGER poison BEFORE INSERT OR UPDATE ON view_metrics.rows EXECUTE FUNCTION poison()")
+    try:
+        id = await sent(tenant)
+        await report(service, event("delivered", notification=id))
+        await tenant.detail_when(id, status="delivered")
+    finally:
+        await rows("DROP FUNCTION poison CASCADE")
+    await service.idle()
+
+
 async def test_what_is_reported_of_nobodys_message_changes_nothing(service: Service, tenant: Tenant) -> None:
     await report(
         service,

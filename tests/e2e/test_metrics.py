@@ -131,6 +131,14 @@ async def test_counts_survive_a_rebuild_and_a_restart(service: Service, tenant: 
     assert (await scraped(service))[name] == before[name] + 1
 
 
+async def test_a_scrape_does_not_add_up_the_hours(service: Service, tenant: Tenant) -> None:
+    """It would take the longer the longer the service has run."""
+    await lived(service, tenant)
+    before = await scraped(service)
+    await service.parts.database.rows("TRUNCATE view_metrics.rows")
+    assert await scraped(service) == before
+
+
 async def test_what_is_due_is_the_queue(service: Service, tenant: Tenant) -> None:
     await service.parts.budget.pause("capture", timedelta(seconds=60), "test")
     await tenant.send(*(f"reader{i}@example.com" for i in range(7)))
@@ -138,6 +146,26 @@ async def test_what_is_due_is_the_queue(service: Service, tenant: Tenant) -> Non
     said = await scraped(service)
     assert said["notification_queue_size{queue=email}"] == 7
     assert 0 < said["notification_queue_oldest_seconds{queue=email}"] < 60
+
+
+async def test_what_cannot_be_read_is_told_and_does_not_make_the_service_unready(
+    service: Service, tenant: Tenant
+) -> None:
+    rows, name = service.parts.database.rows, "notification_queue_unreadable{queue=email}"
+    id, _ = await tenant.send_one(scheduled_at=later(3600))
+    await rows("UPDATE stored_events SET topic = 'notification.unheard_of' WHERE originator_id = %s", (id,))
+    await rows("UPDATE schedule SET due_at = now(), rank_at = now()")
+
+    async def told() -> bool:
+        return bool((await scraped(service)).get(name) == 1)
+
+    await until(told)
+    answer = await service.http.get("/health/ready")
+    assert (answer.status_code, answer.json()["parts"]["notifications"]) == (200, "1 cannot be read")
+    await rows("UPDATE stored_events SET topic = 'notification.queued' WHERE originator_id = %s", (id,))
+    await rows("UPDATE schedule SET due_at = now(), rank_at = now() WHERE unreadable > 0")
+    await tenant.detail_when(id, status="sent")
+    assert (await scraped(service)).get(name, 0) == 0
 
 
 async def test_an_empty_service_has_metrics_too(service: Service) -> None:

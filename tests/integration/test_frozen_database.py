@@ -55,6 +55,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 async def service(server: Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
     monkeypatch.setattr(group_commit, "_ANSWER_SECONDS", 1.5)
+    monkeypatch.setattr(group_commit, "_LOOK_EVERY", 0.1)
     monkeypatch.setattr(database, "_ANSWER_SECONDS", 1.5)
     async with running(server.postgres.start()) as service:
         yield service

@@ -123,6 +123,36 @@ async def test_a_body_that_breaks_off_is_not_complete():
     assert (came.body, came.complete, came.timed_out) == (b"abc", False, False)
 
 
+async def test_interim_answers_may_be_some():
+    interim = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n" * 10
+    came = await answer_to(says(interim + b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"))
+    assert isinstance(came, Answer)
+    assert (came.status, came.body) == (200, b"ok")
+
+
+async def test_interim_answers_without_end_are_no_answer_long_before_the_deadline():
+    async with server(says(b"HTTP/1.1 100 Continue\r\n\r\n" * 100_000, then_hang=True)) as url:
+        client = http_client()
+        began = time.monotonic()
+        came = await exchange(client, "POST", url, headers={}, deadline=timedelta(seconds=60))
+        await client.aclose()
+    assert time.monotonic() - began < 30
+    assert isinstance(came, NoAnswer)
+    assert not came.timed_out
+
+
+async def test_a_server_that_accepts_and_says_nothing_is_given_up_before_the_deadline():
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with server(silent) as url:
+        client = http_client(connect_within=timedelta(seconds=0.2))
+        secure = url.replace("http:", "https:")
+        came = await exchange(client, "POST", secure, headers={}, deadline=timedelta(seconds=60))
+        await client.aclose()
+    assert came == NotSent(True, "no connection in time")
+
+
 @pytest.mark.parametrize(
     "reply",
     [

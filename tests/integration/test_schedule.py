@@ -11,7 +11,7 @@ from application.processes.reschedule import reschedule
 from domain.notification import Notification
 from domain.vocabulary import Channel
 from tests.contract.conftest import PostgresHouse
-from tests.examples import attempted, notification
+from tests.examples import attempted, notification, subscription
 
 MINUTE = timedelta(minutes=1)
 EMAIL = Channel.EMAIL
@@ -66,3 +66,19 @@ async def test_where_the_rows_were_lost_every_lease_that_may_still_be_held_lapse
     assert await rewritten(house) == 1
     assert await house.due.lease(EMAIL, 10, 10, MINUTE) == []
     assert MINUTE / 2 < await house.due.next_due(EMAIL) <= MINUTE
+
+
+async def test_lanes_are_those_of_the_subscriptions_again(house):
+    person = house.events.person("acme", "webhook:1")
+    held, narrow = (subscription(uuid4(), person=person, now=datetime.now(UTC), concurrency=1) for _ in range(2))
+    held.pause(now=datetime.now(UTC), by="key:k1")
+    await house.events.save(held, narrow)
+    for each in (held, narrow):
+        wishes = {"channel": Channel.WEBHOOK, "subscription": each.id, "template": None, "now": datetime.now(UTC)}
+        await house.events.save(*(notification(uuid4(), person=person, **wishes) for _ in range(3)))
+    await house.database.rows("DROP TABLE lanes")
+    assert await rewritten(house) == 6
+    leases = await house.due.lease(Channel.WEBHOOK, 10, 10, MINUTE)
+    assert len(leases) == 1
+    found = await house.events.get(Notification, leases[0].notification)
+    assert found.subscription == narrow.id

@@ -221,14 +221,48 @@ async def test_what_comes_after_the_end_of_the_chain_is_not_held_against_it():
     assert await inspect(entries, chain, silent) == []
 
 
-async def test_what_was_chained_is_inspected_wherever_somebody_moves_the_chain_to():
+@pytest.mark.parametrize(("position", "after", "until"), [(0, 0, 8), (7, 7, 8), (9, 8, 9), (100, 8, 100)])
+async def test_a_chain_that_somebody_moved_is_broken_and_what_was_chained_is_inspected_all_the_same(
+    position, after, until
+):
     entries, chain = Entries(log()), MemoryChain()
     await caught_up(entries, chain)
+    chain._position = position
+    assert await inspect(entries, chain, silent) == [Break(None, after, until, Fault.MOVED)]
     entries.all = changed(3, state=b"{}")(entries.all)
-    chain._position = 0
-    assert [each.tenant for each in await inspect(entries, chain, silent)] == ["acme"]
-    chain._position = 100
-    assert [each.tenant for each in await inspect(entries, chain, silent)] == ["acme"]
+    assert [each.tenant for each in await inspect(entries, chain, silent)] == ["acme", None]
+
+
+async def test_what_somebody_has_passed_over_is_found_also_when_the_chain_went_on_behind_it():
+    entries, chain = Entries(log()), MemoryChain()
+    await caught_up(entries, chain)
+    entries.all += [entry(9), entry(10, "globex"), entry(11)]
+    chain._position = 10
+    await caught_up(entries, chain)
+    assert [(each.tenant, each.fault) for each in await inspect(entries, chain, silent)] == [
+        ("acme", Fault.ALTERED),
+        ("globex", Fault.UNCHAINED),
+    ]
+
+
+async def test_a_chain_that_grows_while_it_is_inspected_is_not_taken_for_moved():
+    entries, chain = Entries(log()), MemoryChain()
+    chainer, position = Chainer(entries, chain), chain.position
+    await chainer.turn()
+
+    async def after_some_more() -> int:
+        entries.all.append(entry(9))
+        await chainer.turn()
+        return await position()
+
+    chain.position = after_some_more
+    assert await inspect(entries, chain, silent) == []
+
+
+async def test_a_chain_without_links_that_claims_to_have_come_far_is_broken():
+    chain = MemoryChain()
+    chain._position = 5
+    assert await inspect(Entries([]), chain, silent) == [Break(None, 0, 5, Fault.MOVED)]
 
 
 async def test_what_was_chained_is_not_chained_again_when_somebody_moves_the_chain_back():

@@ -1,5 +1,6 @@
 """The clock of a process is the database's, whatever the machine believes."""
 
+import time
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -83,6 +84,16 @@ async def test_it_goes_on_while_the_database_is_away(clock, clockwork, monkeypat
     clockwork.passed += 30
     assert clock.now() == NOON + 30 * SECOND
     await clock.close()
+
+
+@pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="a system that counts sleep by another clock")
+async def test_it_goes_on_while_the_machine_sleeps(monkeypatch):
+    asleep = {time.CLOCK_BOOTTIME: 0.0}
+    monkeypatch.setattr(clock_module.time, "clock_gettime", lambda clock: 1000.0 + asleep.get(clock, 0.0))
+    clock: PostgresClock = PostgresClock(Clockwork())  # type: ignore[arg-type]
+    await clock.ask()
+    asleep[time.CLOCK_BOOTTIME] = 3600.0
+    assert clock.now() == NOON + 3600 * SECOND
 
 
 async def test_it_cannot_start_without_the_database(clockwork):

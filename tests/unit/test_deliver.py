@@ -324,6 +324,30 @@ async def test_one_that_cannot_be_read_does_not_keep_the_others_waiting(house, m
     ]
 
 
+async def test_one_that_cannot_be_read_waits_longer_each_time_and_is_sent_once_it_can_be(house, monkeypatch):
+    ill = await house.accept()
+
+    async def unreadable(*_: Any) -> dict[UUID, Notification]:
+        nonlocal tries
+        tries += 1
+        raise WrongMasterKeyError
+
+    tries = 0
+    with monkeypatch.context() as patch:
+        patch.setattr(house.events, "get_many", unreadable)
+        for _ in range(60):
+            leases = await house.due.lease(Channel.EMAIL, 10, 10, MINUTE)
+            if leases:
+                await house.delivery().deliver(Channel.EMAIL, leases)
+            house.clock.move(MINUTE)
+    assert tries == 6  # after 0, 1, 3, 7, 15 and 31 minutes
+    assert [each.unreadable for each in await house.due.backlog()] == [1]
+    house.clock.move(60 * MINUTE)
+    await house.work()
+    assert (await house.now(ill)).status is Status.SENT
+    assert await house.due.backlog() == []
+
+
 async def test_a_worker_that_stops_gives_back_what_it_has_not_begun(house):
     await house.accept()
     stopping = house.delivery()
@@ -354,6 +378,28 @@ async def test_a_message_that_fails_in_a_way_nobody_foresaw_does_not_harm_the_ot
     assert (await house.now(good)).status is Status.SENT
     assert (await house.now(bad)).is_open
     assert await house.budget.take("resend", 10) == 9  # what was not called costs nothing
+
+
+async def test_an_outcome_is_brought_to_a_store_that_takes_nothing_with_pauses_that_grow_to_a_second(
+    house, monkeypatch
+):
+    it = await house.accept()
+    save, sleep, pauses = house.events.save, asyncio.sleep, list[float]()
+
+    async def without_space(*aggregates: Any) -> int:
+        if house.provider.calls and len(pauses) < 8:
+            raise StoreUnavailableError
+        return await save(*aggregates)
+
+    async def noted(seconds: float) -> None:
+        pauses.extend([seconds] if seconds else [])
+        await sleep(0)
+
+    monkeypatch.setattr(house.events, "save", without_space)
+    monkeypatch.setattr(deliver.asyncio, "sleep", noted)
+    await house.work()
+    assert (await house.now(it)).status is Status.SENT
+    assert pauses == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0]
 
 
 async def test_a_call_that_is_too_late_to_begin_is_taken_back_however_long_the_store_is_away(house, monkeypatch):

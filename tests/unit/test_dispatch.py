@@ -50,10 +50,10 @@ class House:
         rules = DispatchRules(provider="resend", lease=MINUTE, window=10, batch=4)
         self.dispatcher = Dispatcher(self.due, self.queue, self.budget, {Channel.EMAIL: rules})
 
-    async def accept(self, count: int, later: timedelta = timedelta(0)) -> None:
+    async def accept(self, count: int, later: timedelta = timedelta(0), tenant: str = "acme") -> None:
         now = self.clock.now()
         letter = Letter(person=self.events.person("acme", "jane@example.com"), address="jane@example.com")
-        wishes = {"letter": letter, "now": now, "scheduled_at": now + later}
+        wishes = {"letter": letter, "now": now, "scheduled_at": now + later, "tenant": tenant}
         await self.events.save(*(notification(uuid4(), **wishes) for _ in range(count)))
 
     async def turn(self) -> float:
@@ -62,7 +62,8 @@ class House:
 
 async def test_what_is_due_is_told_in_lots_and_no_more_than_the_window_holds():
     house = House()
-    await house.accept(15)
+    for tenant in ("acme", "north"):
+        await house.accept(8, tenant=tenant)
     assert await house.turn() == 0
     assert house.queue.lots == [4, 4, 2]
     assert await house.turn() > 0

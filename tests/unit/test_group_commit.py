@@ -28,6 +28,7 @@ class Writer:
 
 async def test_who_waits_for_a_writer_that_does_not_answer_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(group_commit, "_ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(group_commit, "_LOOK_EVERY", 0.05)
     writer = Writer()
     commit = GroupCommit(writer)
     begun = asyncio.create_task(commit.put(NOTHING))
@@ -37,4 +38,16 @@ async def test_who_waits_for_a_writer_that_does_not_answer_is_told_so(monkeypatc
             await waiting
     writer.may.set()
     assert await commit.put(NOTHING) == 2  # what nobody waits for any more was not even begun
+    await commit.close()
+
+
+async def test_a_caller_who_goes_away_leaves_the_others_their_answers() -> None:
+    writer = Writer()
+    commit = GroupCommit(writer)
+    waiting = [asyncio.create_task(commit.put(NOTHING)) for _ in range(3)]
+    await asyncio.sleep(0)
+    waiting[1].cancel()
+    writer.may.set()
+    assert await waiting[0] > 0
+    assert await waiting[2] > 0
     await commit.close()

@@ -15,7 +15,7 @@ from adapters.memory.views import MemoryView
 from application.ports import Recorded
 from application.processes.project import Known, project
 from application.projections.attempts import Attempts
-from application.projections.metrics import BUCKETS, Metrics
+from application.projections.metrics import BUCKETS, Metrics, Totals
 from application.projections.notifications import Notifications
 from application.projections.projection import Projection, folded, topic_of, touched
 from application.projections.receipts import Receipts
@@ -27,7 +27,7 @@ from domain.vocabulary import Reason, Status
 from tests.examples import NOON, POLICY, SOMEBODY, attempted, notification, one_of_each
 from tests.lives import Life, lives
 
-PROJECTIONS: list[Projection[Any]] = [Notifications(), Attempts(), Metrics(), Receipts(), OwnedTemplates()]
+PROJECTIONS: list[Projection[Any]] = [Notifications(), Attempts(), Metrics(), Totals(), Receipts(), OwnedTemplates()]
 ID = UUID(int=1)
 
 
@@ -119,6 +119,20 @@ def test_the_metrics_count_every_event_once(log):
     counted = rows(Metrics(), *[one.event for one in log])
     assert sum(row.count for row in counted) == len(log)
     assert all(sum(row.buckets) in (0, row.count) for row in counted)
+
+
+@given(logs())
+def test_the_totals_are_the_sums_of_what_was_counted_by_the_hour(log):
+    events, sums = [one.event for one in log], dict[Any, Any]()
+    for row in rows(Metrics(), *events):
+        count, seconds, buckets = sums.get(
+            key := (row.channel, row.template, row.fact), (0, 0.0, [0] * len(row.buckets))
+        )
+        sums[key] = count + row.count, seconds + row.seconds, [a + b for a, b in zip(buckets, row.buckets, strict=True)]
+    totals = {
+        (t.channel, t.template, t.fact): (t.count, pytest.approx(t.seconds), t.buckets) for t in rows(Totals(), *events)
+    }
+    assert sums == totals
 
 
 def test_a_new_notification_is_listed_with_what_its_sender_gave():

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 from uuid import UUID
@@ -9,6 +10,7 @@ from uuid import UUID
 import pytest
 
 from adapters.memory.views import MemoryView
+from adapters.memory.wakeup import MemoryWakeups
 from application.ports import Recorded
 from application.processes.project import Followed, Known, Projector, project
 from application.projections.metrics import Metrics
@@ -89,6 +91,20 @@ async def test_a_view_in_trouble_is_tried_again_after_growing_pauses_and_holds_u
     await turns(projector, 0.6)
     assert await broken.position() == 1
     assert len(lines.stuck_at) == 3
+
+
+async def test_a_view_in_trouble_keeps_only_those_waiting_who_read_it() -> None:
+    followed = [Followed(Notifications(), MemoryView()), Followed(Metrics(), BrokenView())]
+    projector, reached = Projector(Log(), followed, Lines()), list[int]()
+
+    async def settle(position: int) -> None:
+        reached.append(position)
+
+    for behind in (("notifications",), ("metrics",), ("notifications", "metrics")):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await projector.run(MemoryWakeups().bell(), settle, behind)
+        assert reached[-1] == (1 if behind == ("notifications",) else 0)
 
 
 def a_life() -> list[Recorded]:

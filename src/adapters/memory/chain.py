@@ -24,5 +24,7 @@ class MemoryChain:
     async def extend(self, links: Sequence[Link], position: int, *, after: int) -> None:
         if self._position != after:
             raise ConflictError(f"the chain does not stand at {after}")
+        if {(link.tenant, link.last) for link in self._links} & {(link.tenant, link.last) for link in links}:
+            raise ConflictError("a link that is there already")
         self._links = sorted([*self._links, *links], key=lambda link: (link.last, link.tenant))
         self._position = position

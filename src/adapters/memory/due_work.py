@@ -1,15 +1,18 @@
 """The schedule of this process, leased by a clock of its own."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
+from math import ceil
 from uuid import UUID, uuid4
 
 import msgspec
 
-from adapters.group_commit import DueRow
+from adapters.group_commit import DueRow, LaneRow
 from application.ports import Backlog, Clock, Lease
 from domain.vocabulary import Channel
+
+_MINUTE, _HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 
 class _Work(msgspec.Struct):
@@ -21,12 +24,49 @@ class _Work(msgspec.Struct):
     rank_at: datetime
     lease_until: datetime | None = None
     token: UUID | None = None
+    unreadable: int = 0
+
+
+class _Lane(msgspec.Struct):
+    concurrency: int | None = None
+    per_second: float | None = None
+    held: bool = False
+    closed_until: datetime | None = None
+    free_at: datetime | None = None
+
+    @property
+    def is_tried(self) -> bool:
+        return self.closed_until is not None
+
+    @property
+    def burst(self) -> float:
+        return max(1.0, (self.per_second or 0) / 10)
+
+    def opens_at(self) -> datetime | None:
+        """When one more may be leased, as far as time decides."""
+        moments = [self.closed_until] if self.closed_until else []
+        if self.per_second and self.free_at:
+            moments.append(self.free_at - timedelta(seconds=(self.burst - 1) / self.per_second))
+        return max(moments, default=None)
+
+    def room(self, now: datetime) -> float:
+        """How many more may be held and leased now, not counting those that are held."""
+        if self.held or (self.closed_until and self.closed_until > now):
+            return 0
+        return 1 if self.is_tried else self.concurrency or float("inf")
+
+    def pace(self, now: datetime) -> float:
+        if not self.per_second:
+            return float("inf")
+        ahead = max(self.free_at or now, now) - now
+        return int(self.burst - ahead.total_seconds() * self.per_second)
 
 
 class MemoryDueWork:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._schedule: dict[UUID, _Work] = {}
+        self._lanes: dict[tuple[str, str], _Lane] = {}
 
     def write(self, rows: Iterable[DueRow]) -> None:
         """What the event store does in the same step as it appends."""
@@ -39,15 +79,45 @@ class MemoryDueWork:
                     row.notification, row.channel, row.lane, row.head_start, at, at + row.head_start
                 )
 
+    def write_lanes(self, rows: Iterable[LaneRow]) -> None:
+        """The same for lanes. One that is held no longer begins anew."""
+        for row in rows:
+            lane = self._lane(row.channel, row.lane)
+            if lane.held and not row.held:
+                lane.closed_until = None
+            lane.concurrency, lane.per_second, lane.held = row.concurrency, row.per_second, row.held
+
     async def lease(self, channel: Channel, limit: int, window: int, duration: timedelta) -> list[Lease]:
-        held = sum(self._is_held(work) for work in self._on(channel))
-        places = max(0, min(limit, window - held))
-        chosen = _in_turn(work for work in self._on(channel) if self._is_ready(work))[:places]
+        held = Counter(work.lane for work in self._on(channel) if self._is_held(work))
+        places = max(0, min(limit, window - held.total()))
+        chosen = self._chosen(channel, held, window)[:places]
         token = uuid4()
         for work in chosen:
             work.token = token
             self._hold(work, duration)
+            self._count(self._lane(channel, work.lane))
         return [Lease(work.notification, token, channel) for work in chosen]
+
+    def _chosen(self, channel: Channel, held: Counter[str], window: int) -> list[_Work]:
+        """All that may be leased, in turn, as far as lanes have a say in it."""
+        now, most = self._clock.now(), ceil(window / 2)
+        turns: Counter[str] = Counter()
+        tried = sum(many for lane, many in held.items() if self._lane(channel, lane).is_tried)
+        chosen = []
+        for work in _in_turn(work for work in self._on(channel) if self._is_ready(work)):
+            lane = self._lane(channel, work.lane)
+            if lane.is_tried and tried >= ceil(window / 4):
+                continue
+            if turns[work.lane] < min(min(most, lane.room(now)) - held[work.lane], lane.pace(now)):
+                turns[work.lane] += 1
+                tried += lane.is_tried
+                chosen.append(work)
+        return chosen
+
+    def _count(self, lane: _Lane) -> None:
+        if lane.per_second:
+            now = self._clock.now()
+            lane.free_at = max(lane.free_at or now, now) + timedelta(seconds=1 / lane.per_second)
 
     async def renew(
         self, leases: Sequence[Lease], duration: timedelta, *, enough: timedelta | None = None
@@ -64,14 +134,41 @@ class MemoryDueWork:
                 work.lease_until = work.token = None
                 work.rank_at = work.due_at + work.head_start
 
+    async def set_aside(self, leases: Sequence[Lease]) -> None:
+        for lease in leases:
+            if work := self._leased(lease):
+                work.lease_until = work.token = None
+                work.due_at = self._clock.now() + min(_MINUTE * 2 ** min(work.unreadable, 10), _HOUR)
+                work.rank_at = work.due_at + work.head_start
+                work.unreadable += 1
+
     async def drop(self, leases: Sequence[Lease]) -> None:
         for lease in leases:
             if self._leased(lease):
                 del self._schedule[lease.notification]
 
     async def next_due(self, channel: Channel) -> timedelta | None:
-        soonest = min((work.lease_until or work.due_at for work in self._on(channel)), default=None)
+        open_lanes = [work for work in self._on(channel) if not self._lane(channel, work.lane).held]
+        soonest = min(map(self._ready_at, open_lanes), default=None)
         return soonest - self._clock.now() if soonest else None
+
+    def _ready_at(self, work: _Work) -> datetime:
+        at = work.lease_until or work.due_at
+        return max(at, self._lane(work.channel, work.lane).opens_at() or at)
+
+    async def close_lane(self, channel: Channel, lane: str, duration: timedelta) -> None:
+        known = self._lane(channel, lane)
+        until = self._clock.now() + duration
+        known.closed_until = max(known.closed_until or until, until)
+
+    async def open_lane(self, channel: Channel, lane: str) -> None:
+        self._lane(channel, lane).closed_until = None
+
+    async def closed_lanes(self, channel: Channel, lanes: Collection[str]) -> set[str]:
+        return {lane for lane in lanes if self._lane(channel, lane).is_tried}
+
+    def _lane(self, channel: str, lane: str) -> _Lane:
+        return self._lanes.setdefault((channel, lane), _Lane())
 
     async def backlog(self) -> list[Backlog]:
         return [self._backlog(channel) for channel in sorted({work.channel for work in self._schedule.values()})]
@@ -85,6 +182,7 @@ class MemoryDueWork:
             later=len(works) - len(due),
             held=sum(self._is_held(work) for work in works),
             oldest=max((now - work.due_at for work in due), default=timedelta(0)),
+            unreadable=sum(work.unreadable > 0 for work in works),
         )
 
     def _on(self, channel: str) -> list[_Work]:

@@ -49,6 +49,7 @@ class MemoryEventStore:
         self._wrapped |= {key.person: key for key in append.keys}
         self._keys.stored(append.keys)
         self._due.write(append.due)
+        self._due.write_lanes(append.lanes)
         self._wakeups.ring()
         return len(self._log)
 

@@ -27,6 +27,8 @@ class MemoryView(Generic[K, R]):
     async def write(self, rows: Mapping[K, R], position: int, *, after: int, new: Collection[K] = frozenset()) -> None:
         if self._position != after:
             raise ConflictError(f"the view does not stand at {after}")
+        if self._rows.keys() & new:
+            raise ConflictError("a row is there that should be new")
         self._rows.update({key: _copy(row) for key, row in rows.items()})
         self._position = position
 

@@ -3,6 +3,8 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
+import psycopg
+
 from adapters.postgres.database import Database
 from application.ports import ConflictError
 from domain.chain import Link
@@ -75,7 +77,11 @@ class PostgresChain:
 
     async def extend(self, links: Sequence[Link], position: int, *, after: int) -> None:
         columns = [[getattr(link, name) for link in links] for name in Link.__struct_fields__]
-        if not await self._database.rows(_EXTEND, (position, after, *columns)):
+        try:
+            moved = await self._database.rows(_EXTEND, (position, after, *columns))
+        except psycopg.errors.UniqueViolation:
+            raise ConflictError("a link that is there already") from None
+        if not moved:
             raise ConflictError(f"the chain does not stand at {after}")
 
 

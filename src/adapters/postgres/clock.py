@@ -1,20 +1,26 @@
 """The database's clock, by which every process goes: a machine whose own clock is wrong does no harm."""
 
 import asyncio
+import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from time import monotonic
 
 from adapters.postgres.database import Database
 from adapters.stopping import stopped
 
 _ASK_EVERY = 10.0
+_ALSO_ASLEEP = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # on macOS the monotonic one does it by itself
+
+
+def monotonic() -> float:
+    """Seconds that have passed, those during which the machine slept included."""
+    return time.clock_gettime(_ALSO_ASLEEP)
 
 
 class PostgresClock:
-    """Implements the port Clock: what the database last said, and what has passed since by the monotonic clock.
+    """Implements the port Clock: what the database last said, and what has passed since by a clock that nobody sets.
 
-    It asks at the start and every ten seconds. While the database is away it goes on by itself.
+    It asks at the start and every ten seconds. While the database is away, or the machine sleeps, it goes on by itself.
     """
 
     def __init__(self, database: Database) -> None:

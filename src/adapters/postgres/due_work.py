@@ -1,6 +1,6 @@
 """The schedule: derived from the log, leased by the database's clock."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -9,34 +9,82 @@ from adapters.postgres.database import Database
 from application.ports import Backlog, Lease
 from domain.vocabulary import Channel, Priority
 
+_BURST = "greatest(1, l.per_second / 10)"
+
 _LEASE = f"""
-    WITH RECURSIVE lanes (lane) AS (
+    WITH RECURSIVE waiting (lane) AS (
         (SELECT lane FROM schedule WHERE channel = %(channel)s ORDER BY lane LIMIT 1)
         UNION ALL
         SELECT (SELECT s.lane FROM schedule s
-                WHERE s.channel = %(channel)s AND s.lane > lanes.lane ORDER BY s.lane LIMIT 1)
-        FROM lanes WHERE lanes.lane IS NOT NULL
+                WHERE s.channel = %(channel)s AND s.lane > waiting.lane ORDER BY s.lane LIMIT 1)
+        FROM waiting WHERE waiting.lane IS NOT NULL
+    ), held AS MATERIALIZED (
+        SELECT s.lane, count(*) AS many, l.closed_until IS NOT NULL AS tried
+        FROM schedule s LEFT JOIN lanes l ON l.channel = s.channel AND l.lane = s.lane
+        WHERE s.channel = %(channel)s AND s.lease_until > now() GROUP BY s.lane, l.closed_until
     ), room AS MATERIALIZED (
-        SELECT greatest(0, least(%(limit)s, %(window)s - count(*))) AS places
-        FROM schedule WHERE channel = %(channel)s AND lease_until > now()
+        SELECT greatest(0, least(%(limit)s, %(window)s - coalesce(sum(many), 0))) AS places,
+               ceil(%(window)s / 4.0) - coalesce(sum(many) FILTER (WHERE tried), 0) AS tries
+        FROM held
+    ), open AS MATERIALIZED (
+        SELECT waiting.lane, l.closed_until IS NOT NULL AS tried, greatest(0, least(
+            ceil(%(window)s / 2.0) - coalesce(held.many, 0),
+            CASE WHEN l.closed_until IS NULL THEN l.concurrency ELSE 1 END - coalesce(held.many, 0),
+            floor({_BURST} - extract(epoch FROM greatest(l.free_at, now()) - now()) * l.per_second),
+            (SELECT places FROM room)
+        )) AS places
+        FROM waiting LEFT JOIN lanes l ON l.channel = %(channel)s AND l.lane = waiting.lane
+        LEFT JOIN held ON held.lane = waiting.lane
+        WHERE waiting.lane IS NOT NULL AND l.held IS NOT TRUE AND coalesce(l.closed_until <= now(), true)
     ), ready AS MATERIALIZED (
-        SELECT due.notification_id, due.rank_at,
-               row_number() OVER (PARTITION BY lanes.lane ORDER BY due.rank_at) AS turn
-        FROM lanes CROSS JOIN LATERAL (
+        SELECT due.notification_id, due.rank_at, open.lane, open.tried,
+               row_number() OVER (PARTITION BY open.lane ORDER BY due.rank_at) AS turn
+        FROM open CROSS JOIN LATERAL (
             SELECT s.notification_id, s.rank_at FROM schedule s
-            WHERE s.channel = %(channel)s AND s.lane = lanes.lane AND s.due_at <= now()
+            WHERE s.channel = %(channel)s AND s.lane = open.lane AND s.due_at <= now()
               AND (s.lease_until IS NULL OR s.lease_until <= now())
               AND s.rank_at <= now() + interval '{int(Priority.LOW.head_start.total_seconds())} s'
-            ORDER BY s.rank_at LIMIT (SELECT places FROM room) FOR UPDATE SKIP LOCKED
+            ORDER BY s.rank_at LIMIT open.places FOR UPDATE SKIP LOCKED
         ) due
+        WHERE open.places > 0
     ), chosen AS MATERIALIZED (
-        SELECT notification_id, row_number() OVER (ORDER BY turn, rank_at) AS place FROM ready
+        SELECT notification_id, lane, row_number() OVER (ORDER BY turn, rank_at) AS place
+        FROM (SELECT *, row_number() OVER (PARTITION BY tried ORDER BY turn, rank_at) AS among FROM ready) each
+        WHERE NOT tried OR among <= (SELECT tries FROM room)
         ORDER BY turn, rank_at LIMIT (SELECT places FROM room)
+    ), counted AS (
+        UPDATE lanes l SET free_at = greatest(l.free_at, now()) + taken.many * interval '1 s' / l.per_second
+        FROM (SELECT lane, count(*) AS many FROM chosen GROUP BY lane) taken
+        WHERE l.channel = %(channel)s AND l.lane = taken.lane AND l.per_second IS NOT NULL
     )
     UPDATE schedule s
     SET lease_until = now() + %(duration)s, lease_token = %(token)s, rank_at = now() + %(duration)s + s.head_start
     FROM chosen WHERE s.notification_id = chosen.notification_id
     RETURNING chosen.place, s.notification_id
+"""
+
+_NEXT_DUE = f"""
+    WITH RECURSIVE waiting (lane) AS (
+        (SELECT lane FROM schedule WHERE channel = %(channel)s AND lease_until IS NULL ORDER BY lane LIMIT 1)
+        UNION ALL
+        SELECT (SELECT s.lane FROM schedule s WHERE s.channel = %(channel)s AND s.lease_until IS NULL
+                AND s.lane > waiting.lane ORDER BY s.lane LIMIT 1)
+        FROM waiting WHERE waiting.lane IS NOT NULL
+    )
+    SELECT min(ready_at) - now() FROM (
+        SELECT greatest(l.closed_until, l.free_at - interval '1 s' * (({_BURST} - 1) / l.per_second),
+            (SELECT s.due_at FROM schedule s WHERE s.channel = %(channel)s AND s.lane = waiting.lane
+             AND s.lease_until IS NULL ORDER BY s.due_at LIMIT 1)) AS ready_at
+        FROM waiting LEFT JOIN lanes l ON l.channel = %(channel)s AND l.lane = waiting.lane
+        WHERE waiting.lane IS NOT NULL AND l.held IS NOT TRUE
+        UNION ALL
+        (SELECT lease_until FROM schedule
+         WHERE channel = %(channel)s AND lease_until > now() ORDER BY lease_until LIMIT 1)
+        UNION ALL
+        (SELECT greatest(s.lease_until, l.closed_until)
+         FROM schedule s LEFT JOIN lanes l ON l.channel = s.channel AND l.lane = s.lane
+         WHERE s.channel = %(channel)s AND s.lease_until <= now() AND l.held IS NOT TRUE)
+    ) soonest
 """
 
 _RENEW = """
@@ -93,6 +141,18 @@ class PostgresDueWork:
             _columns(leases),
         )
 
+    async def set_aside(self, leases: Sequence[Lease]) -> None:
+        await self._database.rows(
+            "UPDATE schedule s SET lease_until = NULL, lease_token = NULL, unreadable = unreadable + 1,"
+            " due_at = later, rank_at = later + head_start"
+            " FROM (SELECT notification_id,"
+            "  now() + least(interval '1 min' * 2 ^ least(unreadable, 10), interval '1 h') AS later FROM schedule"
+            "  JOIN unnest(%(ids)b::uuid[], %(tokens)b::uuid[]) AS held (id, token)"
+            "  ON notification_id = held.id AND lease_token = held.token) aside"
+            " WHERE s.notification_id = aside.notification_id",
+            _columns(leases),
+        )
+
     async def drop(self, leases: Sequence[Lease]) -> None:
         await self._database.rows(
             "DELETE FROM schedule s USING unnest(%(ids)b::uuid[], %(tokens)b::uuid[]) AS held (id, token)"
@@ -101,23 +161,34 @@ class PostgresDueWork:
         )
 
     async def next_due(self, channel: Channel) -> timedelta | None:
-        ((wait,),) = await self._database.rows(
-            "SELECT min(ready_at) - now() FROM ("
-            "  (SELECT greatest(due_at, coalesce(lease_until, due_at)) AS ready_at FROM schedule"
-            "   WHERE channel = %(channel)s AND lease_until IS NULL ORDER BY due_at LIMIT 1)"
-            "  UNION ALL"
-            "  (SELECT lease_until FROM schedule"
-            "   WHERE channel = %(channel)s AND lease_until IS NOT NULL ORDER BY lease_until LIMIT 1)"
-            ") soonest",
-            {"channel": channel},
-        )
+        ((wait,),) = await self._database.rows(_NEXT_DUE, {"channel": channel})
         return None if wait is None else wait
+
+    async def close_lane(self, channel: Channel, lane: str, duration: timedelta) -> None:
+        await self._database.rows(
+            "INSERT INTO lanes AS l (channel, lane, closed_until) VALUES (%s, %s, now() + %s)"
+            " ON CONFLICT (channel, lane) DO UPDATE SET closed_until = greatest(l.closed_until, excluded.closed_until)",
+            (channel, lane, duration),
+        )
+
+    async def open_lane(self, channel: Channel, lane: str) -> None:
+        await self._database.rows(
+            "UPDATE lanes SET closed_until = NULL WHERE channel = %s AND lane = %s", (channel, lane)
+        )
+
+    async def closed_lanes(self, channel: Channel, lanes: Collection[str]) -> set[str]:
+        rows = await self._database.rows(
+            "SELECT lane FROM lanes WHERE channel = %s AND lane = ANY(%s) AND closed_until IS NOT NULL",
+            (channel, list(lanes)),
+        )
+        return {lane for (lane,) in rows}
 
     async def backlog(self) -> list[Backlog]:
         rows = await self._database.rows(
             "SELECT channel, count(*) FILTER (WHERE due_at <= now() AND (lease_until IS NULL OR lease_until <= now())),"
             " count(*) FILTER (WHERE due_at > now()), count(*) FILTER (WHERE lease_until > now()),"
-            " coalesce(now() - min(due_at) FILTER (WHERE due_at <= now()), interval '0')"
+            " coalesce(now() - min(due_at) FILTER (WHERE due_at <= now()), interval '0'),"
+            " count(*) FILTER (WHERE unreadable > 0)"
             " FROM schedule GROUP BY channel ORDER BY channel",
             {},
         )

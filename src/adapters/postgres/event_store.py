@@ -7,10 +7,11 @@ from uuid import UUID
 from eventsourcing.domain import Aggregate
 from eventsourcing.persistence import StoredEvent
 
-from adapters.event_mapper import EventMapper, tenant_of
+from adapters.event_mapper import EventMapper
 from adapters.group_commit import GroupCommit, Writer
 from adapters.person_keys import PersonKeys
 from adapters.postgres.database import Database
+from adapters.postgres.lately_read import LatelyRead, entry_of
 from adapters.stored import append_of, persons_of, replayed
 from application.ports import Recorded
 from domain.chain import Entry
@@ -26,6 +27,7 @@ class PostgresEventStore:
         self._commit = GroupCommit(write)
         self._mapper = mapper
         self._keys = keys
+        self.lately = LatelyRead(self)
 
     async def save(self, *aggregates: Aggregate, seen: Mapping[UUID, int] | None = None) -> int:
         events = [event for aggregate in aggregates for event in aggregate.collect_events()]
@@ -71,6 +73,8 @@ class PostgresEventStore:
             f" WHERE notification_id > %s{only} ORDER BY notification_id LIMIT %s",
             (after, list(topics), limit) if topics else (after, limit),
         )
+        if not topics:
+            self.lately.keep(after, rows)
         return await self._recorded(rows, personal=personal)
 
     async def head(self) -> int:
@@ -79,11 +83,11 @@ class PostgresEventStore:
 
     async def entries(self, after: int, limit: int) -> list[Entry]:
         rows = await self._database.rows(
-            "SELECT notification_id, originator_id, originator_version, topic, state FROM stored_events"
+            "SELECT originator_id, originator_version, topic, state, notification_id FROM stored_events"
             " WHERE notification_id > %s ORDER BY notification_id LIMIT %s",
             (after, limit),
         )
-        return [Entry(tenant_of(row[4]), *row) for row in rows]
+        return [entry_of(row) for row in rows]
 
     def person(self, tenant: str, address: str) -> UUID:
         return self._keys.person(tenant, address)

@@ -7,7 +7,7 @@ import psycopg
 from adapters.postgres.captured_mails import CREATE_CAPTURED_MAILS
 from adapters.postgres.chain import CREATE_CHAIN
 from adapters.postgres.recorder import CREATE_APPEND_LOCK, LogRecorder, open_datastore
-from adapters.postgres.schedule import CREATE_SCHEDULE
+from adapters.postgres.schedule import CREATE_LANES, CREATE_SCHEDULE
 from adapters.postgres.template_archive import CREATE_TEMPLATE_BUNDLES
 
 _MIGRATION_LOCK = 0x0CA7_1111
@@ -43,7 +43,15 @@ _API_KEYS = """
 
 _API_KEY_OWNERS = "ALTER TABLE api_keys ADD COLUMN owner_email text"
 
+_UNREADABLE = "ALTER TABLE schedule ADD COLUMN IF NOT EXISTS unreadable int NOT NULL DEFAULT 0"
+
 _PROCESS_POSITIONS = "CREATE TABLE process_positions (process text PRIMARY KEY, position bigint NOT NULL)"
+
+_LANES = f"""
+    {CREATE_LANES}
+    DROP INDEX IF EXISTS schedule_due;
+    {CREATE_SCHEDULE}
+"""
 
 MIGRATIONS: Sequence[tuple[str, str]] = (
     ("schedule", CREATE_SCHEDULE),
@@ -55,6 +63,8 @@ MIGRATIONS: Sequence[tuple[str, str]] = (
     ("captured_mails", CREATE_CAPTURED_MAILS),
     ("chain", CREATE_CHAIN),
     ("api_key_owners", _API_KEY_OWNERS),
+    ("schedule_unreadable", _UNREADABLE),
+    ("lanes", _LANES),
     ("append_lock", CREATE_APPEND_LOCK),
 )
 

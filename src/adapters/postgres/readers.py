@@ -7,17 +7,22 @@ from uuid import UUID
 import msgspec
 
 from adapters.postgres.database import Database
+from application.ports import Interest
 from application.processes.settle import Message
 from application.projections.attempts import AttemptRow
+from application.projections.metrics import MetricTotal
 from application.projections.notifications import NotificationRow
+from application.projections.subscriptions import SubscriptionRow
 from application.projections.suppressions import SuppressionRow
-from application.queries.notifications import ListNotifications, MetricTotal
+from application.queries.notifications import ListNotifications
 from application.queries.suppressions import ListSuppressions
 
 R = TypeVar("R", bound=msgspec.Struct)
 
 _NOTIFICATION = ", ".join(NotificationRow.__struct_fields__)
 _ATTEMPT = ", ".join(AttemptRow.__struct_fields__)
+_TOTAL = ", ".join(MetricTotal.__struct_fields__)
+_SUBSCRIPTION = ", ".join(SubscriptionRow.__struct_fields__)
 
 _FILTERS = {
     "status": "status = %(status)s",
@@ -59,17 +64,20 @@ class PostgresNotificationReader:
         return [_row(NotificationRow, row) for row in rows]
 
     async def totals(self) -> list[MetricTotal]:
-        rows = await self._database.rows(
-            "SELECT channel, template, fact, sum(count)::bigint, sum(seconds), jsonb_agg(buckets)"
-            " FROM view_metrics.rows GROUP BY channel, template, fact ORDER BY channel, template, fact"
-        )
-        return [
-            MetricTotal(channel, template, fact, count, seconds, [sum(column) for column in zip(*buckets, strict=True)])
-            for channel, template, fact, count, seconds, buckets in rows
-        ]
+        rows = await self._database.rows(f"SELECT {_TOTAL} FROM view_totals.rows ORDER BY channel, template, fact")
+        return [_row(MetricTotal, row) for row in rows]
 
     async def positions(self) -> dict[str, int]:
-        views = ("notifications", "attempts", "metrics", "receipts", "templates", "suppressions")
+        views = (
+            "notifications",
+            "attempts",
+            "metrics",
+            "totals",
+            "receipts",
+            "templates",
+            "subscriptions",
+            "suppressions",
+        )
         union = " UNION ALL ".join(f"SELECT '{name}', position FROM view_{name}.position" for name in views)
         return {str(name): int(position) for name, position in await self._database.rows(union)}
 
@@ -87,6 +95,42 @@ class PostgresTemplateReader:
             (tenant, after, limit),
         )
         return [(str(name), id) for name, id in rows]
+
+
+class PostgresSubscriptionReader:
+    """Implements the port SubscriptionReader of the queries about webhooks."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, tenant: str, id: UUID) -> SubscriptionRow | None:
+        rows = await self._rows("id = %s AND tenant = %s AND state <> 'deleted'", (id, tenant))
+        return rows[0] if rows else None
+
+    async def page(self, tenant: str, before: UUID | None, limit: int) -> Sequence[SubscriptionRow]:
+        return await self._rows(
+            "tenant = %s AND id < coalesce(%s, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid) AND state <> 'deleted'"
+            " ORDER BY id DESC LIMIT %s",
+            (tenant, before, limit),
+        )
+
+    async def interests(self) -> tuple[int, list[tuple[str, Interest]]]:
+        """The position is asked for first: rows that have moved on since are no harm."""
+        ((position,),) = await self._database.rows("SELECT position FROM view_subscriptions.position")
+        rows = await self._database.rows(
+            "SELECT tenant, id, organization, event_types, filters FROM view_subscriptions.rows"
+            " WHERE state <> 'deleted'"
+        )
+        return int(position), [(tenant, _row(Interest, values)) for tenant, *values in rows]
+
+    async def troubled(self) -> Sequence[SubscriptionRow]:
+        return await self._rows("state = 'active' AND (gone OR warned > 0 OR failing_since IS NOT NULL)", ())
+
+    async def _rows(self, condition: str, values: tuple[Any, ...]) -> list[SubscriptionRow]:
+        rows = await self._database.rows(
+            f"SELECT {_SUBSCRIPTION} FROM view_subscriptions.rows WHERE {condition}", values
+        )
+        return [_row(SubscriptionRow, row) for row in rows]
 
 
 _SUPPRESSION = ", ".join(SuppressionRow.__struct_fields__)

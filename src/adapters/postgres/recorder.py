@@ -1,16 +1,17 @@
 """The library's recorder with one insert for many streams, and the schedule in the same transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from eventsourcing.persistence import IntegrityError, InterfaceError, OperationalError, PersistenceError, StoredEvent
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
 from eventsourcing.utils import retry
+from msgspec.structs import astuple
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Identifier
 
-from adapters.group_commit import Append
+from adapters.group_commit import Append, LaneRow
 from adapters.postgres.database import RECONNECT_SECONDS, network_patience
 from application.ports import ConflictError, StaleError, StoreUnavailableError
 
@@ -61,12 +62,16 @@ class LogRecorder(PostgresApplicationRecorder):
             raise ValueError("POSTGRES_ENABLE_DB_FUNCTIONS drops the lock that keeps the log gap-free")
         self.lock_table_statements = [SQL("SELECT pg_advisory_xact_lock({0})").format(APPEND_LOCK)]
         self.append_statement = self.statement(locked=True)
+        self._append_with_lanes = self.statement(locked=True, lanes=_LANES)
 
-    def statement(self, *, locked: bool) -> str:
-        """What appends. Without the lock it would lose events for readers; a test shows that it does."""
+    def statement(self, *, locked: bool, lanes: str = "") -> str:
+        """What appends. Without the lock it would lose events for readers; a test shows that it does.
+
+        What comes with lanes, which is seldom, has a statement of its own: the other is what everybody waits for.
+        """
         lock = SQL("SELECT append_lock(%b::uuid[], %b::bigint[])" if locked else "SELECT %b::uuid[], %b::bigint[]")
         table = Identifier(self.datastore.schema, self.events_table_name)
-        return SQL(_APPEND).format(lock=lock, channel=self.channel_name, table=table).as_string()
+        return SQL(_APPEND).format(lock=lock, lanes=SQL(lanes), channel=self.channel_name, table=table).as_string()
 
     @retry((InterfaceError, OperationalError), max_attempts=2, wait=0.05)
     def insert_events(
@@ -80,7 +85,16 @@ class LogRecorder(PostgresApplicationRecorder):
         if not stored_events:
             return None
         with self.datastore.get_connection() as conn, conn.cursor() as curs:
-            curs.execute(self.append_statement, _values(stored_events, appends), prepare=True, binary=True)
+            lanes = [lane for append in appends for lane in append.lanes]
+            statement = self._append_with_lanes if lanes else self.append_statement
+            seen = {(id, length) for append in appends for id, length in append.seen.items()}
+            values = [
+                [id for id, _ in seen],
+                [length for _, length in seen],
+                *(lane_columns(lanes) if lanes else ()),
+                *_values(stored_events, appends),
+            ]
+            curs.execute(statement, values, prepare=True, binary=True)
             return [row["notification_id"] for row in curs.fetchall()]
 
     def append(self, appends: Sequence[Append]) -> list[int | Exception]:
@@ -185,9 +199,19 @@ It has to be a function: a statement sees what was committed when it began, whic
 each statement of a function sees what is committed when that one begins (PostgreSQL, 38.7).
 """
 
+_LANES = """
+    laned AS (
+        INSERT INTO lanes AS l (channel, lane, concurrency, per_second, held)
+        SELECT * FROM unnest(%b::text[], %b::text[], %b::int[], %b::float8[], %b::boolean[])
+        ON CONFLICT (channel, lane) DO UPDATE
+        SET concurrency = excluded.concurrency, per_second = excluded.per_second, held = excluded.held,
+            closed_until = CASE WHEN excluded.held OR NOT l.held THEN l.closed_until END
+    ),
+"""
+
 _APPEND = """
     WITH locked AS MATERIALIZED ({lock}), woken AS MATERIALIZED (SELECT pg_notify({channel}, '')),
-    known AS (
+    {lanes} known AS (
         INSERT INTO person_keys (person, subject, wrapped)
         SELECT * FROM unnest(%b::uuid[], %b::bytea[], %b::bytea[]) ON CONFLICT (person) DO NOTHING
     ), done AS (
@@ -199,7 +223,7 @@ _APPEND = """
           AS new (id, tenant, channel, lane, head_start, at, attempt)
         ON CONFLICT (notification_id) DO UPDATE
         SET due_at = excluded.due_at, rank_at = excluded.rank_at, attempt = excluded.attempt,
-            lease_until = NULL, lease_token = NULL
+            lease_until = NULL, lease_token = NULL, unreadable = 0
     )
     INSERT INTO {table} (originator_id, originator_version, topic, state)
     SELECT id, version, topic, state
@@ -209,14 +233,17 @@ _APPEND = """
 """
 
 
+def lane_columns(rows: Iterable[LaneRow]) -> list[list[Any]]:
+    """The columns channel, lane, concurrency, per_second and held; of several rows of one lane the last counts."""
+    last = {(row.channel, row.lane): row for row in rows}
+    return [list(column) for column in zip(*(astuple(last[lane]) for lane in sorted(last)), strict=True)] or [[]] * 5
+
+
 def _values(events: Sequence[StoredEvent], appends: Sequence[Append]) -> list[list[Any]]:
     keys = [key for append in appends for key in append.keys]
     rows = {row.notification: row for append in appends for row in append.due}
     waiting = [(row, row.due) for row in rows.values() if row.due]
-    seen = {(id, length) for append in appends for id, length in append.seen.items()}
     return [
-        [id for id, _ in seen],
-        [length for _, length in seen],
         [key.person for key in keys],
         [key.subject for key in keys],
         [key.wrapped for key in keys],

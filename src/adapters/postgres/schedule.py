@@ -9,8 +9,10 @@ from uuid import UUID
 import psycopg
 
 from adapters.postgres.database import Database
-from adapters.postgres.recorder import APPEND_LOCK
+from adapters.postgres.recorder import APPEND_LOCK, lane_columns
+from adapters.stored import lane_row
 from domain.notification import Due, Notification
+from domain.subscription import WebhookSubscription
 
 CREATE_SCHEDULE = """
     CREATE TABLE IF NOT EXISTS schedule (
@@ -23,11 +25,25 @@ CREATE_SCHEDULE = """
         rank_at timestamptz NOT NULL,
         attempt int NOT NULL,
         lease_until timestamptz,
-        lease_token uuid
+        lease_token uuid,
+        unreadable int NOT NULL DEFAULT 0
     ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
     CREATE INDEX IF NOT EXISTS schedule_rank ON schedule (channel, lane, rank_at);
-    CREATE INDEX IF NOT EXISTS schedule_due ON schedule (channel, due_at) WHERE lease_until IS NULL;
+    CREATE INDEX IF NOT EXISTS schedule_lane_due ON schedule (channel, lane, due_at) WHERE lease_until IS NULL;
     CREATE INDEX IF NOT EXISTS schedule_held ON schedule (channel, lease_until) WHERE lease_until IS NOT NULL;
+"""
+
+CREATE_LANES = """
+    CREATE TABLE IF NOT EXISTS lanes (
+        channel text,
+        lane text,
+        concurrency int,
+        per_second double precision,
+        held boolean NOT NULL DEFAULT false,
+        closed_until timestamptz,
+        free_at timestamptz,
+        PRIMARY KEY (channel, lane)
+    ) WITH (fillfactor = 70);
 """
 
 
@@ -43,8 +59,13 @@ class PostgresSchedule:
             await connection.execute("SELECT pg_advisory_xact_lock(%s)", (APPEND_LOCK,))
             yield
 
-    async def rewrite(self, notifications: Iterable[Notification], lease: timedelta) -> int:
-        """Leases that the old rows know of go on. Where the table was gone nobody knows them: all wait for one."""
+    async def rewrite(
+        self, notifications: Iterable[Notification], subscriptions: Iterable[WebhookSubscription], lease: timedelta
+    ) -> int:
+        """Leases that the old rows know of go on. Where the table was gone nobody knows them: all wait for one.
+
+        Lanes are open again, each for as long as its endpoint answers.
+        """
         async with self._database.connection() as connection, connection.transaction():
             not_before = await _made_anew(connection, lease)
             leases = await _leases(connection)
@@ -59,6 +80,13 @@ class PostgresSchedule:
             ):
                 for row in rows:
                     await copy.write_row(row)
+            await connection.execute(CREATE_LANES)
+            await connection.execute("TRUNCATE lanes")
+            await connection.execute(
+                "INSERT INTO lanes (channel, lane, concurrency, per_second, held)"
+                " SELECT * FROM unnest(%b::text[], %b::text[], %b::int[], %b::float8[], %b::boolean[])",
+                lane_columns(lane_row(each) for each in subscriptions if not each.is_deleted),
+            )
         return len(rows)
 
 
@@ -94,7 +122,7 @@ def _row(
 ) -> tuple[Any, ...]:
     at = due.at + lease if due.held else due.at
     at = max(at, not_before or at)
-    tenant, head_start = notification.tenant, notification.priority.head_start
+    tenant, lane, head_start = notification.tenant, notification.lane, notification.priority.head_start
     rank_at = (lease_until or at) + head_start
     channel = notification.channel.value
-    return notification.id, tenant, channel, tenant, head_start, at, rank_at, due.attempt, lease_until, token
+    return notification.id, tenant, channel, lane, head_start, at, rank_at, due.attempt, lease_until, token

@@ -104,10 +104,13 @@ class PostgresView(Generic[R]):
         after: int,
         new: Collection[tuple[Any, ...]] = frozenset(),
     ) -> None:
-        if len(rows) < _WORTH_A_COPY:
-            await self._write_few(rows.values(), position, after)
-        else:
-            await self._write_many(rows.values(), rows.keys() - new, position, after)
+        try:
+            if len(rows) < _WORTH_A_COPY:
+                await self._write_few(rows, new, position, after)
+            else:
+                await self._write_many(rows.values(), rows.keys() - new, position, after)
+        except psycopg.errors.UniqueViolation:
+            raise ConflictError(f"{self.schema} has a row that should be new") from None
 
     @asynccontextmanager
     async def standing_still(self) -> AsyncIterator[int]:
@@ -158,10 +161,15 @@ class PostgresView(Generic[R]):
             cursor = await connection.execute(query, values)
             return await cursor.fetchall() if cursor.description else []
 
-    async def _write_few(self, rows: Collection[R], position: int, after: int) -> None:
+    async def _write_few(
+        self, rows: Mapping[tuple[Any, ...], R], new: Collection[tuple[Any, ...]], position: int, after: int
+    ) -> None:
         """Rows and position in one statement: following the log closely is mostly round trips."""
-        document = msgspec.json.encode(list(rows)).decode()
-        self._moved(await self._database.rows(self._upsert, (position, after, self._place, document)), after)
+        documents = [
+            msgspec.json.encode([row for key, row in rows.items() if (key in new) == begins]).decode()
+            for begins in (False, True)
+        ]
+        self._moved(await self._database.rows(self._upsert, (position, after, self._place, *documents)), after)
 
     async def _write_many(
         self, rows: Collection[R], old: Collection[tuple[Any, ...]], position: int, after: int
@@ -248,18 +256,18 @@ class PostgresView(Generic[R]):
             SQL("{0} = excluded.{0}").format(Identifier(name)) for name in self._columns if name not in self._key
         ]
         return SQL(
-            "WITH moved AS ({}),"
-            " put AS (INSERT INTO {} ({}) SELECT {} FROM moved, json_to_recordset(%s::json) AS new ({})"
-            " ON CONFLICT ({}) DO UPDATE SET {})"
+            "WITH moved AS ({move}), put AS ({insert} ON CONFLICT ({key}) DO UPDATE SET {changed}), added AS ({insert})"
             " SELECT place FROM moved"
         ).format(
-            self._move,
-            self._table,
-            names,
-            SQL(", ").join(SQL("new.{}").format(Identifier(name)) for name in self._columns),
-            typed,
-            SQL(", ").join(map(Identifier, self._key)),
-            SQL(", ").join(changed),
+            move=self._move,
+            insert=SQL("INSERT INTO {} ({}) SELECT {} FROM moved, json_to_recordset(%s::json) AS new ({})").format(
+                self._table,
+                names,
+                SQL(", ").join(SQL("new.{}").format(Identifier(name)) for name in self._columns),
+                typed,
+            ),
+            key=SQL(", ").join(map(Identifier, self._key)),
+            changed=SQL(", ").join(changed),
         )
 
     def _select_statement(self) -> Composed:

@@ -10,7 +10,7 @@ _CHANNEL = "stored_events"
 
 
 class PostgresWakeups:
-    """One listening connection for a process; each follower waits on a bell of its own.
+    """One listening connection for a process that has a follower; each waits on a bell of its own.
 
     A broken connection is made again with back-off, and counts as a wake-up, for something may have been missed.
     """
@@ -21,14 +21,13 @@ class PostgresWakeups:
         self._task: asyncio.Task[None] | None = None
 
     def bell(self) -> Bell:
+        """Rung from now on. Nobody listens before the first one: every commit would wake the process for nothing."""
         bell = Bell()
         self._bells.append(bell)
+        if self._task is None:
+            listening = listen(self._conninfo, _CHANNEL, self._ring, name="carillon listener")
+            self._task = asyncio.create_task(listening, name="listen")
         return bell
-
-    def start(self) -> None:
-        self._task = asyncio.create_task(
-            listen(self._conninfo, _CHANNEL, self._ring, name="carillon listener"), name="listen"
-        )
 
     async def close(self) -> None:
         if self._task:

@@ -275,33 +275,36 @@ _NUL = "must not hold a NUL character"
 def _not_to_be_kept(command: SendNotification) -> Iterator[Problem]:
     """What the database would refuse or could not give back, whichever way the command came in."""
     context = command.context
-    kept = {
-        "variables": command.variables,
-        "category": command.category,
-        "context.source": context.source,
-        "context.correlation_id": context.correlation_id,
-        "context.metadata": context.metadata,
-    }
-    for path, value in kept.items():
-        if message := fault_of(value):
+    for path, value in (
+        ("variables", command.variables),
+        ("category", command.category),
+        ("context.source", context.source),
+        ("context.correlation_id", context.correlation_id),
+        ("context.metadata", context.metadata),
+    ):
+        if value and (message := fault_of(value)):
             yield Problem(path, message)
 
 
 def fault_of(value: Any) -> str | None:
     """Level by level, so that no depth is too much for the look itself."""
-    if not value:
-        return None
     level = [value]
     for _ in range(MOST_LEVELS + 1):
-        if any("\0" in each for each in level if isinstance(each, str)):
-            return _NUL
-        if any(not -(2**63) <= each < 2**64 for each in level if isinstance(each, int)):
-            return "must not hold a whole number of more than 64 bits"
-        inside = [each for each in level if isinstance(each, dict | list)]
+        inside: list[Any] = []
+        for each in level:
+            match each:
+                case str() if "\0" in each:
+                    return _NUL
+                case int() if not -(2**63) <= each < 2**64:
+                    return "must not hold a whole number of more than 64 bits"
+                case dict():
+                    inside += each
+                    inside += each.values()
+                case list():
+                    inside += each
         if not inside:
             return None
-        level = [each for outer in inside for each in outer]
-        level += [each for outer in inside if isinstance(outer, dict) for each in outer.values()]
+        level = inside
     return f"must not be nested deeper than {MOST_LEVELS} levels"
 
 

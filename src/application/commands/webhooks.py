@@ -1,7 +1,7 @@
 """What can be asked of a webhook subscription, and telling what happened to those who subscribed to it."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import MAXYEAR, MINYEAR, datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
@@ -23,6 +23,7 @@ from application.ports import (
     WebhookSecrets,
 )
 from application.problems import InvalidCommandError, KeyReusedError, NotFoundError, Problem
+from domain.endpoint import Network, header_objections, url_objection
 from domain.filters import MOST_FILTERS, MOST_VALUES, Filter, Plain, is_event_type, is_pattern, wants
 from domain.happening import Addressed, Happening
 from domain.ids import happening_id
@@ -30,9 +31,6 @@ from domain.notification import Notification
 from domain.personal import Endpoint, Letter, Payload, SigningSecret
 from domain.subscription import DisabledFor, SubscriptionState, Terms, WebhookSubscription
 from domain.vocabulary import Channel, Priority, Purpose, SecretKind, Status
-
-EndpointRules = Callable[[str, Mapping[str, str]], Iterable[Problem]]
-"""What is wrong with a url and the headers to be sent there; `path` is `url` or `headers.<name>`."""
 
 MOST_PATTERNS = 50
 MOST_RETRIES = 20
@@ -163,12 +161,12 @@ async def create_webhook(
     events: EventStore,
     persons: Persons,
     secrets: WebhookSecrets,
-    rules: EndpointRules,
+    in_house: Sequence[Network],
     clock: Clock,
     dice: Dice,
 ) -> WebhookAnswer:
     """Raises InvalidCommandError naming every fault."""
-    terms, owner = _checked(command, rules)
+    terms, owner = _checked(command, in_house)
     id, secret = dice.id(), secrets.make(command.signature)
     endpoint = Endpoint(
         person=_key(persons, caller.tenant, id),
@@ -191,11 +189,11 @@ async def update_webhook(
     events: EventStore,
     persons: Persons,
     secrets: WebhookSecrets,
-    rules: EndpointRules,
+    in_house: Sequence[Network],
     clock: Clock,
 ) -> WebhookAnswer:
     """Raises InvalidCommandError naming every fault, and NotFoundError."""
-    terms, owner = _checked(command, rules)
+    terms, owner = _checked(command, in_house)
     subscription = await own_subscription(id, caller, events)
     subscription.update(
         terms,
@@ -359,9 +357,9 @@ def _kind(subscription: WebhookSubscription) -> SecretKind:
     return SecretKind.ASYMMETRIC if text.startswith("whsk_") else SecretKind.SYMMETRIC
 
 
-def _checked(command: CreateWebhook | UpdateWebhook, rules: EndpointRules) -> tuple[Terms, str | None]:
-    """The terms, and the owner's address in its normal form."""
-    problems = [*_faults_of_terms(command), *rules(command.url, command.headers)]
+def _checked(command: CreateWebhook | UpdateWebhook, in_house: Sequence[Network]) -> tuple[Terms, str | None]:
+    """The terms, and the owner's address in its normal form. Where a name leads to is seen when it is dialled."""
+    problems = [*_faults_of_terms(command), *_faults_of_endpoint(command, in_house)]
     owner = command.owner_email
     if owner is not None:
         try:
@@ -397,6 +395,13 @@ def _faults_of_terms(command: CreateWebhook | UpdateWebhook) -> Iterator[Problem
     for path, value in kept.items():
         if fault := fault_of(value):
             yield Problem(path, fault)
+
+
+def _faults_of_endpoint(command: CreateWebhook | UpdateWebhook, in_house: Sequence[Network]) -> Iterator[Problem]:
+    if why := url_objection(command.url, in_house):
+        yield Problem("url", why)
+    for name, why in header_objections(command.headers).items():
+        yield Problem(f"headers.{name}" if name else "headers", why)
 
 
 def _filter(wish: FilterWish) -> Filter:

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable
 from typing import NoReturn
 
 from application.ports import Chain, ConflictError, StoredLog
-from domain.chain import Break, Head, Inspection, links_of
+from domain.chain import Break, Head, Inspection, links_of, moved
 
 BATCH = 1_000
 """Events hashed in one go, which takes some milliseconds that nothing else in the process gets."""
 
 _READ = 10_000
-_GATHERING = 1.0
+_GATHERING = 0.25
 """Seconds between two batches that did not fill up: a link of two events costs what one of two hundred does."""
 
 
@@ -61,16 +61,21 @@ async def inspect(
 ) -> list[Break]:
     """Hash the log again as far as it is chained and answer what is broken; none means that all is as it was.
 
-    What is chained is what there are links for, wherever the position was moved to. Both may grow meanwhile. `kept` are
-    heads of this chain that were written down elsewhere: nothing else shows that somebody changed events and made every
-    link after them anew, or took the last ones away with their links.
+    What is chained is what there are links for; a position that was moved away from their end is a break by itself. Log
+    and chain may grow meanwhile. `kept` are heads of this chain that were written down elsewhere: nothing else shows
+    that somebody changed events and made every link after them anew, or took the last ones away with their links.
     """
     inspection = Inspection(kept)
-    position, until = 0, max([await chain.position(), *(head.last for head in await chain.heads())])
+    ended, stands, ends = await _end(chain), await chain.position(), await _end(chain)
+    position, until = 0, max(stands, ends)
     while position < until:
         entries = [entry for entry in await log.entries(position, _READ) if entry.position <= until]
         reached = entries[-1].position if len(entries) == _READ else until
         inspection.take(entries, await chain.links(position, reached))
         position = reached
         progress(position, until)
-    return inspection.found()
+    return [*inspection.found(), *moved(stands, ended, ends)]
+
+
+async def _end(chain: Chain) -> int:
+    return max((head.last for head in await chain.heads()), default=0)

@@ -33,6 +33,9 @@ from domain.template import Content
 from domain.vocabulary import Channel, Reason
 
 _ASK_THE_STORE_EVERY = 0.2
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+"""Seconds between two tries to store what is known: each twice as long, for a store without space is asked by many."""
+
 _GRACE = 0.25
 """Seconds that a sender gets to end by its own deadline, for it knows best how far a call has come."""
 
@@ -125,6 +128,8 @@ class Delivery:
         try:
             held = await self._due.renew(leases, rules.lease, enough=rules.certain)
             found = await self._read([lease.notification for lease in held])
+            if unread := [lease for lease in held if lease.notification not in found]:
+                await self._due.set_aside(unread)
         except StoreUnavailableError:
             self._log.note("store away, left for later", leases[0].notification, others=len(leases) - 1)
             return 0
@@ -257,11 +262,16 @@ class Delivery:
         Answers the notification as it then is; nothing is appended once the attempt is no longer the one on its way.
         """
         known: Notification | None = notification
+        pause = _FIRST_PAUSE
         while known and known.in_flight and known.in_flight.call == attempt.call:
             decide(known)
             try:
                 await self._events.save(known)
-            except (ConflictError, StoreUnavailableError):
+            except ConflictError:
+                known = await self._once_the_store_answers(notification.id)
+            except StoreUnavailableError:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
                 known = await self._once_the_store_answers(notification.id)
             else:
                 return known

@@ -1,7 +1,7 @@
 """Following the log: every projection as far as the log goes, each by itself when one of them is in trouble."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
@@ -69,19 +69,21 @@ class Projector:
         self._lines = lines
         self._batch = batch
 
-    async def run(self, wakeup: Wakeup, after_each: Callable[[int], Any] | None = None) -> None:
-        """Until cancelled. `after_each` is called with the position that all projections have reached."""
+    async def run(
+        self, wakeup: Wakeup, after_each: Callable[[int], Any] | None = None, behind: Collection[str] = ()
+    ) -> None:
+        """Until cancelled. `after_each` is called with the position that the projections named in `behind` reached."""
         then = _Guarded("settlement", self._lines, after_each) if after_each else None
         while True:
             moved = await self.turn()
             if then:
-                await then.run(self.reached)
+                await then.run(self.reached(behind))
             rest = min(max(_SHORTEST_REST, _REST_AN_EVENT * moved), _LONGEST_REST) if moved < self._batch else 0
             await (asyncio.sleep(rest) if moved else wakeup.wait(_POLL))
 
-    @property
-    def reached(self) -> int:
-        return min((each.position or 0 for each in self._followed), default=0)
+    def reached(self, names: Collection[str]) -> int:
+        """By all projections of these names, whatever keeps the others."""
+        return min((each.position or 0 for each in self._followed if each.projection.name in names), default=0)
 
     async def turn(self) -> int:
         """One batch for those who are furthest behind; answers how many events that was."""

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from application.ports import EventLog, EventStore, Recorded
 from domain.notification import Notification
+from domain.subscription import WebhookSubscription
 
 BATCH = 10_000
 
@@ -16,8 +17,13 @@ class RewritableSchedule(Protocol):
     def alone(self) -> AbstractAsyncContextManager[None]:
         """Nobody appends to the log for as long as the block lasts."""
 
-    async def rewrite(self, notifications: Iterable[Notification], lease: timedelta) -> int:
-        """Hold exactly what is due for these; those with a call on its way only once its lease has lapsed."""
+    async def rewrite(
+        self, notifications: Iterable[Notification], subscriptions: Iterable[WebhookSubscription], lease: timedelta
+    ) -> int:
+        """Hold exactly what is due for these; those with a call on its way only once its lease has lapsed.
+
+        The lanes are those of these subscriptions.
+        """
 
 
 async def reschedule(
@@ -37,7 +43,7 @@ async def reschedule(
     async with schedule.alone():
         while (reached := await _read_on(log, unfinished, position)) > position:
             position = reached
-        return await schedule.rewrite(await unfinished.all(events), lease)
+        return await schedule.rewrite(await unfinished.all(events), unfinished.subscriptions(), lease)
 
 
 async def _read_on(log: EventLog, unfinished: "_Unfinished", position: int) -> int:
@@ -53,9 +59,12 @@ class _Unfinished:
     def __init__(self) -> None:
         self._open: dict[UUID, Notification] = {}
         self._again: set[UUID] = set()
+        self._subscriptions: dict[UUID, Any] = {}
 
     def take(self, recorded: Recorded) -> None:
         event: Any = recorded.event
+        if isinstance(event, WebhookSubscription.Event):
+            self._subscriptions[event.originator_id] = event.mutate(self._subscriptions.get(event.originator_id))
         if not isinstance(event, Notification.Event):
             return
         known = self._open.pop(event.originator_id, None)
@@ -65,6 +74,9 @@ class _Unfinished:
         notification: Any = event.mutate(known)
         if notification.due is not None:
             self._open[notification.id] = notification
+
+    def subscriptions(self) -> list[WebhookSubscription]:
+        return list(self._subscriptions.values())
 
     async def all(self, events: EventStore) -> list[Notification]:
         again = await events.get_many(Notification, self._again)

@@ -17,6 +17,10 @@ Message = tuple[str, str]
 """A provider and its id of a message: another provider may use the same one."""
 
 
+READ = ("notifications", "receipts")
+"""The projections behind a ReceiptsReader: no other one's trouble keeps a receipt from its notification."""
+
+
 class ReceiptsReader(Protocol):
     """What the read models know of receipts and of provider ids."""
 
@@ -52,7 +56,7 @@ class Settlement:
         self._position: int | None = None
 
     async def catch_up(self, limit: int) -> int:
-        """Settle what the log holds up to `limit`, a position the read models have reached; answers how many."""
+        """Settle what the log holds up to `limit`, a position that what is READ has reached; answers how many."""
         if self._position is None:
             self._position = await self._place.position()
         settled = 0

@@ -1,4 +1,4 @@
-"""Counts by the hour: what the metrics and, later, the analytics are read from."""
+"""What happened how often: by the hour for the analytics to come, and since ever for those who scrape."""
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
@@ -29,6 +29,17 @@ class MetricRow(msgspec.Struct, kw_only=True):
     buckets: list[int] = []
 
 
+class MetricTotal(msgspec.Struct, kw_only=True):
+    """The same since ever, over all tenants and providers."""
+
+    channel: str
+    template: str
+    fact: str
+    count: int = 0
+    seconds: float = 0.0
+    buckets: list[int] = []
+
+
 class Metrics:
     """One row per tenant, channel, template, provider, fact and hour."""
 
@@ -49,13 +60,40 @@ class Metrics:
         return [(event.tenant, event.channel.value, event.type, getattr(event, "provider", None) or "", fact, hour)]
 
     def fold(self, key: tuple[Any, ...], row: MetricRow | None, recorded: Recorded) -> MetricRow:
-        event: Any = recorded.event
         if row is None:
             row = MetricRow(**dict(zip(self.key_columns, key, strict=True)), buckets=[0] * (len(BUCKETS) + 1))
-        row.count += 1
-        if isinstance(event, Notification.Sent | Notification.Delivered):
-            happened = getattr(event, "occurred_at", event.timestamp)
-            seconds = max(0.0, (happened - event.queued_at).total_seconds())
-            row.seconds += seconds
-            row.buckets[bisect_left(BUCKETS, seconds)] += 1
+        _count(row, recorded.event)
         return row
+
+
+class Totals:
+    """One row per channel, template and fact, so that a scrape need not add up all hours there ever were."""
+
+    name = "totals"
+    topics: Sequence[str] = ()
+    begins: Sequence[str] = ()
+    row = MetricTotal
+    key_columns = ("channel", "template", "fact")
+    personal = False
+    indexes: Mapping[str, str] = MappingProxyType({})
+
+    def keys(self, recorded: Recorded) -> Sequence[tuple[Any, ...]]:
+        event: Any = recorded.event
+        if not isinstance(recorded.event, Notification.Event):
+            return []
+        return [(event.channel.value, event.type, event.TOPIC.removeprefix("notification."))]
+
+    def fold(self, key: tuple[Any, ...], row: MetricTotal | None, recorded: Recorded) -> MetricTotal:
+        if row is None:
+            row = MetricTotal(**dict(zip(self.key_columns, key, strict=True)), buckets=[0] * (len(BUCKETS) + 1))
+        _count(row, recorded.event)
+        return row
+
+
+def _count(row: MetricRow | MetricTotal, event: Any) -> None:
+    row.count += 1
+    if isinstance(event, Notification.Sent | Notification.Delivered):
+        happened = getattr(event, "occurred_at", event.timestamp)
+        seconds = max(0.0, (happened - event.queued_at).total_seconds())
+        row.seconds += seconds
+        row.buckets[bisect_left(BUCKETS, seconds)] += 1

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from application.projections.attempts import AttemptRow
+from application.projections.metrics import MetricTotal
 from application.projections.notifications import NotificationRow
 from domain.vocabulary import Channel, Reason, Status
 
@@ -43,17 +44,6 @@ class DeliveryStatus(msgspec.Struct, frozen=True, kw_only=True):
     clicked_at: datetime | None
     complained_at: datetime | None
     attempts: list[AttemptRow]
-
-
-class MetricTotal(msgspec.Struct, frozen=True):
-    """One metric summed over all hours and tenants."""
-
-    channel: str
-    template: str
-    fact: str
-    count: int
-    seconds: float
-    buckets: list[int]
 
 
 class NotificationReader(Protocol):

@@ -10,8 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from application.ports import Backlog, StoreUnavailableError
-from application.projections.metrics import BUCKETS
-from application.queries.notifications import MetricTotal
+from application.projections.metrics import BUCKETS, MetricTotal
 from entrypoints.http.request import OPEN, JsonRequest
 
 _LAG_ALLOWED = 10_000
@@ -55,6 +54,7 @@ class OperationsController(Controller):
             async with asyncio.timeout(_READY_SECONDS):
                 head, positions = await request.parts.store.head(), await request.parts.reader.positions()
                 paused = await request.parts.budget.paused()
+                unreadable = sum(each.unreadable for each in await request.parts.due.backlog())
         except (StoreUnavailableError, TimeoutError):
             return Response(Readiness(False, {"database": "does not answer"}), status_code=503)
         said = {"database": "ready"}
@@ -63,6 +63,8 @@ class OperationsController(Controller):
             said[f"view {name}"] = "ready" if behind < _LAG_ALLOWED else f"{behind} events behind"
         ready = all(each == "ready" for each in said.values())
         said |= {f"provider {provider}": f"paused: {reason}" for provider, reason in paused.items()}
+        if unreadable:
+            said["notifications"] = f"{unreadable} cannot be read"
         return Response(Readiness(ready, said), status_code=200 if ready else 503)
 
     @get("/metrics", operation_id="Metrics", summary="For Prometheus", media_type="text/plain; version=0.0.4")
@@ -131,11 +133,14 @@ def _open_rates(emails: list[MetricTotal]) -> Metric:
 def _gauges(backlog: list[Backlog], head: int, positions: dict[str, int]) -> Iterator[Metric]:
     size = GaugeMetricFamily("notification_queue_size", "Due and not yet sent", labels=["queue"])
     oldest = GaugeMetricFamily("notification_queue_oldest_seconds", "How long the oldest due waits", labels=["queue"])
+    unreadable = GaugeMetricFamily("notification_queue_unreadable", "Set aside: cannot be read", labels=["queue"])
     for each in backlog:
         size.add_metric([each.channel], each.due + each.held)
         oldest.add_metric([each.channel], each.oldest.total_seconds())
+        unreadable.add_metric([each.channel], each.unreadable)
     yield size
     yield oldest
+    yield unreadable
     lag = GaugeMetricFamily("carillon_view_lag_events", "Events a read model is behind the log", labels=["view"])
     for name, position in positions.items():
         lag.add_metric([name], max(0, head - position))

@@ -1,0 +1,60 @@
+"""What this process has just read of the log, for a second follower of it."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Any
+
+from adapters.event_mapper import tenant_of
+from application.ports import StoredLog
+from domain.chain import Entry
+
+Row = tuple[Any, ...]
+"""As it is stored: stream, version, topic, state, position."""
+
+_MOST_KEPT = 3_000
+
+
+class LatelyRead:
+    """The log as it is stored, for one who follows close behind another: PostgreSQL hands out the same bytes once.
+
+    Kept is one stretch: all the events there are after `_after`, up to the last of them.
+    """
+
+    def __init__(self, log: StoredLog) -> None:
+        self._log = log
+        self._after = 0
+        self._rows: list[Row] = []
+
+    def keep(self, after: int, rows: Sequence[Row]) -> None:
+        """What comes after this position, as it was just read."""
+        if not rows:
+            return
+        if self._end != after:
+            self._after, self._rows = after, []
+        self._rows += rows
+        self._forget(max(0, len(self._rows) - _MOST_KEPT))
+
+    async def entries(self, after: int, limit: int) -> list[Entry]:
+        """Of what is kept, or else of the log; there may be more than it answers. What lies before is forgotten."""
+        if not self._after <= after < self._end:
+            return await self._log.entries(after, limit)
+        self._forget(bisect_right(self._rows, after, key=_position))
+        return [entry_of(row) for row in self._rows[:limit]]
+
+    @property
+    def _end(self) -> int:
+        return _position(self._rows[-1]) if self._rows else self._after
+
+    def _forget(self, first: int) -> None:
+        if first:
+            self._after = _position(self._rows[first - 1])
+            del self._rows[:first]
+
+
+def entry_of(row: Row) -> Entry:
+    return Entry(tenant_of(row[3]), row[4], *row[:4])
+
+
+def _position(row: Row) -> int:
+    position: int = row[4]
+    return position

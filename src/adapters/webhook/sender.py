@@ -1,0 +1,74 @@
+"""Webhooks over HTTP, to whoever may be called."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from ssl import SSLContext
+from time import perf_counter
+
+from adapters.http_client import HttpClient, exchange, http_client
+from adapters.webhook.call import KEPT, judged, prepared
+from adapters.webhook.guard import Allows, GuardedResolver, Lookup, guarded_socket, look_up
+from application.ports import WebhookCall, WebhookRequest
+from domain.endpoint import Network, is_in_house, is_public
+
+_CONNECT = timedelta(seconds=5)
+_IDLE = timedelta(seconds=1)  # shorter than any server's: one that hangs up while we send costs an attempt
+
+
+class HttpWebhookSender:
+    """One POST per call: no redirect is followed, and no proxy of the environment is used.
+
+    `in_house` are the networks beside the internet that may be called, and the only ones without TLS. An idle
+    connection is used again for the same host only; its address was looked at when it was dialled.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_house: Sequence[Network] = (),
+        connections: int = 10,
+        deadline: timedelta = timedelta(seconds=30),
+        lookup: Lookup = look_up,
+        tls: SSLContext | None = None,
+    ) -> None:
+        self._in_house = in_house
+        self._threads = ThreadPoolExecutor(2 * connections, thread_name_prefix="webhook-dns")
+        self.deadline = deadline
+
+        def here(address: str) -> bool:
+            return is_in_house(address, in_house)
+
+        def client(allows: Allows) -> HttpClient:
+            return http_client(
+                connections=connections,
+                socket_factory=guarded_socket(allows),
+                resolver=GuardedResolver(allows, lookup, self._threads, _CONNECT),
+                connect_within=_CONNECT,
+                idle=_IDLE,
+                tls=tls,
+            )
+
+        self._plain = client(here)
+        self._secure = client(lambda address: is_public(address) or here(address))
+
+    async def send(self, request: WebhookRequest, now: datetime) -> WebhookCall:
+        headers = prepared(request, now, self._in_house)
+        if isinstance(headers, WebhookCall):
+            return headers
+        began = perf_counter()
+        came = await exchange(
+            self._secure if request.url.lower().startswith("https:") else self._plain,
+            "POST",
+            request.url,
+            content=request.body,
+            headers=headers,
+            deadline=self.deadline,
+            cap=KEPT,
+        )
+        return judged(came, round((perf_counter() - began) * 1000, 1), now)
+
+    async def close(self) -> None:
+        await self._plain.aclose()
+        await self._secure.aclose()
+        self._threads.shutdown(wait=False, cancel_futures=True)
