@@ -9,13 +9,15 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import msgspec
+from eventsourcing.domain import Aggregate
 
 from application.ports import EventLog, EventStore, StoreUnavailableError, Wakeup
-from domain.decision import Decision, Message, decide
+from domain.decision import Decision, Defer, Digest, Message, Suppress, decide
 from domain.ids import preferences_id, suppression_id
+from domain.notification import Notification
 from domain.preferences import Preferences, Wishes
 from domain.suppression import Entry, Suppression
-from domain.vocabulary import Channel
+from domain.vocabulary import Channel, Reason
 
 AddressDigest = Callable[[str, Channel, str], str]
 """Of tenant, channel and address: what an address is known by on lists."""
@@ -52,11 +54,33 @@ class Reader(msgspec.Struct, frozen=True):
     seen: Mapping[UUID, int]
 
     def decide(
-        self, message: Message, now: datetime, zone: str | None, default_zone: str, local: time | None = None
+        self, notification: Notification, now: datetime, default_zone: str, local: time | None = None
     ) -> Decision:
-        """Where it does not wish a zone of its own, the sender's for it counts, else the default."""
-        known = ZoneInfo(self.wishes.time_zone or zone or default_zone)
-        return decide(message, self.wishes, self.entries, now, known, local=local)
+        """Where the reader chose no zone, that of the notification counts, else the default."""
+        zone = ZoneInfo(self.wishes.time_zone or notification.time_zone or default_zone)
+        return decide(message_of(notification), self.wishes, self.entries, now, zone, local=local)
+
+
+def message_of(notification: Notification) -> Message:
+    return Message(
+        type=notification.type,
+        category=notification.category,
+        purpose=notification.purpose,
+        priority=notification.priority,
+        channel=notification.channel,
+        expires_at=notification.expires_at,
+    )
+
+
+def heed(decision: Decision, notification: Notification, *, now: datetime, by: str) -> None:
+    """Let it wait, or never be sent."""
+    match decision:
+        case Suppress(reason):
+            notification.suppress(reason, now=now, by=by)
+        case Defer(until, reason):
+            notification.wait(reason, until, now=now, by=by)
+        case Digest(_, until):
+            notification.wait(Reason.DIGEST, until, now=now, by=by)
 
 
 class _Kept(msgspec.Struct, frozen=True):
@@ -142,6 +166,21 @@ class Readers:
         while len(self._known) > self._most:
             self._known.popitem(last=False)
         return found
+
+
+class HeardOf:
+    """The event store of those who change what is known of readers: this process knows as soon as it is saved."""
+
+    def __init__(self, events: EventStore, readers: Readers) -> None:
+        self._events = events
+        self._readers = readers
+        self.get, self.get_many = events.get, events.get_many
+        self.history, self.length = events.history, events.length
+
+    async def save(self, *aggregates: Aggregate, seen: Mapping[UUID, int] | None = None) -> int:
+        position = await self._events.save(*aggregates, seen=seen)
+        self._readers.forget(each.id for each in aggregates)
+        return position
 
 
 def _reader(wishes: Mapping[UUID, _Kept], entries: Mapping[UUID, _Kept], user: UUID | None, listed: UUID) -> Reader:

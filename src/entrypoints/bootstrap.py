@@ -58,6 +58,7 @@ from application.projections.receipts import Receipts
 from application.projections.subscriptions import WebhookSubscriptions
 from application.projections.suppressions import Suppressions
 from application.projections.templates import OwnedTemplates
+from application.queries.explain import Explanation, explain
 from application.queries.proof import Proof, prove
 from application.readers import AddressDigest, Readers
 from domain.mailbox import Mailbox
@@ -111,6 +112,7 @@ class Parts:
     cancel: Callable[[CancelNotification, Caller], Coroutine[Any, Any, CancelAnswer]]
     retry: Callable[[RetryNotification, Caller], Coroutine[Any, Any, RetryAnswer]]
     prove: Callable[..., Coroutine[Any, Any, Proof]]
+    explain: Callable[..., Coroutine[Any, Any, Explanation]]
     take_receipt: Callable[[ProviderReceipt], Coroutine[Any, Any, bool]]
     fingerprint: Callable[[bytes], str]
 
@@ -128,6 +130,8 @@ class Parts:
             clock=self.clock,
             dice=self.dice,
             log=Lines("worker"),
+            readers=self.readers,
+            default_time_zone=self.settings.default_time_zone,
             name=name,
         )
 
@@ -181,6 +185,7 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             clock=clock,
             dice=dice,
             default_language=settings.default_language,
+            default_time_zone=settings.default_time_zone,
         )
         yield Parts(
             settings=settings,
@@ -213,12 +218,15 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
                 settings.default_language,
             ),
             readers=readers,
-            reader_uses=reader_uses(store, PostgresSuppressionReader(database), digest, clock, dice),
+            reader_uses=reader_uses(store, readers, PostgresSuppressionReader(database), digest, clock, dice),
             address_digest=digest,
             send=send_it,
             cancel=partial(cancel, events=store, clock=clock),
             retry=partial(retry, events=store, clock=clock),
             prove=partial(prove, events=store, renderer=partial(JinjaRenderer, archive, {}, sandbox=sandbox)),
+            explain=partial(
+                explain, events=store, digest=digest, clock=clock, default_time_zone=settings.default_time_zone
+            ),
             take_receipt=partial(take_receipt, events=store, clock=clock),
             fingerprint=partial(_fingerprint, hmac.digest(master_key, b"carillon request bodies", "sha256")),
         )

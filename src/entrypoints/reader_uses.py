@@ -21,7 +21,7 @@ from application.commands.preferences import (
 from application.commands.suppressions import ImportProgress, SuppressionAnswer, allow, import_list, suppress
 from application.ports import Clock, Dice
 from application.queries.suppressions import SuppressionPage, SuppressionReader, export, list_suppressions
-from application.readers import AddressDigest
+from application.readers import AddressDigest, HeardOf, Readers
 
 
 @dataclass(frozen=True)
@@ -42,18 +42,24 @@ class ReaderUses:
 
 
 def reader_uses(
-    store: PostgresEventStore, reader: SuppressionReader, digest: AddressDigest, clock: Clock, dice: Dice
+    store: PostgresEventStore,
+    readers: Readers,
+    reader: SuppressionReader,
+    digest: AddressDigest,
+    clock: Clock,
+    dice: Dice,
 ) -> ReaderUses:
-    lists: dict[str, Any] = {"events": store, "persons": store, "digest": digest, "clock": clock}
+    events = HeardOf(store, readers)
+    lists: dict[str, Any] = {"events": events, "persons": store, "digest": digest, "clock": clock}
     return ReaderUses(
         preferences=partial(get_preferences, events=store),
-        update=partial(update_preferences, events=store, clock=clock),
-        change=partial(change_preferences, events=store, clock=clock),
+        update=partial(update_preferences, events=events, clock=clock),
+        change=partial(change_preferences, events=events, clock=clock),
         unsubscribe=partial(unsubscribe, **lists),
-        subscribe=partial(subscribe, events=store, persons=store, clock=clock, dice=dice),
-        remove_contact=partial(remove_contact, events=store, clock=clock),
+        subscribe=partial(subscribe, events=events, persons=store, clock=clock, dice=dice),
+        remove_contact=partial(remove_contact, events=events, clock=clock),
         suppress=partial(suppress, **lists),
-        allow=partial(allow, events=store, digest=digest, clock=clock),
+        allow=partial(allow, events=events, digest=digest, clock=clock),
         list_suppressions=partial(list_suppressions, reader=reader),
         count_suppressions=reader.count,
         export_suppressions=partial(export, reader=reader),

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal, TypeVar
 from urllib.parse import quote, urlsplit
+from zoneinfo import ZoneInfo
 
 import msgspec
 import psycopg
@@ -47,6 +48,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     master_key: bytes | None
     templates: Path | None
     default_language: str
+    default_time_zone: str
     log_level: str
     email_provider: str | None
     email_from: str
@@ -79,6 +81,7 @@ def load(environment: Mapping[str, str]) -> Settings:
         master_key=env.maybe("CARILLON_MASTER_KEY", master_key),
         templates=env.maybe("TEMPLATES_PATH", _folder),
         default_language=env.get("DEFAULT_LANGUAGE", str, "en"),
+        default_time_zone=env.get("DEFAULT_TIME_ZONE", _time_zone, "UTC"),
         log_level=env.get("LOG_LEVEL", _one_of("debug", "info", "warning", "error"), "info"),
         email_provider=env.maybe("EMAIL_PROVIDER", _one_of(*EMAIL_PROVIDERS)),
         email_from=env.maybe("EMAIL_FROM", _mail_address)
@@ -188,6 +191,13 @@ def _is_address(text: str, *schemes: str) -> bool:
         return parts.scheme in schemes and (parts.port is None or parts.port > 0)
     except ValueError:
         return False
+
+
+def _time_zone(text: str) -> str:
+    try:
+        return ZoneInfo(text).key
+    except (ValueError, OSError, KeyError):
+        raise ValueError("must be an IANA time zone such as Europe/Berlin") from None
 
 
 def _mail_address(text: str) -> str:

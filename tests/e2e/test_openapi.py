@@ -38,6 +38,7 @@ OPERATIONS = {
     ),
     *("ListTemplates", "GetTemplate", "CreateTemplate", "AddTemplateVersion", "GetTemplateVersion"),
     *("GetUserPreferences", "UpdatePreferences", "ChangePreferences", "Unsubscribe", "Subscribe", "RemoveContact"),
+    "ExplainNotification",
     *("ListSuppressions", "Suppress", "Allow", "ExportSuppressions", "ImportSuppressions"),
     *("LocalizeTemplate", "ActivateTemplate", "RollBackTemplate", "PreviewTemplate", "TestTemplate"),
 }

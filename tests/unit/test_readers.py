@@ -15,7 +15,7 @@ from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys
 from adapters.stopping import stopped
 from application import readers as module
-from application.readers import Readers, Who
+from application.readers import HeardOf, Readers, Who
 from domain.ids import preferences_id, suppression_id
 from domain.personal import Listed
 from domain.preferences import Preferences, Wishes
@@ -97,6 +97,14 @@ async def test_what_was_forgotten_is_read_again(readers, store):
     readers.forget([USER])
     (reader,) = await readers.of([JANE])
     assert reader.seen[USER] == 2
+
+
+async def test_what_this_process_changes_it_knows_at_once(readers, store):
+    await readers.of([JANE])
+    events = HeardOf(store, readers)
+    await events.save(muted())
+    assert (await readers.of([JANE]))[0].seen[USER] == 2
+    assert await events.get(Preferences, USER)
 
 
 async def test_what_changes_while_it_is_read_is_not_kept(readers, store):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from datetime import MAXYEAR, MINYEAR, datetime
+from datetime import MAXYEAR, MINYEAR, datetime, time
 from typing import Annotated, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -14,8 +14,8 @@ from application.addresses import InvalidAddressError, email_address
 from application.caller import Caller
 from application.ports import Clock, ConflictError, CurrentTexts, Dice, EventStore, Persons
 from application.problems import InvalidCommandError, KeyReusedError, Problem
-from application.readers import Readers
-from domain.acceptance import Acceptance
+from application.readers import Readers, Who, heed
+from domain.acceptance import Acceptance, Told
 from domain.headers import UnsafeHeaderError, check_header
 from domain.ids import acceptance_id
 from domain.notification import Notification
@@ -23,7 +23,7 @@ from domain.own_template import is_own_name
 from domain.personal import ConsentedAddress, Letter
 from domain.preferences import Preferences, Wishes
 from domain.template import CurrentTemplate, InvalidVariablesError, UnknownTemplateError, check_variables
-from domain.vocabulary import Channel, Priority, Status
+from domain.vocabulary import Channel, Priority, Reason, Status
 
 MOST_RECIPIENTS = 1_000
 MOST_LEVELS = 32
@@ -60,6 +60,10 @@ class _Sending(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Annotated[str, Meta(min_length=1, max_length=100)] | None,
         Meta(description="What readers choose by; default: that of the type"),
     ] = None
+    scheduled_local: Annotated[
+        Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")] | None,
+        Meta(description="At this time by each recipient's clock, such as 09:00"),
+    ] = None
     scheduled_at: Annotated[datetime, Meta(tz=True, description="Not before this moment")] | None = None
     expires_at: Annotated[datetime, Meta(tz=True, description="Not from this moment on")] | None = None
     context: Context = Context()
@@ -87,10 +91,14 @@ class SendEmail(_Sending, frozen=True, kw_only=True, forbid_unknown_fields=True,
 
 
 class AcceptedNotification(msgspec.Struct, frozen=True):
+    """What is to become of it as things are: it may be `suppressed` for a reason, or wait `until` a moment for one."""
+
     id: UUID
     channel: Channel
     recipient: Recipient
     status: Status
+    reason_code: Reason | None = None
+    until: datetime | None = None
 
 
 class SendAnswer(msgspec.Struct, frozen=True):
@@ -129,6 +137,7 @@ async def send(
     clock: Clock,
     dice: Dice,
     default_language: str,
+    default_time_zone: str,
 ) -> SendAnswer:
     """Accept the command: every notification is stored before this returns, or none is.
 
@@ -145,6 +154,7 @@ async def send(
         if key and (answer := await _first_answer(command, caller, key, events)):
             return answer
         raise
+    found = await readers.of([Who(caller.tenant, to.channel, to.address, to.recipient.user_id) for to in addressees])
     now, request = clock.now(), dice.id()
     notifications = [
         Notification.queue(
@@ -177,25 +187,40 @@ async def send(
         )
         for to in addressees
     ]
+    local = time.fromisoformat(command.scheduled_local) if command.scheduled_local else None
+    for notification, reader in zip(notifications, found, strict=True):
+        decision = reader.decide(notification, max(now, notification.due_at), default_time_zone, local)
+        heed(decision, notification, now=now, by=caller.by)
+    told = [_told(notification) for notification in notifications]
     try:
-        position = await events.save(*notifications, *_acceptance(key, caller, request, notifications, now))
+        position = await events.save(*notifications, *_acceptance(key, caller, request, notifications, told, now))
     except ConflictError:
         if key and (answer := await _first_answer(command, caller, key, events)):
             return answer
         raise
     accepted = [
-        AcceptedNotification(n.id, n.channel, to.recipient, n.status)
-        for n, to in zip(notifications, addressees, strict=True)
+        AcceptedNotification(n.id, n.channel, to.recipient, said.status, said.reason, said.until)
+        for n, to, said in zip(notifications, addressees, told, strict=True)
     ]
     return SendAnswer(request, position, accepted)
 
 
+def _told(notification: Notification) -> Told:
+    until = notification.due_at if notification.status is Status.DEFERRED else None
+    return Told(notification.status, notification.reason_code, until)
+
+
 def _acceptance(
-    key: IdempotencyKey | None, caller: Caller, request: UUID, notifications: list[Notification], now: datetime
+    key: IdempotencyKey | None,
+    caller: Caller,
+    request: UUID,
+    notifications: list[Notification],
+    told: list[Told],
+    now: datetime,
 ) -> Iterator[Acceptance]:
     if key:
         ids = [notification.id for notification in notifications]
-        yield Acceptance.record(caller.tenant, key.key, key.body_digest, request, ids, by=caller.by, now=now)
+        yield Acceptance.record(caller.tenant, key.key, key.body_digest, request, ids, by=caller.by, now=now, told=told)
 
 
 async def _first_answer(
@@ -209,13 +234,19 @@ async def _first_answer(
     if accepted.body_digest != key.body_digest:
         raise KeyReusedError(f"the idempotency key was used on {accepted.timestamp:%Y-%m-%d} with another body")
     places = [(recipient, channel) for recipient in command.recipients for channel in command.channels]
-    later = command.scheduled_at is not None and command.scheduled_at > accepted.timestamp
-    status = Status.DEFERRED if later else Status.PENDING
+    told = accepted.told or [_told_before(command, accepted.timestamp)] * len(places)
     given = [
-        AcceptedNotification(id, channel, recipient, status)
-        for id, (recipient, channel) in zip(accepted.notifications, places, strict=True)
+        AcceptedNotification(id, channel, recipient, said.status, said.reason, said.until)
+        for id, (recipient, channel), said in zip(accepted.notifications, places, told, strict=True)
     ]
     return SendAnswer(accepted.request, history[0].position, given)
+
+
+def _told_before(command: SendNotification, at: datetime) -> Told:
+    """What was said when nothing but the request itself decided."""
+    if command.scheduled_at is None or command.scheduled_at <= at:
+        return Told(Status.PENDING, None, None)
+    return Told(Status.DEFERRED, Reason.SCHEDULED, command.scheduled_at)
 
 
 def _checked(

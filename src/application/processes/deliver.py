@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypedDict
 from uuid import UUID
@@ -21,9 +22,12 @@ from application.ports import (
     ProviderBudget,
     RenderError,
     RendererUnavailableError,
+    StaleError,
     StoreUnavailableError,
     TemplateRenderer,
 )
+from application.readers import Reader, Readers, Who, heed
+from domain.decision import Digest, SendNow
 from domain.mailbox import Mailbox
 from domain.notification import Attempt, NotAttemptableError, Notification
 from domain.outcomes import Accepted, Misconfigured, Outcome, Throttled, Unknown
@@ -74,11 +78,12 @@ class SendingRules(msgspec.Struct, frozen=True):
 
 
 class Delivery:
-    """Checks again, renders, records the intent, calls the provider, records what it came to.
+    """Asks what the reader wishes, renders, records the intent, calls the provider, records what it came to.
 
     The intent is stored before the call, by whom held the lease when the work began; the version check of the log lets
-    one of two holders through and refuses an outcome that comes after somebody else has moved on. Outcomes are
-    recorded as they arrive.
+    one of two holders through and refuses an outcome that comes after somebody else has moved on. It rests on what was
+    read of the reader's wishes, and the log refuses it once those have changed: no intent follows an opt-out. Outcomes
+    are recorded as they arrive.
     """
 
     def __init__(
@@ -93,6 +98,8 @@ class Delivery:
         clock: Clock,
         dice: Dice,
         log: AttemptLog,
+        readers: Readers,
+        default_time_zone: str = "UTC",
         name: str = "worker",
     ) -> None:
         self._events = events
@@ -104,6 +111,8 @@ class Delivery:
         self._clock = clock
         self._dice = dice
         self._log = log
+        self._readers = readers
+        self._default_time_zone = default_time_zone
         self._name = name
         self._slots = {channel: asyncio.Semaphore(rule.concurrency) for channel, rule in rules.items()}
         self._peace_until: dict[Channel, float] = {}
@@ -133,6 +142,8 @@ class Delivery:
         except StoreUnavailableError:
             self._log.note("store away, left for later", leases[0].notification, others=len(leases) - 1)
             return 0
+        with suppress(Exception):  # whoever it concerns will meet it again, and the others must not pay for it
+            await self._readers.of([_who(each) for each in found.values() if isinstance(each.letter, Letter)])
         work = [
             self._attend(notification, lease, lapses)
             for lease in held
@@ -164,7 +175,7 @@ class Delivery:
             if notification.due is None:
                 await self._due.drop([lease])
             elif not await self._settle_without_a_call(notification):
-                return await self._send(notification, lease, lapses)
+                return await self._send_if_wished(notification, lease, lapses)
         except (ConflictError, NotAttemptableError):
             self._log.note("moved on elsewhere", notification.id)
         except StoreUnavailableError:
@@ -188,7 +199,22 @@ class Delivery:
         await self._events.save(notification)
         return True
 
-    async def _send(self, notification: Notification, lease: Lease, lapses: float) -> bool:
+    async def _send_if_wished(self, notification: Notification, lease: Lease, lapses: float) -> bool:
+        """The intent is stored only if what was looked at is still all there is; else it is looked at again."""
+        while True:
+            (reader,) = await self._readers.of([_who(notification)])
+            decision = reader.decide(notification, self._clock.now(), self._default_time_zone)
+            if not isinstance(decision, SendNow | Digest):
+                heed(decision, notification, **self._signed())
+                await self._events.save(notification)
+                return False
+            try:
+                return await self._send(notification, reader, lease, lapses)
+            except StaleError:
+                self._readers.forget(reader.seen)
+                notification = await self._events.get(Notification, notification.id) or notification
+
+    async def _send(self, notification: Notification, reader: Reader, lease: Lease, lapses: float) -> bool:
         rules = self._rules[notification.channel]
         try:
             content = await message.rendered(notification, self._renderer)
@@ -200,7 +226,7 @@ class Delivery:
             if not self._may_begin(notification.channel, lapses):
                 await self._due.release([lease])
                 return False
-            called = await self._attempt(notification, content, rules, lapses)
+            called = await self._attempt(notification, reader, content, rules, lapses)
         if called:  # the place is free for the next call while the log is written
             await self._record(notification, *called, rules)
         return called is not None
@@ -212,7 +238,7 @@ class Delivery:
         return not self._stopping and now + longest <= lapses and now >= self._peace_until.get(channel, 0.0)
 
     async def _attempt(
-        self, notification: Notification, content: Content, rules: SendingRules, lapses: float
+        self, notification: Notification, reader: Reader, content: Content, rules: SendingRules, lapses: float
     ) -> tuple[Attempt, Outcome] | None:
         """Record the intent, then call; None when no call was made after all."""
         sender = self._senders[notification.channel]
@@ -227,7 +253,7 @@ class Delivery:
             reply_to=email.reply_to,
             **self._signed(),
         )
-        await self._events.save(notification)
+        await self._events.save(notification, seen=reader.seen)
         started = asyncio.get_running_loop().time()
         if started + rules.deadline.total_seconds() + _GRACE > lapses:  # the save took long: others may take over
             await self._append_certainly(notification, attempt, lambda known: known.put_off(**self._signed()))
@@ -299,6 +325,11 @@ async def _call(sender: EmailSender, email: Email, key: str, deadline: timedelta
             return await sender.send(email, key)
     except TimeoutError:
         return Unknown(Reason.TIMEOUT)
+
+
+def _who(notification: Notification) -> Who:
+    assert isinstance(notification.letter, Letter)
+    return Who(notification.tenant, notification.channel, notification.letter.address, notification.recipient_user_id)
 
 
 def _email(notification: Notification, content: Content, rules: SendingRules) -> Email:

@@ -56,6 +56,7 @@ _PARAMETERS = {
     "name": "The name of a template, such as `welcome`; your own have a hyphen, such as `spring-sale`.",
     "locale": "The language of the texts, such as `de` or `pt-BR`.",
     "version": "The number of a version.",
+    "as_of": "As things were at this moment; default: now.",
     "user_id": "Your own id of the user.",
     "address": "An address of the channel.",
     "channel": "By which way it goes or went.",
