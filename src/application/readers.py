@@ -4,7 +4,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, time
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -44,6 +44,16 @@ class Who(msgspec.Struct, frozen=True):
     channel: Channel
     address: str
     user: str | None = None
+
+
+class ReaderLinks(Protocol):
+    """Links that say who asks: good for ever, and made by nobody else."""
+
+    def unsubscribe(self, who: Who, category: str) -> str | None:
+        """Where this reader leaves this category, the same each time; None where the service has no address."""
+
+    def read(self, token: str) -> tuple[Who, str] | None:
+        """Whom and which category a link is about, by what stands at its end; None for what was not made here."""
 
 
 class Reader(msgspec.Struct, frozen=True):

@@ -12,13 +12,14 @@ import msgspec
 
 
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
-    """Whom a notification goes to and what it says."""
+    """Whom a notification goes to and what it says. `unsubscribe_url` is where its reader leaves, if there is one."""
 
     person: UUID
     address: str
     name: str | None = None
     variables: dict[str, Any] = {}
     metadata: dict[str, Any] = {}
+    unsubscribe_url: str | None = None
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):

@@ -161,6 +161,7 @@ class Reason(StrEnum):
     COMPLAINED = "complained"
     STOPPED = "stopped"
     BLOCKED = "blocked"
+    IMPRINT_MISSING = "imprint_missing"
     ENDPOINT_ERROR = "endpoint_error"
     ENDPOINT_BUSY = "endpoint_busy"
     ENDPOINT_GONE = "endpoint_gone"

@@ -35,6 +35,7 @@ from adapters.postgres.recorder import LogRecorder, open_datastore
 from adapters.postgres.template_archive import PostgresTemplateArchive
 from adapters.postgres.views import PostgresView
 from adapters.postgres.wakeup import PostgresWakeups
+from adapters.reader_tokens import ReaderTokens
 from adapters.stopping import stopped
 from adapters.system import SystemDice
 from adapters.taskiq_queue import TaskiqDeliveryQueue, memory_broker, redis_broker
@@ -60,7 +61,7 @@ from application.projections.suppressions import Suppressions
 from application.projections.templates import OwnedTemplates
 from application.queries.explain import Explanation, explain
 from application.queries.proof import Proof, prove
-from application.readers import AddressDigest, Readers
+from application.readers import AddressDigest, ReaderLinks, Readers
 from domain.mailbox import Mailbox
 from domain.receipts import ProviderReceipt
 from domain.vocabulary import Channel
@@ -107,6 +108,7 @@ class Parts:
     template_uses: TemplateUses
     readers: Readers
     reader_uses: ReaderUses
+    reader_links: ReaderLinks
     address_digest: AddressDigest
     send: Callable[..., Coroutine[Any, Any, SendAnswer]]
     cancel: Callable[[CancelNotification, Caller], Coroutine[Any, Any, CancelAnswer]]
@@ -132,6 +134,7 @@ class Parts:
             log=Lines("worker"),
             readers=self.readers,
             default_time_zone=self.settings.default_time_zone,
+            postal_address=self.settings.postal_address,
             name=name,
         )
 
@@ -173,7 +176,7 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
         await clock.start()
         stack.push_async_callback(clock.close)
         digest = address_digests(master_key)
-        readers = Readers(store, digest)
+        readers, links = Readers(store, digest), ReaderTokens(master_key, settings.public_url)
         await stack.enter_async_context(_beside(readers.follow(store, wakeups.bell())))
         send_it = partial(
             send,
@@ -181,11 +184,13 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             templates=templates,
             own=OwnTemplates(store, maker.nearest).active,
             readers=readers,
+            links=links,
             persons=store,
             clock=clock,
             dice=dice,
             default_language=settings.default_language,
             default_time_zone=settings.default_time_zone,
+            postal_address=settings.postal_address,
         )
         yield Parts(
             settings=settings,
@@ -219,6 +224,7 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             ),
             readers=readers,
             reader_uses=reader_uses(store, readers, PostgresSuppressionReader(database), digest, clock, dice),
+            reader_links=links,
             address_digest=digest,
             send=send_it,
             cancel=partial(cancel, events=store, clock=clock),

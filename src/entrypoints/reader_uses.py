@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from adapters.postgres.event_store import PostgresEventStore
+from application.commands.choose import Chosen, choose, chosen
 from application.commands.preferences import (
     PreferencesAnswer,
     SubscribeAnswer,
@@ -32,6 +33,8 @@ class ReaderUses:
     unsubscribe: Callable[..., Coroutine[Any, Any, UnsubscribeAnswer]]
     subscribe: Callable[..., Coroutine[Any, Any, SubscribeAnswer]]
     remove_contact: Callable[..., Coroutine[Any, Any, PreferencesAnswer]]
+    chosen: Callable[..., Coroutine[Any, Any, Chosen]]
+    choose: Callable[..., Coroutine[Any, Any, None]]
     suppress: Callable[..., Coroutine[Any, Any, SuppressionAnswer]]
     allow: Callable[..., Coroutine[Any, Any, SuppressionAnswer]]
     list_suppressions: Callable[..., Coroutine[Any, Any, SuppressionPage]]
@@ -58,6 +61,8 @@ def reader_uses(
         unsubscribe=partial(unsubscribe, **lists),
         subscribe=partial(subscribe, events=events, persons=store, clock=clock, dice=dice),
         remove_contact=partial(remove_contact, events=events, clock=clock),
+        chosen=partial(chosen, events=store, digest=digest),
+        choose=partial(choose, **lists),
         suppress=partial(suppress, **lists),
         allow=partial(allow, events=events, digest=digest, clock=clock),
         list_suppressions=partial(list_suppressions, reader=reader),

@@ -49,6 +49,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     templates: Path | None
     default_language: str
     default_time_zone: str
+    public_url: str | None
+    postal_address: str | None
     log_level: str
     email_provider: str | None
     email_from: str
@@ -82,6 +84,8 @@ def load(environment: Mapping[str, str]) -> Settings:
         templates=env.maybe("TEMPLATES_PATH", _folder),
         default_language=env.get("DEFAULT_LANGUAGE", str, "en"),
         default_time_zone=env.get("DEFAULT_TIME_ZONE", _time_zone, "UTC"),
+        public_url=env.maybe("PUBLIC_URL", _web_address),
+        postal_address=env.maybe("POSTAL_ADDRESS", str),
         log_level=env.get("LOG_LEVEL", _one_of("debug", "info", "warning", "error"), "info"),
         email_provider=env.maybe("EMAIL_PROVIDER", _one_of(*EMAIL_PROVIDERS)),
         email_from=env.maybe("EMAIL_FROM", _mail_address)

@@ -3,6 +3,7 @@
 import asyncio
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -10,8 +11,9 @@ import pytest
 from application.caller import Caller
 from application.commands.preferences import Unsubscribe
 from domain.notification import Notification
+from domain.receipts import ProviderReceipt, ReceiptKind
 from domain.suppression import Suppression
-from tests.application import Service, Tenant
+from tests.application import Service, Tenant, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -111,6 +113,35 @@ async def test_security_passes_opt_outs_and_quiet_hours_but_no_dead_address(serv
     assert (await tenant.post(LIST, {"address": "jane@example.com", "ground": "hard_bounce"})).status_code == 200
     told = await accepted(tenant, **reset)
     assert (told["status"], told["reason_code"]) == ("suppressed", "hard_bounce")
+
+
+async def test_what_came_back_for_good_is_sent_once_more_only_when_it_was_taken_off_the_list(
+    service: Service, tenant: Tenant
+):
+    ids = [(await tenant.send_one(f"gone-{n}@example.com"))[0] for n in range(2)]
+    for n, id in enumerate(ids):
+        await tenant.detail_when(id, status="sent")
+        receipt = ProviderReceipt(
+            provider="capture",
+            event_id=id,
+            kind=ReceiptKind.BOUNCED,
+            said="bounced",
+            provider_id=None,
+            notification=UUID(id),
+            occurred_at=service.parts.clock.now(),
+        )
+        await service.parts.take_receipt(receipt)
+        await tenant.detail_when(id, status="bounced")
+
+        async def on_the_list(address: str = f"gone-{n}@example.com") -> Any:
+            return (await tenant.get(LIST, channel="email", address=address)).json()["suppressions"]
+
+        await until(on_the_list)
+    assert (await tenant.post(f"{LIST}/remove", {"address": "gone-1@example.com"})).json()["changed"]
+    for id in ids:
+        assert (await tenant.post(f"/api/v1/notifications/{id}/retry")).status_code == 202
+    assert (await tenant.detail_when(ids[0], status="suppressed"))["reason_code"] == "hard_bounce"
+    await tenant.detail_when(ids[1], status="sent")
 
 
 async def test_what_waits_is_not_sent_once_its_reader_has_left(service: Service, tenant: Tenant):

@@ -14,7 +14,7 @@ from application.addresses import InvalidAddressError, email_address
 from application.caller import Caller
 from application.ports import Clock, ConflictError, CurrentTexts, Dice, EventStore, Persons
 from application.problems import InvalidCommandError, KeyReusedError, Problem
-from application.readers import Readers, Who, heed
+from application.readers import ReaderLinks, Readers, Who, heed
 from domain.acceptance import Acceptance, Told
 from domain.headers import UnsafeHeaderError, check_header
 from domain.ids import acceptance_id
@@ -22,8 +22,14 @@ from domain.notification import Notification
 from domain.own_template import is_own_name
 from domain.personal import ConsentedAddress, Letter
 from domain.preferences import Preferences, Wishes
-from domain.template import CurrentTemplate, InvalidVariablesError, UnknownTemplateError, check_variables
-from domain.vocabulary import Channel, Priority, Reason, Status
+from domain.template import (
+    CurrentTemplate,
+    InvalidVariablesError,
+    NotificationType,
+    UnknownTemplateError,
+    check_variables,
+)
+from domain.vocabulary import Channel, Priority, Purpose, Reason, Status
 
 MOST_RECIPIENTS = 1_000
 MOST_LEVELS = 32
@@ -133,11 +139,13 @@ async def send(
     templates: CurrentTexts,
     own: Callable[[str, str], Awaitable[CurrentTexts]],
     readers: Readers,
+    links: ReaderLinks,
     persons: Persons,
     clock: Clock,
     dice: Dice,
     default_language: str,
     default_time_zone: str,
+    postal_address: str | None,
 ) -> SendAnswer:
     """Accept the command: every notification is stored before this returns, or none is.
 
@@ -149,7 +157,7 @@ async def send(
     users = {recipient.user_id for recipient in command.recipients if recipient.user_id}
     known = await readers.users(caller.tenant, users) if users else {}
     try:
-        addressees, variables = _checked(command, caller, templates, known, default_language)
+        addressees, variables = _checked(command, caller, templates, known, links, default_language, postal_address)
     except InvalidCommandError:
         if key and (answer := await _first_answer(command, caller, key, events)):
             return answer
@@ -166,13 +174,7 @@ async def send(
             purpose=to.template.type.purpose,
             priority=command.priority or to.template.type.priority,
             request=request,
-            letter=Letter(
-                person=persons.person(caller.tenant, to.address),
-                address=to.address,
-                name=to.recipient.name,
-                variables=variables,
-                metadata=command.context.metadata,
-            ),
+            letter=_letter(to, command, variables, caller, links, persons),
             template=to.template.pin,
             now=now,
             by=caller.by,
@@ -203,6 +205,41 @@ async def send(
         for n, to, said in zip(notifications, addressees, told, strict=True)
     ]
     return SendAnswer(request, position, accepted)
+
+
+def _letter(
+    to: _Addressee,
+    command: SendNotification,
+    variables: dict[str, Any],
+    caller: Caller,
+    links: ReaderLinks,
+    persons: Persons,
+) -> Letter:
+    type_ = to.template.type
+    who = Who(caller.tenant, to.channel, to.address, to.recipient.user_id)
+    link = links.unsubscribe(who, command.category or type_.category) if _may_be_left(type_, command, to) else None
+    if link and _LINK in type_.variables:
+        variables = {_LINK: link, **variables}
+    return Letter(
+        person=persons.person(caller.tenant, to.address),
+        address=to.address,
+        name=to.recipient.name,
+        variables=variables,
+        metadata=command.context.metadata,
+        unsubscribe_url=link,
+    )
+
+
+_LINK = "unsubscribe_url"
+"""The variable that is ours to give where the sender does not."""
+
+_SUBSCRIPTION = "subscription"
+
+
+def _may_be_left(type_: NotificationType, command: SendNotification, to: _Addressee) -> bool:
+    """Advertising, and what readers have subscribed to."""
+    advertising = type_.purpose is Purpose.MARKETING
+    return to.channel is Channel.EMAIL and (advertising or (command.category or type_.category) == _SUBSCRIPTION)
 
 
 def _told(notification: Notification) -> Told:
@@ -254,7 +291,9 @@ def _checked(
     caller: Caller,
     templates: CurrentTexts,
     known: Mapping[str, Preferences],
+    links: ReaderLinks,
     default_language: str,
+    postal_address: str | None,
 ) -> tuple[list[_Addressee], dict[str, Any]]:
     """Everybody to write to, and the variables under their declared names."""
     problems = [*_misfits(command), *_not_to_be_kept(command)]
@@ -282,12 +321,33 @@ def _checked(
     variables = command.variables
     try:
         if chosen:
-            variables = check_variables(next(iter(chosen.values())).type, command.variables)
+            variables = _variables(next(iter(chosen.values())).type, command, links, postal_address)
     except InvalidVariablesError as error:
         problems += [Problem(f"variables.{p.variable}", p.message) for p in error.problems]
     if problems:
         raise InvalidCommandError(problems)
     return addressees, variables
+
+
+def _variables(
+    type_: NotificationType, command: SendNotification, links: ReaderLinks, postal_address: str | None
+) -> dict[str, Any]:
+    """Under their declared names. What advertising must show is ours where the sender does not give it."""
+    ours = {_LINK: links.unsubscribe(_ANYBODY, ""), _POSTAL_ADDRESS: postal_address}
+    given = {each.replace("_", "").lower() for each in command.variables}
+    added = {
+        name: value
+        for name, value in ours.items()
+        if value and name in type_.variables and name.replace("_", "") not in given
+    }
+    if type_.purpose is not Purpose.MARKETING or not added:
+        return check_variables(type_, command.variables)
+    checked = check_variables(type_, {**command.variables, **added})
+    return {name: value for name, value in checked.items() if name != _LINK or name not in added}
+
+
+_ANYBODY = Who("", Channel.EMAIL, "")
+_POSTAL_ADDRESS = "postal_address"
 
 
 def _misfits(command: SendNotification) -> Iterator[Problem]:

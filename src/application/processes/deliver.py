@@ -28,13 +28,14 @@ from application.ports import (
 )
 from application.readers import Reader, Readers, Who, heed
 from domain.decision import Digest, SendNow
+from domain.imprint import shows_imprint
 from domain.mailbox import Mailbox
 from domain.notification import Attempt, NotAttemptableError, Notification
 from domain.outcomes import Accepted, Misconfigured, Outcome, Throttled, Unknown
 from domain.personal import Envelope, Letter
 from domain.retry import RetryPolicy
 from domain.template import Content
-from domain.vocabulary import Channel, Reason
+from domain.vocabulary import Channel, Purpose, Reason
 
 _ASK_THE_STORE_EVERY = 0.2
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
@@ -100,6 +101,7 @@ class Delivery:
         log: AttemptLog,
         readers: Readers,
         default_time_zone: str = "UTC",
+        postal_address: str | None = None,
         name: str = "worker",
     ) -> None:
         self._events = events
@@ -113,6 +115,7 @@ class Delivery:
         self._log = log
         self._readers = readers
         self._default_time_zone = default_time_zone
+        self._postal_address = postal_address
         self._name = name
         self._slots = {channel: asyncio.Semaphore(rule.concurrency) for channel, rule in rules.items()}
         self._peace_until: dict[Channel, float] = {}
@@ -222,6 +225,10 @@ class Delivery:
             notification.fail(Reason.RENDER_FAILED, str(error), now=self._clock.now(), by=self._name)
             await self._events.save(notification)
             return False
+        if not self._may_be_shown(notification, content):
+            notification.fail(Reason.IMPRINT_MISSING, "", now=self._clock.now(), by=self._name)
+            await self._events.save(notification)
+            return False
         async with self._slots[notification.channel]:
             if not self._may_begin(notification.channel, lapses):
                 await self._due.release([lease])
@@ -230,6 +237,16 @@ class Delivery:
         if called:  # the place is free for the next call while the log is written
             await self._record(notification, *called, rules)
         return called is not None
+
+    def _may_be_shown(self, notification: Notification, content: Content) -> bool:
+        """Advertising by mail shows where its sender is and the way out, where a postal address is set."""
+        if not self._postal_address or notification.purpose is not Purpose.MARKETING:
+            return True
+        letter = notification.letter
+        assert isinstance(letter, Letter)
+        links = [letter.unsubscribe_url or "", str(letter.variables.get("unsubscribe_url") or "")]
+        addresses = [self._postal_address, str(letter.variables.get("postal_address") or "")]
+        return notification.channel is not Channel.EMAIL or shows_imprint(content, addresses, links)
 
     def _may_begin(self, channel: Channel, lapses: float) -> bool:
         """Whether a call begun now would end under the lease, and its provider has not just asked for peace."""

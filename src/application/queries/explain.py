@@ -260,6 +260,7 @@ WORDS: Mapping[Reason, str] = {
     Reason.COMPLAINED: "the reader called an earlier message spam",
     Reason.STOPPED: "the reader answered STOP",
     Reason.BLOCKED: "the address was put on the suppression list by hand",
+    Reason.IMPRINT_MISSING: "advertising must show the sender's postal address and a link to unsubscribe",
     Reason.ENDPOINT_ERROR: "the endpoint answered with an error",
     Reason.ENDPOINT_BUSY: "the endpoint asked for patience",
     Reason.ENDPOINT_GONE: "the endpoint says that it is gone",
