@@ -10,6 +10,7 @@ import msgspec
 from eventsourcing.domain import AggregateEvent
 
 from domain.acceptance import Acceptance
+from domain.event_type import EventType, EventTypeTerms
 from domain.filters import Filter
 from domain.happening import Addressed, Happening
 from domain.mailbox import Mailbox
@@ -234,6 +235,26 @@ def _events(person: UUID) -> Iterable[Any]:
         personal=Payload(person=person, data={"order": {"total": 12.5, "lines": [{"count": 2}]}, "note": None}),
     )
     yield from _of_a_subscription(person)
+    yield from _of_an_event_type()
+
+
+def _of_an_event_type() -> Iterable[Any]:
+    about = {"originator_id": UUID("0195b0a0-0000-7000-8000-0000000000e7"), "tenant": "acme", "by": "key:k1"}
+    terms = EventTypeTerms(
+        description="An order was made.",
+        schema={"type": "object", "required": ["order"]},
+        example={"order": {"total": 12.5}},
+        deprecated="order.placed",
+        checked=True,
+    )
+
+    def place(version: int) -> dict[str, Any]:
+        moment = NOON + timedelta(seconds=version)
+        return {**about, "originator_version": version, "timestamp": moment, "name": "order.created"}
+
+    yield EventType.Described(**place(1), originator_topic="domain.event_type:EventType", terms=terms)
+    yield EventType.Changed(**place(2), terms=terms)
+    yield EventType.Removed(**place(3))
 
 
 def _of_a_subscription(person: UUID) -> Iterable[Any]:

@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -55,23 +55,23 @@ def text_of(tree: Element, tag: str) -> str:
     return "".join(next(tree.iter(tag)).itertext())
 
 
-def copy_few(folder: Path) -> Path:
-    """The templates of three types in English and German, as they are shipped; the rest is left out."""
-    kept = [*FOLDER.glob("*.toml"), *(file for name in FEW for file in (FOLDER / "emails" / name).iterdir())]
+def copy_few(folder: Path, types: Sequence[str] = FEW) -> Path:
+    """The templates of these types in English and German, as they are shipped; the rest is left out."""
+    kept = [*FOLDER.glob("*.toml"), *(file for name in types for file in (FOLDER / "emails" / name).iterdir())]
     kept += [file for shared in ("layouts", "partials") for file in (FOLDER / shared).iterdir()]
-    kept += [FOLDER / f"types/{name}.toml" for name in FEW]
+    kept += [FOLDER / f"types/{name}.toml" for name in types]
     for file in kept:
         copy = folder / file.relative_to(FOLDER)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, copy)
     for language in ("de", "en"):
-        copy_sentences(folder, language)
+        copy_sentences(folder, language, types)
     return folder
 
 
-def copy_sentences(folder: Path, language: str) -> None:
-    """Those of the few, and the common ones."""
+def copy_sentences(folder: Path, language: str, types: Sequence[str] = FEW) -> None:
+    """Those of these types, and the common ones."""
     head, *tables = re.split(r"^(?=\[)", (FOLDER / f"i18n/{language}.toml").read_text("utf-8"), flags=re.MULTILINE)
     named = {table[1 : table.index("]")]: table for table in tables}
     (folder / "i18n").mkdir(exist_ok=True)
-    (folder / f"i18n/{language}.toml").write_text(head + "".join(named[name] for name in ("common", *FEW)), "utf-8")
+    (folder / f"i18n/{language}.toml").write_text(head + "".join(named[name] for name in ("common", *types)), "utf-8")

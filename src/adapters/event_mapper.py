@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, get_args, get_type_hints
 from uuid import UUID
@@ -15,6 +16,7 @@ from eventsourcing.utils import get_topic
 from adapters.person_keys import PersonKeys
 from application.ports import AlteredError
 from domain.acceptance import Acceptance
+from domain.event_type import EventType
 from domain.happening import Happening
 from domain.notification import Notification
 from domain.own_template import Template
@@ -33,6 +35,7 @@ AGGREGATES: tuple[type[Aggregate], ...] = (
     Suppression,
     WebhookSubscription,
     Happening,
+    EventType,
 )
 
 
@@ -88,6 +91,9 @@ class _EventCodec:
         for old in range(state.pop("class_version", 1), self.version):
             getattr(self.event_class, f"upcast_v{old}_v{old + 1}")(state)
         return msgspec.convert(state, self.state)
+
+
+_codec = cache(_EventCodec)
 
 
 class EventMapper:
@@ -208,7 +214,7 @@ def _codecs(aggregates: Iterable[type[Aggregate]]) -> Iterable[_EventCodec]:
     for aggregate in aggregates:
         for event_class in vars(aggregate).values():
             if isinstance(event_class, type) and issubclass(event_class, AggregateEvent) and _topic(event_class):
-                yield _EventCodec(event_class, aggregate)
+                yield _codec(event_class, aggregate)
 
 
 def _topic(event_class: type[AggregateEvent]) -> str | None:

@@ -14,6 +14,7 @@ from application.ports import StoreUnavailableError
 from domain.notification import Due
 
 _MOST_EVENTS = 2_000
+_COMPANY_SECONDS = 0.008
 _LOOK_EVERY = 1.0
 _ANSWER_SECONDS = 15.0
 """Longer than the writer waits for a connection and for a lock, each twice: only a frozen server takes as long."""
@@ -81,15 +82,17 @@ class GroupCommit:
         self._waiting: list[_Caller] = []
         self._written: list[_Caller] = []
         self._arrived = asyncio.Event()
+        self._will_ring = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="append")
         self._task: asyncio.Task[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._closed = False
 
-    async def put(self, append: Append) -> int:
+    async def put(self, append: Append, *, urgent: bool = True) -> int:
         """The position of the append's last event, once durable; raises what the writer refused it for.
 
-        Raises StoreUnavailableError after some 15 s: the events may be stored all the same.
+        One that is not urgent waits a few milliseconds for others to go with. Raises StoreUnavailableError after some
+        15 s: the events may be stored all the same.
         """
         if self._closed:
             raise ClosedError
@@ -100,8 +103,16 @@ class GroupCommit:
             self._watch = loop.call_later(_LOOK_EVERY, self._dismiss_late)
         caller = _Caller(append, loop.create_future(), loop.time())
         self._waiting.append(caller)
-        self._arrived.set()
+        if urgent:
+            self._arrived.set()
+        elif not self._will_ring:
+            self._will_ring = True
+            loop.call_later(_COMPANY_SECONDS, self._ring)
         return await caller.answer
+
+    def _ring(self) -> None:
+        self._will_ring = False
+        self._arrived.set()
 
     async def close(self) -> None:
         """Write what waits, then stop."""
@@ -117,11 +128,14 @@ class GroupCommit:
         while not self._closed or self._waiting:
             await self._arrived.wait()
             self._arrived.clear()
-            while self._waiting:
-                await self._write_lot(self._take())
+            lot = self._take()
+            if self._waiting or self._closed:
+                self._arrived.set()
+            if lot:
+                await self._write_lot(lot)
 
     def _take(self) -> list[_Caller]:
-        events = 0
+        events = taken = 0
         for taken, caller in enumerate(self._waiting, start=1):  # noqa: B007 - how many fit is the point
             events += len(caller.append.events)
             if events >= _MOST_EVENTS:

@@ -115,10 +115,12 @@ async def exchange(
     headers: dict[str, str],
     deadline: timedelta,
     cap: int = 64 * 1024,
+    body_within: timedelta | None = None,
 ) -> Exchange:
     """Send one request and read at most `cap` bytes of the answer, all within `deadline`.
 
-    Waiting for a free connection counts. A failure is a value; only cancellation passes through.
+    The body is read for no longer than `body_within`, if that is given. Waiting for a free connection counts. A failure
+    is a value; only cancellation passes through.
     """
     progress = _Progress()
     token = _progress.set(progress)
@@ -130,7 +132,7 @@ async def exchange(
                 method, url, data=content or None, headers=headers, allow_redirects=False
             ) as response,
         ):
-            await progress.read(response, cap)
+            await progress.read(response, cap, body_within)
     except aiohttp.ConnectionTimeoutError:
         return progress.ended(timed_out=True, detail="no connection in time")
     except TimeoutError:
@@ -182,14 +184,18 @@ class _Progress:
         self._response: aiohttp.ClientResponse | None = None
         self._body = bytearray()
 
-    async def read(self, response: aiohttp.ClientResponse, cap: int) -> None:
-        """Keep what fits; not complete once there is more than that."""
+    async def read(self, response: aiohttp.ClientResponse, cap: int, within: timedelta | None) -> None:
+        """Keep what fits and comes in time; not complete once there is more than that."""
         self._response = response
-        async for chunk in response.content.iter_any():
-            room = cap - len(self._body)
-            self._body += chunk[:room]
-            if len(chunk) > room:
-                return
+        try:
+            async with asyncio.timeout(within.total_seconds() if within else None):
+                async for chunk in response.content.iter_any():
+                    room = cap - len(self._body)
+                    self._body += chunk[:room]
+                    if len(chunk) > room:
+                        return
+        except TimeoutError:
+            return
         self._complete = True
 
     def ended(self, *, timed_out: bool, detail: str, error: OSError | None = None) -> Exchange:
@@ -239,7 +245,10 @@ class _Connector(aiohttp.TCPConnector):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._factory = partial(_Handler, loop=self._loop)
+        self._factory = partial(self._handler)
+
+    def _handler(self) -> ResponseHandler:
+        return _Handler(self._loop)
 
 
 def _session(connector: Callable[[], aiohttp.TCPConnector], connect_within: timedelta | None) -> aiohttp.ClientSession:
@@ -250,6 +259,6 @@ def _session(connector: Callable[[], aiohttp.TCPConnector], connect_within: time
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
         # theirs for the whole gives up at another time than exchange(), and in other words
-        timeout=aiohttp.ClientTimeout(sock_connect=connect_within and connect_within.total_seconds()),
+        timeout=aiohttp.ClientTimeout(sock_connect=connect_within.total_seconds() if connect_within else None),
         trust_env=False,
     )

@@ -6,7 +6,7 @@ acknowledged when it is received, and nothing is ever claimed from a worker that
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from uuid import UUID
 
@@ -37,10 +37,11 @@ def memory_broker() -> AsyncBroker:
     return InMemoryBroker(cast_types=False).with_result_backend(DummyResultBackend())
 
 
-def redis_broker(url: str) -> AsyncBroker:
+def redis_broker(url: str, channel: Channel = Channel.EMAIL) -> AsyncBroker:
+    """Each channel has a stream of its own, so that the slow calls of one keep no task of another waiting."""
     return _PatientStreamBroker(
         url,
-        queue_name=_STREAM,
+        queue_name=_STREAM if channel is Channel.EMAIL else f"{_STREAM}:{channel}",
         consumer_group_name="carillon",
         consumer_id="0",
         maxlen=_STREAM_LENGTH,
@@ -52,15 +53,17 @@ def redis_broker(url: str) -> AsyncBroker:
 class TaskiqDeliveryQueue:
     """Implements the port DeliveryQueue. A queue that does not answer is only waited for a second."""
 
-    def __init__(self, broker: AsyncBroker, on_loss: Callable[[Exception], None] = lambda _: None) -> None:
-        self._broker = broker
+    def __init__(
+        self, brokers: Mapping[Channel, AsyncBroker], on_loss: Callable[[Exception], None] = lambda _: None
+    ) -> None:
+        self._brokers = brokers
         self._on_loss = on_loss
 
     async def put(self, channel: Channel, leases: Sequence[Lease]) -> bool:
         ids = [[str(lease.notification), str(lease.token)] for lease in leases]
         try:
             async with asyncio.timeout(1):
-                await AsyncKicker(_TASK, self._broker, {}).kiq(channel.value, ids)  # type: ignore[call-overload]
+                await AsyncKicker(_TASK, self._brokers[channel], {}).kiq(channel.value, ids)  # type: ignore[call-overload]
         except Exception as error:  # noqa: BLE001 - a hint that is lost costs time, nothing else
             self._on_loss(error)
             return False
@@ -70,7 +73,7 @@ class TaskiqDeliveryQueue:
 class TaskiqWorker:
     """Receives tasks and hands each to `deliver`; on closing, waits for those that have begun."""
 
-    def __init__(self, broker: AsyncBroker, deliver: Deliver, *, at_once: int = 8) -> None:
+    def __init__(self, broker: AsyncBroker, deliver: Deliver, *, at_once: int) -> None:
         self._broker = broker
         self._deliver = deliver
         self._at_once = at_once

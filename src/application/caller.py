@@ -11,6 +11,7 @@ class Scope(StrEnum):
     INTERNAL = "internal"
     TEMPLATES = "templates"
     READERS = "readers"
+    WEBHOOKS = "webhooks"
     ADMIN = "admin"
 
 

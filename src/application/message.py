@@ -1,13 +1,15 @@
 """The message that goes out for a notification: the same whenever it is made again, and the digest that proves it."""
 
 import hashlib
+from datetime import UTC
 
 import msgspec
 
 from application.ports import Email, TemplateRenderer
+from domain.happening import Happening
 from domain.mailbox import Mailbox
 from domain.notification import Notification
-from domain.personal import Letter
+from domain.personal import Letter, Payload
 from domain.template import Content
 
 
@@ -57,3 +59,21 @@ def _way_out(letter: Letter) -> dict[str, str]:
 def digest(email: Email) -> str:
     """SHA-256 of the message in JSON, in hexadecimal. What changes it makes proofs of what was sent before fail."""
     return hashlib.sha256(msgspec.json.encode(email)).hexdigest()
+
+
+def webhook(happening: Happening) -> bytes:
+    """The bytes that every receiver of it gets, at each attempt. `timestamp` is when it happened."""
+    assert isinstance(happening.payload, Payload)
+    return msgspec.json.encode(
+        {
+            "id": happening.event_id,
+            "type": happening.type,
+            "timestamp": happening.occurred_at.astimezone(UTC),
+            "data": happening.payload.data,
+        }
+    )
+
+
+def webhook_digest(url: str, body: bytes) -> str:
+    """SHA-256 of where it goes and what it says, in hexadecimal; signatures are of the moment, so not of them."""
+    return hashlib.sha256(url.encode() + b"\n" + body).hexdigest()

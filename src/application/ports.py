@@ -3,6 +3,7 @@
 Every promise below is proved by a contract test that runs on each adapter, the in-memory one included.
 """
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
@@ -70,12 +71,13 @@ class Recorded(msgspec.Struct, frozen=True):
 class EventStore(Protocol):
     """The only place where something becomes true."""
 
-    async def save(self, *aggregates: Aggregate, seen: Mapping[UUID, int] | None = None) -> int:
+    async def save(self, *aggregates: Aggregate, urgent: bool = True, seen: Mapping[UUID, int] | None = None) -> int:
         """Append the pending events of all `aggregates`, all or none, together with the work that follows from them.
 
         Answers the position of the last event once it is durable. Raises ConflictError when a stream has grown
         meanwhile and StoreUnavailableError when the store is away. Concurrent saves share one transaction; a conflict
-        fails its own caller only. With nothing pending it answers the last position known.
+        fails its own caller only. With nothing pending it answers the last position known. What is not `urgent` may
+        wait a few milliseconds, so that more go together.
 
         `seen` are streams and the lengths that the decision rests on: raises StaleError when one of them is longer by
         now, also by what is stored together with this.
@@ -173,6 +175,7 @@ class Lease(msgspec.Struct, frozen=True, array_like=True):
 class Backlog(msgspec.Struct, frozen=True):
     """What waits on one channel: `due` now, `later`, `held` under a lease; `oldest` is the wait of the oldest due.
 
+    What is due in a lane that is held counts as `later`: nobody is behind with it.
     `unreadable` of them were set aside, and what is due of those has not changed since.
     """
 
@@ -305,10 +308,13 @@ class TemplateMaker(Protocol):
     def nearest(self, locale: str, languages: Collection[str], default: str) -> tuple[str, str]:
         """The nearest of `languages` to the reader's `locale`, else the default; and the locale to write it by."""
 
-    async def make(self, tenant: str, declared: NotificationType, locale: str, sources: Sources) -> dict[Channel, str]:
-        """Check them, try them out with the examples, and keep them durably; answers the version of each.
+    async def make(
+        self, tenant: str, declared: NotificationType, texts: Mapping[str, Sources]
+    ) -> dict[str, dict[Channel, str]]:
+        """Check what is written by locale, try it out with the examples, and keep it durably; answers the versions.
 
-        Raises InvalidTextsError, whose paths begin with the channel, and RendererUnavailableError.
+        However much that is, it takes a few seconds of computing time at the most. Raises RendererUnavailableError,
+        and InvalidTextsError with paths such as texts.de.email.subject, where parts are called as they are rendered.
         """
 
     async def sources(self, version: str) -> Mapping[str, str]:
@@ -317,6 +323,14 @@ class TemplateMaker(Protocol):
 
 class RendererUnavailableError(Exception):
     """Nothing is wrong with the template: what renders it cannot be had just now."""
+
+
+class TenantSlowError(RendererUnavailableError):
+    """The tenant's own templates took so much computing time that they have to wait; `retry_after` is in seconds."""
+
+    def __init__(self, message: str, wait: float) -> None:
+        super().__init__(message)
+        self.retry_after = math.ceil(wait)
 
 
 class TemplateMissingError(RenderError):
@@ -340,7 +354,8 @@ class TemplateRenderer(Protocol):
     ) -> Content:
         """The same bytes for the same arguments, whatever was deployed since. `at` is what the text takes for now.
 
-        Raises RenderError, and RendererUnavailableError when it may go well later.
+        Raises RenderError, and RendererUnavailableError when it may go well later: TenantSlowError where that is the
+        tenant's own doing.
         """
 
 

@@ -187,8 +187,8 @@ class HeardOf:
         self.get, self.get_many = events.get, events.get_many
         self.history, self.length = events.history, events.length
 
-    async def save(self, *aggregates: Aggregate, seen: Mapping[UUID, int] | None = None) -> int:
-        position = await self._events.save(*aggregates, seen=seen)
+    async def save(self, *aggregates: Aggregate, urgent: bool = True, seen: Mapping[UUID, int] | None = None) -> int:
+        position = await self._events.save(*aggregates, urgent=urgent, seen=seen)
         self._readers.forget(each.id for each in aggregates)
         return position
 

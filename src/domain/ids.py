@@ -4,6 +4,7 @@ from uuid import UUID, uuid5
 
 _ACCEPTANCES = UUID("6f2b8f0e-0d3c-5a47-9d5e-3a0f5a0b7c11")
 _RECEIPTS = UUID("0f6c2b52-7f64-5b0a-8f9b-2e6a4d1c9e27")
+_EVENT_TYPES = UUID("5d0c3ad4-8f55-5c1b-9f0e-7a4c2f3b6e18")
 _TEMPLATES = UUID("b0e6a7a4-4d0e-5c55-8a0e-3c1f0d9f6a42")
 _PREFERENCES = UUID("7d1f3a0e-52c6-5b1d-a3c4-0f6b9d2e8c51")
 _SUPPRESSIONS = UUID("c2a94b16-8e0d-5f37-b6a1-4d5e7f90b2a8")
@@ -38,3 +39,8 @@ def suppression_id(tenant: str, channel: str, address_digest: str) -> UUID:
 def happening_id(tenant: str, event_id: str) -> UUID:
     """The stream of one event that a tenant told us of."""
     return uuid5(_HAPPENINGS, f"{tenant}\x00{event_id}")
+
+
+def event_type_id(tenant: str, name: str) -> UUID:
+    """The stream of one type of event as one tenant describes it."""
+    return uuid5(_EVENT_TYPES, f"{tenant}\x00{name}")

@@ -12,6 +12,10 @@ from domain.template import NotificationType
 from domain.vocabulary import Channel
 
 MOST_VERSIONS = 1_000
+MOST_ACTIVATIONS = 2_000
+"""Ever, of one template. There are fewer ways back than there were activations, so a way back is always there."""
+MOST_TEMPLATES = 1_000
+"""Of one tenant."""
 
 _OWN_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)+")
 
@@ -25,6 +29,14 @@ class NoSuchVersionError(Exception):
 
 class TooManyVersionsError(Exception):
     """There is room for so many and no more."""
+
+
+class TooManyActivationsError(Exception):
+    """It was activated so often that its stream would get too long to be read."""
+
+
+class TooManyTemplatesError(Exception):
+    """A tenant has room for so many and no more."""
 
 
 class NothingToRollBackError(Exception):
@@ -115,6 +127,7 @@ class Template(Aggregate):
 
         def apply(self, template: "Template") -> None:
             template.activations.append(self.number)
+            template.activated += 1
 
     class RolledBack(Event):
         """The version that was active before, `number`, is so again."""
@@ -131,6 +144,7 @@ class Template(Aggregate):
         self.name = name
         self.versions: dict[int, Version] = {}
         self.activations: list[int] = []
+        self.activated = 0
 
     @classmethod
     def create(cls, tenant: str, name: str, *, now: datetime, by: str) -> "Template":
@@ -184,8 +198,10 @@ class Template(Aggregate):
         return self.newest
 
     def activate(self, number: int, *, now: datetime, by: str) -> None:
-        """Nothing happens if it is active already. Raises NoSuchVersionError."""
+        """Nothing happens if it is active already. Raises NoSuchVersionError and TooManyActivationsError."""
         if self.numbered(number) is not self.active:
+            if self.activated >= MOST_ACTIVATIONS:
+                raise TooManyActivationsError(f"{self.name} was activated {MOST_ACTIVATIONS} times: create another")
             self._trigger(self.Activated, now, by, number=number)
 
     def roll_back(self, *, now: datetime, by: str) -> None:

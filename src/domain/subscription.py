@@ -226,7 +226,7 @@ class WebhookSubscription(Aggregate):
                 self._trigger(self.Disabled, now, by, reason=DisabledFor.GONE, **facts)
             case Verdict.FAILING:
                 self._trigger(self.Disabled, now, by, reason=DisabledFor.FAILING, **facts)
-            case Verdict.WARN_HALF | Verdict.WARN_LATE:
+            case Verdict.WARN_AT_ONCE | Verdict.WARN_HALF | Verdict.WARN_LATE:
                 self._trigger(self.Warned, now, by, share=verdict.share, **facts)
             case Verdict.RECOVERED:
                 self._trigger(self.Recovered, now, by)

@@ -6,6 +6,7 @@ import hmac
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,14 @@ from adapters.postgres.database import Database, open_pool
 from adapters.postgres.due_work import PostgresDueWork
 from adapters.postgres.event_store import PostgresEventStore
 from adapters.postgres.mail_watch import PostgresMailWatch
-from adapters.postgres.readers import PostgresNotificationReader, PostgresSuppressionReader, PostgresTemplateReader
+from adapters.postgres.readers import (
+    PostgresEventTypeReader,
+    PostgresHappeningReader,
+    PostgresNotificationReader,
+    PostgresSubscriptionReader,
+    PostgresSuppressionReader,
+    PostgresTemplateReader,
+)
 from adapters.postgres.recorder import LogRecorder, open_datastore
 from adapters.postgres.template_archive import PostgresTemplateArchive
 from adapters.postgres.views import PostgresView
@@ -43,15 +51,23 @@ from adapters.templates.files import FileTemplates
 from adapters.templates.maker import JinjaTemplateMaker
 from adapters.templates.renderer import JinjaRenderer
 from adapters.templates.sandbox import Sandbox
+from adapters.webhook.sender import HttpWebhookSender
+from adapters.webhook.signing import RandomWebhookSecrets
 from application.caller import Caller
+from application.carriers.carrier import WorkRules
+from application.carriers.email import EmailCarrier, EmailRules
+from application.carriers.webhook import WebhookCarrier
 from application.commands.manage import CancelAnswer, CancelNotification, RetryAnswer, RetryNotification, cancel, retry
 from application.commands.send import SendAnswer, send
 from application.commands.take_receipt import take_receipt
 from application.own_templates import OwnTemplates
-from application.ports import EmailSender
-from application.processes.deliver import Delivery, SendingRules
+from application.ports import EmailSender, WebhookSender
+from application.processes.deliver import Delivery
 from application.processes.dispatch import Dispatcher, DispatchRules
+from application.processes.health import HealthCheck
 from application.projections.attempts import Attempts
+from application.projections.event_types import EventTypesDescribed
+from application.projections.happenings import Happenings
 from application.projections.metrics import Metrics, Totals
 from application.projections.notifications import Notifications
 from application.projections.projection import Projection
@@ -62,13 +78,16 @@ from application.projections.templates import OwnedTemplates
 from application.queries.explain import Explanation, explain
 from application.queries.proof import Proof, prove
 from application.readers import AddressDigest, ReaderLinks, Readers
+from application.subscriptions import SubscriptionDirectory
 from domain.mailbox import Mailbox
 from domain.receipts import ProviderReceipt
+from domain.retry import STANDARD_WEBHOOKS, Retries, exponential
 from domain.vocabulary import Channel
 from entrypoints.logs import Lines
 from entrypoints.reader_uses import ReaderUses, reader_uses
 from entrypoints.settings import SettingError, Settings
 from entrypoints.template_uses import TemplateUses, template_uses
+from entrypoints.webhook_uses import WebhookReaders, WebhookUses, webhook_uses
 
 PROJECTIONS: tuple[Projection[Any], ...] = (
     Notifications(),
@@ -79,6 +98,8 @@ PROJECTIONS: tuple[Projection[Any], ...] = (
     OwnedTemplates(),
     WebhookSubscriptions(),
     Suppressions(),
+    Happenings(),
+    EventTypesDescribed(),
 )
 
 
@@ -93,7 +114,8 @@ class Parts:
     chain: PostgresChain
     templates: FileTemplates
     renderer: JinjaRenderer
-    senders: Mapping[Channel, EmailSender]
+    email_sender: EmailSender
+    webhook_sender: WebhookSender
     due: PostgresDueWork
     budget: PostgresProviderBudget
     api_keys: PostgresApiKeys
@@ -102,7 +124,7 @@ class Parts:
     mail_watch: PostgresMailWatch
     callbacks: ResendCallbacks | None
     wakeups: PostgresWakeups
-    broker: AsyncBroker
+    brokers: Mapping[Channel, AsyncBroker]
     clock: PostgresClock
     dice: SystemDice
     template_uses: TemplateUses
@@ -110,6 +132,8 @@ class Parts:
     reader_uses: ReaderUses
     reader_links: ReaderLinks
     address_digest: AddressDigest
+    webhook_uses: WebhookUses
+    subscriptions: PostgresSubscriptionReader
     send: Callable[..., Coroutine[Any, Any, SendAnswer]]
     cancel: Callable[[CancelNotification, Caller], Coroutine[Any, Any, CancelAnswer]]
     retry: Callable[[RetryNotification, Caller], Coroutine[Any, Any, RetryAnswer]]
@@ -122,32 +146,48 @@ class Parts:
         return PostgresView(self.database, projection, shadow=shadow)
 
     def delivery(self, name: str) -> Delivery:
+        log = Lines("worker")
+        webhooks = WebhookCarrier(
+            events=self.store,
+            due=self.due,
+            sender=self.webhook_sender,
+            rules=webhook_rules(self.settings),
+            retries=webhook_retries(self.settings),
+            clock=self.clock,
+            log=log,
+        )
         return Delivery(
             events=self.store,
             due=self.due,
-            renderer=self.renderer,
-            senders=self.senders,
+            carriers={
+                Channel.EMAIL: EmailCarrier(self.renderer, self.email_sender, email_rules(self.settings)),
+                Channel.WEBHOOK: webhooks,
+            },
             budget=self.budget,
-            rules={Channel.EMAIL: sending_rules(self.settings)},
             clock=self.clock,
             dice=self.dice,
-            log=Lines("worker"),
             readers=self.readers,
             default_time_zone=self.settings.default_time_zone,
-            postal_address=self.settings.postal_address,
+            log=log,
             name=name,
         )
 
+    def health_check(self) -> HealthCheck:
+        link = f"http://{self.settings.host}:{self.settings.port}/docs"
+        return HealthCheck(self.subscriptions, self.store, self.send, self.clock, Lines("health"), link)
+
     def dispatcher(self, on_loss: Callable[[Exception], None]) -> Dispatcher:
-        window = self.settings.window
-        rules = DispatchRules(
-            provider=self.senders[Channel.EMAIL].provider,
-            lease=self.settings.lease,
-            window=window,
-            batch=min(100, max(1, window // 4)),
-        )
-        queue = TaskiqDeliveryQueue(self.broker, on_loss)
-        return Dispatcher(self.due, queue, self.budget, {Channel.EMAIL: rules})
+        """Webhooks need no preparing, so that no more of them are leased than may be called at a time."""
+        settings = self.settings
+        windows = {
+            Channel.EMAIL: (self.email_sender.provider, settings.lease, settings.window),
+            Channel.WEBHOOK: (WebhookCarrier.provider, settings.webhook_lease, settings.webhook_concurrency),
+        }
+        rules = {
+            channel: DispatchRules(provider, lease, window, batch=min(100, max(1, window // 4)))
+            for channel, (provider, lease, window) in windows.items()
+        }
+        return Dispatcher(self.due, TaskiqDeliveryQueue(self.brokers, on_loss), self.budget, rules)
 
 
 @asynccontextmanager
@@ -170,6 +210,12 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
         mails = PostgresCapturedMails(database.pool)
         sender = email_sender(settings, mails)
         stack.push_async_callback(sender.close)
+        hooks = HttpWebhookSender(
+            in_house=settings.webhook_allowed_subnets,
+            connections=settings.webhook_concurrency,
+            deadline=settings.webhook_deadline,
+        )
+        stack.push_async_callback(hooks.close)
         wakeups = PostgresWakeups(conninfo)
         stack.push_async_callback(wakeups.close)
         clock, dice = PostgresClock(database), SystemDice()
@@ -178,6 +224,8 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
         digest = address_digests(master_key)
         readers, links = Readers(store, digest), ReaderTokens(master_key, settings.public_url)
         await stack.enter_async_context(_beside(readers.follow(store, wakeups.bell())))
+        reader, happenings = PostgresNotificationReader(database), PostgresHappeningReader(database)
+        subscriptions = PostgresSubscriptionReader(database)
         send_it = partial(
             send,
             events=store,
@@ -200,16 +248,20 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             chain=PostgresChain(database),
             templates=templates,
             renderer=renderer,
-            senders={Channel.EMAIL: sender},
+            email_sender=sender,
+            webhook_sender=hooks,
             due=PostgresDueWork(database),
             budget=PostgresProviderBudget(database, allowances(settings)),
             api_keys=PostgresApiKeys(database),
-            reader=PostgresNotificationReader(database),
+            reader=reader,
             mails=mails,
             mail_watch=PostgresMailWatch(conninfo),
             callbacks=ResendCallbacks(settings.resend_webhook_secrets) if settings.resend_webhook_secrets else None,
             wakeups=wakeups,
-            broker=redis_broker(settings.redis_url) if settings.redis_url else memory_broker(),
+            brokers={
+                channel: redis_broker(settings.redis_url, channel) if settings.redis_url else memory_broker()
+                for channel in (Channel.EMAIL, Channel.WEBHOOK)
+            },
             clock=clock,
             dice=dice,
             template_uses=template_uses(
@@ -226,6 +278,18 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             reader_uses=reader_uses(store, readers, PostgresSuppressionReader(database), digest, clock, dice),
             reader_links=links,
             address_digest=digest,
+            webhook_uses=webhook_uses(
+                store,
+                store,
+                RandomWebhookSecrets(),
+                SubscriptionDirectory(store, subscriptions),
+                hooks,
+                WebhookReaders(subscriptions, reader, happenings, happenings, PostgresEventTypeReader(database)),
+                clock,
+                dice,
+                settings.webhook_allowed_subnets,
+            ),
+            subscriptions=subscriptions,
             send=send_it,
             cancel=partial(cancel, events=store, clock=clock),
             retry=partial(retry, events=store, clock=clock),
@@ -295,14 +359,27 @@ def allowances(settings: Settings) -> dict[str, Allowance]:
     }
 
 
-def sending_rules(settings: Settings) -> SendingRules:
-    return SendingRules(
+def email_rules(settings: Settings) -> EmailRules:
+    return EmailRules(
         sender=Mailbox(settings.email_from, settings.email_from_name),
         reply_to=Mailbox(settings.email_reply_to) if settings.email_reply_to else None,
         concurrency=settings.email_concurrency,
         lease=settings.lease,
         deadline=settings.email_deadline,
+        postal_address=settings.postal_address,
     )
+
+
+def webhook_rules(settings: Settings) -> WorkRules:
+    return WorkRules(
+        concurrency=settings.webhook_concurrency, lease=settings.webhook_lease, deadline=settings.webhook_deadline
+    )
+
+
+def webhook_retries(settings: Settings) -> Retries:
+    if settings.webhook_attempts is None:
+        return STANDARD_WEBHOOKS
+    return exponential(settings.webhook_attempts, timedelta(seconds=30))
 
 
 def templates_folder(settings: Settings) -> Path:

@@ -7,17 +7,20 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from ipaddress import ip_network
 from typing import Any, TextIO
 from uuid import UUID
 
 import click
 import msgspec
+import structlog
 import uvloop
 
 from adapters.stopping import stopped
 from application.addresses import InvalidAddressError, email_address
 from application.caller import Scope
 from application.ports import StoreUnavailableError
+from domain.endpoint import Network
 from entrypoints import deployment, logs, maintenance, roles
 from entrypoints.bootstrap import Parts, opened
 from entrypoints.settings import SettingError, Settings, check_queue, load
@@ -27,6 +30,8 @@ _SWITCH_SECONDS = 0.0005
 
 _STOP_SECONDS = 3.0
 """How long calls may go on when everything in one process is asked to stop."""
+
+_THIS_MACHINE: list[Network] = [ip_network("127.0.0.0/8"), ip_network("::1/128")]
 
 _DEVELOPER = "developer@example.com"
 
@@ -88,7 +93,8 @@ async def _serve(parts: Parts) -> None:
 
 
 async def _dispatch(parts: Parts) -> None:
-    await parts.broker.startup()
+    for broker in parts.brokers.values():
+        await broker.startup()
     async with _tasks(roles.dispatch(parts)):
         await _stop_signal()
 
@@ -230,8 +236,19 @@ def _once(work: Work, *, role: bool = False, everything: bool = False, queue: bo
         if not settings.email_provider and (everything or not role):
             settings = msgspec.structs.replace(settings, email_provider="capture")
         logs.configure(settings.log_level)
+        if everything:
+            settings = _open_to_this_machine(settings)
         with deployment.prepared(settings, everything=everything) as (conninfo, master_key):
             return uvloop.run(_with_parts(settings, conninfo, master_key, work))
+
+
+def _open_to_this_machine(settings: Settings) -> Settings:
+    """Whoever tries it out has their receiver beside it; nobody else may reach what only this machine can."""
+    if settings.webhook_allowed_subnets or settings.host not in ("127.0.0.1", "::1", "localhost"):
+        return settings
+    networks = ", ".join(map(str, _THIS_MACHINE))
+    structlog.get_logger("run").warning("webhooks may go to this machine", networks=networks)
+    return msgspec.structs.replace(settings, webhook_allowed_subnets=_THIS_MACHINE)
 
 
 @contextmanager

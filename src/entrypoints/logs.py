@@ -11,8 +11,10 @@ import psycopg
 import structlog
 from structlog.typing import ExcInfo, Processor
 
+from domain.health import Health, Verdict
 from domain.notification import Attempt, Notification
 from domain.outcomes import Accepted, Misconfigured, Outcome, Refused, Throttled
+from domain.subscription import WebhookSubscription
 
 
 def configure(level: str) -> None:
@@ -95,6 +97,20 @@ class Lines:
 
     def unreadable(self, notification: UUID, error: Exception) -> None:
         self._log.error("notification cannot be read", notification=str(notification), error=type(error).__name__)
+
+    def lane(self, what: str, lane: str, **facts: Any) -> None:
+        self._log.warning(what, subscription=lane, **facts)
+
+    def health(self, subscription: WebhookSubscription, verdict: Verdict, health: Health) -> None:
+        say = self._log.info if verdict is Verdict.RECOVERED else self._log.warning
+        say(
+            "webhook endpoint",
+            subscription=str(subscription.id),
+            tenant=subscription.tenant,
+            verdict=verdict.value,
+            failures=health.failures,
+            failing_since=health.failing_since and health.failing_since.isoformat(),
+        )
 
     def projected(self, projection: str, events: int, rows: int, position: int, milliseconds: float) -> None:
         say = self._log.info if rows else self._log.debug

@@ -47,7 +47,7 @@ async def rebuild_views(parts: Parts, name: str | None) -> None:
     if name in (None, "schedule"):
         with _progress("rebuild schedule") as progress:
             schedule = PostgresSchedule(parts.database)
-            rows = await reschedule(parts.store, parts.store, schedule, parts.settings.lease, progress)
+            rows = await reschedule(parts.store, parts.store, schedule, parts.settings.webhook_lease, progress)
         click.echo(f"schedule holds {rows} rows")
 
 

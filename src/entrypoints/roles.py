@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -28,6 +29,7 @@ from entrypoints.logs import Lines
 from entrypoints.settings import SettingError
 
 _TO_RECORD_SECONDS = 5.0
+_MAIL_TASKS = 8
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 _WELL_AFTER = 30.0
 
@@ -91,8 +93,10 @@ async def dispatch(parts: Parts) -> None:
         log.warning("queue does not answer", error=type(error).__name__)
 
     dispatcher = parts.dispatcher(on_loss)
-    bell = parts.wakeups.bell()
-    await _supervised("dispatcher", lambda: dispatcher.run(Channel.EMAIL, bell))
+    async with asyncio.TaskGroup() as loops:
+        for channel in parts.brokers:
+            run = partial(dispatcher.run, channel, parts.wakeups.bell())
+            loops.create_task(_supervised("dispatcher", run), name=f"dispatch {channel}")
 
 
 @asynccontextmanager
@@ -103,24 +107,32 @@ async def working(parts: Parts, patience: float | None = None) -> AsyncIterator[
     under way has an unknown outcome, as after a crash.
     """
     if patience is None:
-        patience = parts.settings.email_deadline.total_seconds() + _TO_RECORD_SECONDS
+        longest = max(parts.settings.email_deadline, parts.settings.webhook_deadline)
+        patience = longest.total_seconds() + _TO_RECORD_SECONDS
     delivery = parts.delivery(f"worker:{socket.gethostname()}:{os.getpid()}")
-    worker = TaskiqWorker(parts.broker, delivery.deliver)
-    await parts.broker.startup()
-    await worker.start()
+    at_once = {Channel.EMAIL: _MAIL_TASKS, Channel.WEBHOOK: parts.settings.webhook_concurrency}
+    workers = [
+        TaskiqWorker(broker, delivery.deliver, at_once=at_once[channel]) for channel, broker in parts.brokers.items()
+    ]
+    for worker, broker in zip(workers, parts.brokers.values(), strict=True):
+        await broker.startup()
+        await worker.start()
     try:
         yield
     finally:
         delivery.stop()
-        await worker.close(patience)
+        await asyncio.gather(*(worker.close(patience) for worker in workers))
 
 
 async def follow(parts: Parts) -> None:
-    """Keep read models and chain up with the log, settle receipts, until cancelled; one process at a time does it."""
+    """Keep read models and chain up with the log, settle receipts, judge endpoints, until cancelled.
+
+    One process at a time does it.
+    """
     bell = parts.wakeups.bell()
 
     async def lead() -> None:
-        async with leading(parts.conninfo, "projector"), _beside(_chain(parts)):
+        async with leading(parts.conninfo, "projector"), _beside(_chain(parts)), _beside(_judge_health(parts)):
             settlement = Settlement(
                 parts.store,
                 parts.store,
@@ -151,6 +163,10 @@ async def follow(parts: Parts) -> None:
 
 async def _chain(parts: Parts) -> None:
     await _supervised("chain", lambda: Chainer(parts.store.lately, parts.chain).run())
+
+
+async def _judge_health(parts: Parts) -> None:
+    await _supervised("health", parts.health_check().run)
 
 
 @asynccontextmanager

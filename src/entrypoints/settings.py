@@ -4,6 +4,7 @@ import base64
 import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal, TypeVar
 from urllib.parse import quote, urlsplit
@@ -12,6 +13,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 import psycopg
 from psycopg.conninfo import make_conninfo
+
+from domain.endpoint import Network
 
 T = TypeVar("T")
 
@@ -68,6 +71,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     smtp: Smtp | None
     smtp_per_second: float | None
     smtp_per_day: int | None
+    webhook_concurrency: int
+    webhook_deadline: timedelta
+    webhook_attempts: int | None
+    webhook_allowed_subnets: list[Network]
+
+    @property
+    def webhook_lease(self) -> timedelta:
+        """Long enough for a call by its deadline, at the least as long as any other."""
+        return max(self.lease, 2.5 * self.webhook_deadline)
 
 
 def load(environment: Mapping[str, str]) -> Settings:
@@ -104,6 +116,10 @@ def load(environment: Mapping[str, str]) -> Settings:
         smtp=_smtp(env),
         smtp_per_second=env.maybe("SMTP_PER_SECOND", _positive),
         smtp_per_day=env.maybe("SMTP_PER_DAY", _between(0, 10**9)),
+        webhook_concurrency=env.get("WEBHOOK_CONCURRENCY", _between(1, 10_000), 10),
+        webhook_deadline=env.get("WEBHOOK_TIMEOUT_MS", _milliseconds, timedelta(seconds=30)),
+        webhook_attempts=env.maybe("WEBHOOK_MAX_RETRIES", _between(1, 100)),
+        webhook_allowed_subnets=env.get("WEBHOOK_ALLOWED_SUBNETS", _networks, []),
     )
     _check_together(settings)
     return settings
@@ -223,6 +239,13 @@ def master_key(text: str) -> bytes:
     if len(key) != 32:
         raise ValueError("must be 32 random bytes in base64, such as `openssl rand -base64 32` prints")
     return key
+
+
+def _networks(text: str) -> list[Network]:
+    try:
+        return [ip_network(each) for each in text.replace(",", " ").split()]
+    except ValueError:
+        raise ValueError("must be networks such as 10.1.0.0/16, 127.0.0.1 or fd00::/8") from None
 
 
 def _webhook_secrets(text: str) -> list[str]:

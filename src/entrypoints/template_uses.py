@@ -6,15 +6,15 @@ from functools import partial
 from typing import Any
 
 from application.commands.send import SendAnswer
-from application.commands.templates import (
+from application.commands.templates.change import (
     TemplateAnswer,
     activate,
     add_version,
     create_template,
     localize,
     roll_back,
-    send_template_test,
 )
+from application.commands.templates.send_test import send_template_test
 from application.ports import Clock, EventStore, TemplateMaker, TemplateRenderer, Templates
 from application.queries.templates import (
     Preview,
@@ -55,7 +55,7 @@ def template_uses(
 ) -> TemplateUses:
     house = {type_.name: type_ for type_ in templates.types()}
     return TemplateUses(
-        create=partial(create_template, events=events, maker=maker, clock=clock),
+        create=partial(create_template, events=events, maker=maker, count=reader.count, clock=clock),
         add_version=partial(add_version, events=events, maker=maker, clock=clock),
         localize=partial(localize, events=events, maker=maker, clock=clock),
         activate=partial(activate, events=events, clock=clock),

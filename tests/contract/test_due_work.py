@@ -346,6 +346,17 @@ async def test_what_is_for_a_paused_endpoint_is_held_until_it_is_resumed(house, 
     assert set(later) <= set(leased)
 
 
+async def test_what_a_paused_endpoint_holds_is_no_backlog(house, due):
+    it, other = await endpoint(house), await endpoint(house)
+    await hooks(house, it, 3, since=timedelta(hours=1))
+    await hooks(house, other)
+    it.pause(now=house.time.now(), by="key:k1")
+    await house.events.save(it)
+    (backlog,) = await due.backlog()
+    assert (backlog.due, backlog.later, backlog.held) == (1, 3, 0)
+    assert backlog.oldest < MINUTE
+
+
 async def test_a_lease_that_lapsed_on_a_paused_endpoint_makes_nobody_look_again(house, due):
     it = await endpoint(house)
     await hooks(house, it)

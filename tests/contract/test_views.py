@@ -15,6 +15,8 @@ from adapters.postgres.database import Database, open_pool
 from adapters.postgres.views import PostgresView
 from application.ports import ConflictError, Recorded
 from application.projections.attempts import Attempts
+from application.projections.event_types import EventTypesDescribed
+from application.projections.happenings import Happenings
 from application.projections.metrics import Metrics, Totals
 from application.projections.notifications import Notifications
 from application.projections.projection import Projection, folded, touched
@@ -31,6 +33,8 @@ PROJECTIONS: list[Projection[Any]] = [
     Receipts(),
     OwnedTemplates(),
     WebhookSubscriptions(),
+    Happenings(),
+    EventTypesDescribed(),
 ]
 
 MakeView = Callable[[Projection[Any]], Awaitable[Any]]

@@ -119,6 +119,7 @@ async def test_a_known_user_has_left_at_every_address(service: Service, tenant: 
 
 async def test_to_look_changes_nothing(service: Service, tenant: Tenant):
     path = await link(service, tenant)
+    await service.idle()
     events = await service.events()
     for page in (path, path.replace("/u/", "/p/")):
         answer = await service.http.get(page)

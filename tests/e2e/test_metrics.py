@@ -9,11 +9,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from psycopg_pool import PoolTimeout
 
+from application.caller import Caller
+from application.commands.webhooks import CreateWebhook, SendWebhook
 from application.processes.rebuild import rebuild
 from entrypoints.bootstrap import PROJECTIONS
 from entrypoints.http import operations
 from tests.application import RESEND_SECRET, Service, Tenant, running, until
 from tests.e2e.test_callbacks import event, report
+from tests.fakes.receiver import FakeReceiver
 
 API = "/api/v1/notifications"
 
@@ -240,3 +243,22 @@ async def test_without_the_database_the_process_lives_and_is_not_ready(
         return (await service.http.get("/health/ready")).status_code == 200
 
     await until(is_ready)
+
+
+async def test_webhooks_are_counted_by_event_and_what_became_of_them(conninfo):
+    async with running(conninfo, WEBHOOK_ALLOWED_SUBNETS="127.0.0.1") as service, FakeReceiver() as receiver:
+        caller, uses = Caller("acme", "key:k1"), service.parts.webhook_uses
+        for behaviour in ("ok", "404"):
+            command = CreateWebhook(name=behaviour, url=receiver.url(behaviour), event_types=["*"])
+            await uses.create(command, caller)
+        await uses.send(SendWebhook(type="order.created", data={}), caller)
+
+        async def answered() -> dict[str, Any] | None:
+            seen = await scraped(service)
+            return seen if seen.get("notification_webhooks_response_time_seconds_count{}") == 2 else None
+
+        seen = await until(answered)
+        assert seen["notification_webhooks_sent_total{event=order.created,status=queued}"] == 2
+        assert seen["notification_webhooks_sent_total{event=order.created,status=sent}"] == 1
+        assert seen["notification_webhooks_sent_total{event=order.created,status=failed}"] == 1
+        assert not any(name.startswith("notification_emails_sent_total") for name in seen)

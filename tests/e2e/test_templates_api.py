@@ -8,6 +8,8 @@ import jsonschema
 import pytest
 
 from application.caller import Scope
+from application.commands.templates import change
+from domain import own_template
 from tests.application import OWNER, Service, Tenant, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -258,6 +260,44 @@ async def test_a_version_is_shown_as_it_was_written(tenant: Tenant) -> None:
     assert (await tenant.get(f"{API}/spring-sale/versions/2")).status_code == 404
 
 
+async def test_versions_are_paged(tenant: Tenant) -> None:
+    await created(tenant, active=False)
+    for number in range(2, 6):
+        await tenant.post(f"{API}/spring-sale/versions", said(f"This is {number}"))
+    pages, cursor = [], None
+    while not pages or cursor:
+        answer = await tenant.get(f"{API}/spring-sale", limit=2, **({"cursor": cursor} if cursor else {}))
+        pages.append([each["version"] for each in answer.json()["versions"]])
+        assert answer.json()["newest_version"] == 5
+        cursor = answer.json()["next_cursor"]
+    assert pages == [[5, 4], [3, 2], [1]]
+    assert (await tenant.get(f"{API}/spring-sale", cursor=1)).json()["versions"] == []
+    assert len((await tenant.get(f"{API}/spring-sale", cursor=99)).json()["versions"]) == 5
+    for wrong in ({"cursor": 0}, {"cursor": "x"}, {"limit": 101}):
+        assert set(problems(await tenant.get(f"{API}/spring-sale", **wrong))) == set(wrong)
+    assert (await tenant.get(f"{API}/welcome")).json()["next_cursor"] is None
+
+
+async def test_there_is_an_end_to_the_templates_of_a_tenant(
+    service: Service, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(change, "MOST_TEMPLATES", 2)
+    answers = [await created(tenant, name=f"sale-{number}", active=False) for number in range(2)]
+    await tenant.get(API, wait_for=answers[-1]["position"])
+    full = await tenant.post(API, SALE)
+    assert (full.status_code, full.json()["code"]) == (409, "too_many_templates")
+    assert full.json()["detail"] == "you have 2 templates"
+    assert (await (await service.tenant()).post(API, SALE)).status_code == 201
+
+
+async def test_there_is_an_end_to_activations(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_template, "MOST_ACTIVATIONS", 1)
+    await created(tenant)
+    await tenant.post(f"{API}/spring-sale/versions", said("Another text"))
+    refused = await tenant.post(f"{API}/spring-sale/activate", {"version": 2})
+    assert (refused.status_code, refused.json()["code"]) == (409, "too_many_activations")
+
+
 async def test_own_templates_are_listed_among_the_others(tenant: Tenant) -> None:
     answers = [await created(tenant, name=f"sale-{number}", active=False) for number in range(5)]
     seen: list[str] = []
@@ -345,6 +385,26 @@ async def test_a_preview_that_cannot_be_rendered_says_why(tenant: Tenant) -> Non
     assert answer.json()["detail"] == "html.html line 1: a link is not an http or https address, in a href"
 
 
+async def test_a_text_that_was_stopped_twice_waits_for_a_minute(tenant: Tenant) -> None:
+    bomb = "{% for a in items * 99999 %}{% for b in items * 99999 %}{{ a }}{% endfor %}{% endfor %}"
+    variables = {"items": {"type": "list", "required": False}}
+    await created(tenant, active=False, **{**said(f"{{% if items %}}{bomb}{{% endif %}}"), "variables": variables})
+    answers = [await tenant.post(f"{API}/spring-sale/preview", {"variables": {"items": [1]}}) for _ in range(3)]
+    codes = [(answer.status_code, answer.json()["code"]) for answer in answers]
+    assert codes == [(422, "not_renderable")] * 2 + [(429, "templates_too_slow")]
+    assert "was stopped 2 times within a minute" in answers[-1].json()["detail"]
+    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 60
+
+
+async def test_of_many_languages_none_is_tried_out_after_one_that_was_stopped(tenant: Tenant) -> None:
+    bomb = {"sms": {"text": "{% for a in 'x' * 99999 %}{% for b in 'x' * 99999 %}{% endfor %}{% endfor %}"}}
+    texts = {"en": {"sms": {"text": "Hello"}}, **dict.fromkeys(("de", "pt_br", "fr", "it", "ru"), bomb)}
+    found = problems(await tenant.post(API, sale(texts=texts)))
+    assert list(found) == ["texts.de.sms"]
+    assert found["texts.de.sms"].startswith("with the examples: template ")
+    assert found["texts.de.sms"].endswith(": takes more than 0.5 s of computing time")
+
+
 # Tests that are sent
 
 
@@ -373,9 +433,22 @@ async def test_a_key_without_an_owners_address_cannot_send_tests(service: Servic
     assert (answer.status_code, answer.json()["code"]) == (409, "no_owner_address")
 
 
-async def test_a_channel_that_nothing_can_be_sent_by_is_not_tested(tenant: Tenant) -> None:
+async def test_a_channel_that_nothing_can_be_sent_by_is_not_tested_and_what_can_be_done_is_said(tenant: Tenant) -> None:
     await created(tenant)
-    assert set(problems(await tenant.post(f"{API}/spring-sale/test", {"channel": "sms"}))) == {"recipients[0].phone"}
+    for channel in ("sms", "push", "in_app", "webhook"):
+        found = problems(await tenant.post(f"{API}/spring-sale/test", {"channel": channel}))
+        assert list(found) == ["channel"]
+        assert found["channel"].startswith("must be email: a test goes to the address of the key's owner")
+        assert f"is shown by POST {API}/spring-sale/preview" in found["channel"]
+    assert (await tenant.post(f"{API}/spring-sale/preview", {"channel": "sms"})).status_code == 200
+
+
+async def test_a_test_of_a_text_that_is_not_there_names_what_the_caller_wrote(tenant: Tenant) -> None:
+    await created(tenant, texts={"en": {"sms": {"text": "Hello"}}})
+    found = problems(await tenant.post(f"{API}/spring-sale/test", {}))
+    assert found == {"channel": "there is no template 'spring-sale' for the channel email"}
+    wrong = {"locale": "?", "variables": {"user_name": 1}}
+    assert {"locale", "variables.user_name"} <= set(problems(await tenant.post(f"{API}/welcome/test", wrong)))
 
 
 # What is refused

@@ -53,7 +53,7 @@ BEHAVIOURS = {
     "binary": answer(500, b"\xff\xfe\x00<" + b"\xe2\x82" * 10),
     "long": answer(400, b"x" * 5000),
     "headers": answer(500, **{f"x_{n}": "v" * 2000 for n in range(10)}),
-    "bomb": answer(200, gzip.compress(bytes(30_000_000)), content_encoding="gzip", content_type="application/json"),
+    "bomb": answer(200, gzip.compress(bytes(10_000_000)) * 60, content_encoding="gzip"),
     "endless": Behaviour(b"HTTP/1.1 200 OK\r\n\r\n", "endless"),
     "chunked": Behaviour(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nffffffffff\r\n", "endless"),
     "headless": Behaviour(b"HTTP/1.1 200 OK\r\nx-a: ", "endless"),

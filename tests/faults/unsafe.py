@@ -11,6 +11,7 @@ from taskiq_redis import RedisStreamBroker
 
 from application.ports import Email, EmailSender
 from domain.outcomes import Accepted, Outcome
+from domain.vocabulary import Channel
 from entrypoints import bootstrap, cli
 
 
@@ -59,9 +60,9 @@ def _make_senders(kind: type[HastyEmailSender | DoublingEmailSender]) -> None:
 def _listen_from_now_on() -> None:
     """The stream broker as the library makes it: what was put before its group was there is not for it."""
 
-    def broker(url: str) -> AsyncBroker:
+    def broker(url: str, channel: Channel) -> AsyncBroker:
         return RedisStreamBroker(
-            url, queue_name="carillon:deliver", consumer_group_name="carillon"
+            url, queue_name=f"carillon:deliver:{channel}", consumer_group_name="carillon"
         ).with_result_backend(DummyResultBackend())
 
     bootstrap.redis_broker = broker

@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from tests.application import Tenant, new_database
+from tests.fakes.receiver import FakeReceiver
 from tests.serving import Serving, running_service, shell
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -26,8 +27,20 @@ def database_of_module(postgres: str, migrated: str) -> Iterator[str]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def serving(database_of_module: str) -> AsyncIterator[Serving]:
-    async with running_service(database_of_module) as serving:
+    async with running_service(database_of_module, WEBHOOK_ALLOWED_SUBNETS="127.0.0.0/8") as serving:
         yield serving
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def receiver() -> AsyncIterator[FakeReceiver]:
+    async with FakeReceiver() as receiver:
+        yield receiver
+
+
+async def new_webhook(tenant: Tenant, receiver: FakeReceiver) -> str:
+    said = {"name": "in", "url": receiver.url("ok"), "event_types": ["interview.*"]}
+    id: str = (await tenant.post("/api/v1/webhooks", said)).json()["webhook"]["id"]
+    return id
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -104,14 +117,15 @@ async def test_every_problem_is_documented_as_problem_details(serving, descripti
         checked(description, content[1]["schema"], content[1]["example"])
 
 
-async def test_every_example_is_accepted_or_answered_as_documented(serving, tenant, description):
+async def test_every_example_is_accepted_or_answered_as_documented(serving, tenant, receiver, description):
     tried = 0
     for method, path, operation in operations(description):
         body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
         for name, example in body.get("examples", {}).items():
             checked(description, body["schema"], example["value"])
             address = path.format(
-                **{p["name"]: p["example"] for p in operation.get("parameters", []) if "example" in p}
+                webhook_id=await new_webhook(tenant, receiver) if "webhook_id" in path else "",
+                **{p["name"]: p["example"] for p in operation.get("parameters", []) if "example" in p},
             )
             answer = await tenant.request(method, address, json=example["value"])
             good = next(status for status in operation["responses"] if status.startswith("2"))
@@ -185,7 +199,7 @@ async def test_no_key_and_no_foreign_address_is_in_the_page(serving):
         assert address.startswith(("/", "#")), address
 
 
-async def test_the_examples_work_when_they_are_pasted(serving, tenant):
+async def test_the_examples_work_when_they_are_pasted(serving, tenant, receiver):
     page = (await got(serving, "/docs")).text
     commands = [
         html.unescape(re.sub(r"<[^>]+>", "", found)) for found in re.findall(r"<pre>(.*?)</pre>", page, re.DOTALL)
@@ -194,6 +208,8 @@ async def test_the_examples_work_when_they_are_pasted(serving, tenant):
     id, _ = await tenant.send_one(scheduled_at="2035-01-08T09:00:00Z")
     for command in commands:
         asked = command.replace("$CARILLON_KEY", tenant.key).replace("$ID", id)
+        if "$WEBHOOK_ID" in asked:
+            asked = asked.replace("$WEBHOOK_ID", await new_webhook(tenant, receiver))
         said = await shell(f"{asked} --silent --show-error --output /dev/null --write-out '%{{http_code}}'")
         expected = {"RetryNotification": "404", "CancelNotification": "404"}
         by_name = next((status for name, status in expected.items() if name in command), None)

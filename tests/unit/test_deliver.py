@@ -16,9 +16,10 @@ from adapters.memory.due_work import MemoryDueWork
 from adapters.memory.event_store import MemoryEventStore
 from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys, WrongMasterKeyError
+from application.carriers.email import EmailCarrier, EmailRules
 from application.ports import Email, RenderError, RendererUnavailableError, StoreUnavailableError
 from application.processes import deliver
-from application.processes.deliver import Delivery, SendingRules
+from application.processes.deliver import Delivery
 from application.readers import Readers
 from domain.mailbox import Mailbox
 from domain.notification import Notification
@@ -91,16 +92,14 @@ class House:
         self.readers = Readers(self.events, DIGEST)
         self.budget = MemoryProviderBudget(self.clock, {"resend": Allowance(per_day=10)})
         self.provider, self.words = Provider(), Words()
-        self.rules = SendingRules(sender=Mailbox("hello@acme.example"), reply_to=Mailbox("help@acme.example"))
+        self.rules = EmailRules(sender=Mailbox("hello@acme.example"), reply_to=Mailbox("help@acme.example"))
 
-    def delivery(self, rules: SendingRules | None = None) -> Delivery:
+    def delivery(self, rules: EmailRules | None = None) -> Delivery:
         return Delivery(
             events=self.events,
             due=self.due,
-            renderer=self.words,
-            senders={Channel.EMAIL: self.provider},
+            carriers={Channel.EMAIL: EmailCarrier(self.words, self.provider, rules or self.rules)},
             budget=self.budget,
-            rules={Channel.EMAIL: rules or self.rules},
             clock=self.clock,
             dice=LoadedDice(),
             log=Silence(),
@@ -187,7 +186,7 @@ async def test_all_attempts_of_a_generation_are_the_same_bytes_under_the_same_ke
     await house.accept()
     await house.work()
     house.clock.move(2 * MINUTE)
-    moved = SendingRules(sender=Mailbox("new@acme.example"))
+    moved = EmailRules(sender=Mailbox("new@acme.example"))
     await house.work(house.delivery(moved))
     first, second = house.provider.calls
     assert first == second
@@ -224,7 +223,7 @@ async def test_after_a_provider_asked_for_patience_no_other_call_of_the_same_tas
     house.provider.says = [Throttled(MINUTE)]
     for _ in range(3):
         await house.accept()
-    one_at_a_time = SendingRules(sender=Mailbox("hello@acme.example"), concurrency=1)
+    one_at_a_time = EmailRules(sender=Mailbox("hello@acme.example"), concurrency=1)
     await house.work(house.delivery(one_at_a_time))
     assert len(house.provider.calls) == 1
 
@@ -238,7 +237,7 @@ async def test_a_sender_ends_by_its_own_deadline(house):
 
     house.provider.send = hangs
     it = await house.accept()
-    await house.work(house.delivery(SendingRules(sender=SENDER, deadline=timedelta(milliseconds=100))))
+    await house.work(house.delivery(EmailRules(sender=SENDER, deadline=timedelta(milliseconds=100))))
     assert (await house.now(it)).may_have_gone_out is False
 
 
@@ -249,7 +248,7 @@ async def test_a_sender_that_never_ends_is_left_alone_after_the_deadline(house):
 
     house.provider.send = hangs
     it = await house.accept()
-    await house.work(house.delivery(SendingRules(sender=SENDER, deadline=timedelta(milliseconds=1))))
+    await house.work(house.delivery(EmailRules(sender=SENDER, deadline=timedelta(milliseconds=1))))
     assert (await house.now(it)).may_have_gone_out is True
 
 
@@ -381,7 +380,7 @@ async def test_a_worker_that_stops_gives_back_what_it_has_not_begun(house):
 
 def test_a_deadline_that_outlasts_half_of_the_lease_is_refused():
     with pytest.raises(ValueError, match="half"):
-        SendingRules(sender=Mailbox("a@acme.example"), lease=MINUTE, deadline=MINUTE / 2)
+        EmailRules(sender=Mailbox("a@acme.example"), lease=MINUTE, deadline=MINUTE / 2)
 
 
 async def test_a_message_that_fails_in_a_way_nobody_foresaw_does_not_harm_the_others_of_its_lot(house):
@@ -407,10 +406,10 @@ async def test_an_outcome_is_brought_to_a_store_that_takes_nothing_with_pauses_t
     it = await house.accept()
     save, sleep, pauses = house.events.save, asyncio.sleep, list[float]()
 
-    async def without_space(*aggregates: Any, **more: Any) -> int:
+    async def without_space(*aggregates: Any, **wishes: Any) -> int:
         if house.provider.calls and len(pauses) < 8:
             raise StoreUnavailableError
-        return await save(*aggregates, **more)
+        return await save(*aggregates, **wishes)
 
     async def noted(seconds: float) -> None:
         pauses.extend([seconds] if seconds else [])
@@ -432,14 +431,14 @@ async def test_a_call_that_is_too_late_to_begin_is_taken_back_however_long_the_s
     time = loop.time
     monkeypatch.setattr(loop, "time", lambda: time() + late[0])
 
-    async def slow(*aggregates: Any, **more: Any) -> int:
+    async def slow(*aggregates: Any, **wishes: Any) -> int:
         if not late[0]:
             late[0] = 100.0  # the intent is stored, but only after the lease is as good as over
-            return await save(*aggregates, **more)
+            return await save(*aggregates, **wishes)
         if away[0]:
             away[0] -= 1
             raise StoreUnavailableError
-        return await save(*aggregates, **more)
+        return await save(*aggregates, **wishes)
 
     monkeypatch.setattr(house.events, "save", slow)
     await house.work()

@@ -23,10 +23,20 @@ class Log:
         return [entry_of(row) for row in self.held if row[4] > after][:limit]
 
 
+async def followed(log: Log) -> LatelyRead:
+    """What nobody asks for is not kept."""
+    lately = LatelyRead(log)
+    lately.keep(0, log.held)
+    await lately.entries(0, 1)
+    assert log.asked == 1
+    log.asked = 0
+    return lately
+
+
 async def test_what_was_read_in_one_stretch_is_not_read_again() -> None:
     held = rows(1, 2, 5, 6, 9)
     log = Log(held)
-    lately = LatelyRead(log)
+    lately = await followed(log)
     lately.keep(0, held[:3])
     lately.keep(5, held[3:])
     assert [entry.position for entry in await lately.entries(0, 3)] == [1, 2, 5]
@@ -37,7 +47,7 @@ async def test_what_was_read_in_one_stretch_is_not_read_again() -> None:
 async def test_what_lies_before_or_after_the_stretch_is_read_from_the_log() -> None:
     held = rows(1, 2, 3, 4, 5)
     log = Log(held)
-    lately = LatelyRead(log)
+    lately = await followed(log)
     lately.keep(2, held[2:4])
     assert [entry.position for entry in await lately.entries(1, 10)] == [2, 3, 4, 5]
     assert [entry.position for entry in await lately.entries(4, 10)] == [5]
@@ -47,7 +57,7 @@ async def test_what_lies_before_or_after_the_stretch_is_read_from_the_log() -> N
 async def test_a_stretch_that_does_not_follow_on_the_last_one_replaces_it() -> None:
     held = rows(1, 2, 3, 4, 5)
     log = Log(held)
-    lately = LatelyRead(log)
+    lately = await followed(log)
     lately.keep(0, held[:2])
     lately.keep(3, held[3:])
     assert [entry.position for entry in await lately.entries(2, 10)] == [3, 4, 5]
@@ -57,7 +67,7 @@ async def test_a_stretch_that_does_not_follow_on_the_last_one_replaces_it() -> N
 async def test_no_more_is_kept_than_fits_and_nothing_is_left_out() -> None:
     held = rows(*range(1, 5_001))
     log = Log(held)
-    lately = LatelyRead(log)
+    lately = await followed(log)
     lately.keep(0, held)
     assert len(await lately.entries(0, 5_000)) == 5_000
     assert [entry.position for entry in await lately.entries(3_000, 2)] == [3_001, 3_002]

@@ -9,6 +9,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +29,47 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "renders"
 
 @each_type
 async def test_the_golden_renders_have_not_changed(type_: NotificationType) -> None:
+    """With the examples of all variables."""
     for locale in LANGUAGES:
         content = await render(pin(type_.name, locale), examples(type_))
-        assert content.subject is not None
-        assert content.html is not None
-        parts = {"subject.txt": content.subject + "\n", "html": content.html, "txt": content.text}
-        for suffix, text in parts.items():
-            golden = GOLDEN / f"{type_.name}.{locale}.{suffix}"
-            if os.environ.get("RENEW_GOLDEN"):
-                golden.write_text(text, "utf-8")
-            assert text == golden.read_text("utf-8")
+        check_golden(f"{type_.name}.{locale}.subject.txt", f"{content.subject}\n")
+        check_golden(f"{type_.name}.{locale}.html", content.html or "")
+        check_golden(f"{type_.name}.{locale}.txt", content.text)
+
+
+@each_type
+async def test_the_golden_renders_of_the_least_have_not_changed(type_: NotificationType) -> None:
+    """Without what may be left out, and in other plural forms: one page, and the words of all languages in one file."""
+    check_golden(f"{type_.name}.least.html", (await render(pin(type_.name), least(type_, 1))).html or "")
+    counts = (1, 3, 1_000_000) if COUNTS & type_.variables.keys() else (1,)
+    words = [await words_of(type_, locale, count) for locale in LANGUAGES for count in counts]
+    check_golden(f"{type_.name}.least.txt", "\n".join(words))
+
+
+COUNTS = {"question_count", "answered_count", "days_left", "billing_period_months", "items"}
+
+
+def least(type_: NotificationType, count: int) -> dict[str, Any]:
+    """Only what is required, and so many of what is counted."""
+    given = examples(type_, optional=False)
+    given |= {name: [{**ITEM, "quantity": count}] if name == "items" else count for name in COUNTS & given.keys()}
+    return given
+
+
+ITEM = {"name": "Watering can", "price": 34.9}
+
+
+async def words_of(type_: NotificationType, locale: str, count: int) -> str:
+    content = await render(pin(type_.name, locale), least(type_, count))
+    (preheader,) = re.findall('<div class="preheader"[^>]*>(.*?)&#847;', content.html or "")
+    return f"=== {locale}, {count}\n{content.subject}\n{unescape(preheader)}\n\n{content.text}"
+
+
+def check_golden(name: str, text: str) -> None:
+    golden = GOLDEN / name
+    if os.environ.get("RENEW_GOLDEN"):
+        golden.write_text(text, "utf-8")
+    assert text == golden.read_text("utf-8")
 
 
 @each_type
@@ -133,6 +165,7 @@ SHIPPED = {
     "password_reset": ("security", "critical"),
     "new_login": ("security", "medium"),
     "promotion_reminder": ("promotion", "low"),
+    "webhook_failing": ("webhook", "high"),
 }
 
 

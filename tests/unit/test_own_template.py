@@ -10,6 +10,7 @@ from domain.own_template import (
     NoSuchVersionError,
     NothingToRollBackError,
     Template,
+    TooManyActivationsError,
     TooManyVersionsError,
     is_own_name,
     may_be_own_name,
@@ -109,6 +110,22 @@ def test_there_is_an_end_to_versions(template, monkeypatch):
         template.localize(1, "fr", DE, now=NOON, by="key:k1")
     with pytest.raises(TooManyVersionsError):
         template.add_version(DECLARED, "en", {"en": EN}, now=NOON, by="key:k1")
+
+
+def test_there_is_an_end_to_activations_and_always_a_way_back(template, monkeypatch):
+    monkeypatch.setattr(own_template, "MOST_ACTIVATIONS", 3)
+    template.localize(1, "de", DE, now=NOON, by="key:k1")
+    for number in (1, 2):
+        template.activate(number, now=NOON, by="key:k1")
+    template.roll_back(now=NOON, by="key:k1")
+    template.activate(2, now=NOON, by="key:k1")
+    template.activate(2, now=NOON, by="key:k1")
+    with pytest.raises(TooManyActivationsError, match="was activated 3 times"):
+        template.activate(1, now=NOON, by="key:k1")
+    template.roll_back(now=NOON, by="key:k1")
+    assert template.active.number == 1
+    with pytest.raises(TooManyActivationsError):
+        template.activate(2, now=NOON, by="key:k1")
 
 
 def test_its_events_make_it_again(template):

@@ -1,5 +1,6 @@
 """What readers see follows from the log alone, however it is cut into batches."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
@@ -8,26 +9,35 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.memory.views import MemoryView
 from application.ports import Recorded
 from application.processes.project import Known, project
 from application.projections.attempts import Attempts
-from application.projections.metrics import BUCKETS, Metrics, Totals
+from application.projections.metrics import BUCKETS, RESPONDED, Metrics, Totals
 from application.projections.notifications import Notifications
 from application.projections.projection import Projection, folded, topic_of, touched
 from application.projections.receipts import Receipts
+from application.projections.subscriptions import WebhookSubscriptions
 from application.projections.templates import OwnedTemplates
 from domain.notification import Notification
 from domain.outcomes import Accepted, Refused, Retryable, Throttled
-from domain.personal import Erased
-from domain.vocabulary import Reason, Status
+from domain.personal import Erased, Response
+from domain.vocabulary import Channel, Reason, Status
 from tests.examples import NOON, POLICY, SOMEBODY, attempted, notification, one_of_each
 from tests.lives import Life, lives
 
-PROJECTIONS: list[Projection[Any]] = [Notifications(), Attempts(), Metrics(), Totals(), Receipts(), OwnedTemplates()]
+PROJECTIONS: list[Projection[Any]] = [
+    Notifications(),
+    Attempts(),
+    Metrics(),
+    Totals(),
+    Receipts(),
+    OwnedTemplates(),
+    WebhookSubscriptions(),
+]
 ID = UUID(int=1)
 
 
@@ -43,6 +53,9 @@ def logs() -> st.SearchStrategy[list[Recorded]]:
 def _mixed(several: Sequence[Life]) -> list[Recorded]:
     moments = [moment for i, life in enumerate(several) for moment in enumerate(life.lived(UUID(int=i + 1)))]
     return recorded(*[event for _, moment in sorted(moments, key=lambda m: m[0]) for event in moment.events])
+
+
+fewer = settings(max_examples=25)  # a life is up to thirty steps, a log up to three lives
 
 
 async def rows_of(projection: Projection[Any], log: Sequence[Recorded], cuts: Sequence[int]) -> dict[Any, Any]:
@@ -63,6 +76,7 @@ def rows(projection: Projection[Any], *events: Any) -> list[Any]:
     return list(folded(projection, {}, touched(projection, mine)).values())
 
 
+@fewer
 @given(logs(), st.data())
 async def test_the_rows_are_the_same_in_whatever_batches_the_log_is_read(log, data):
     cuts = sorted(data.draw(st.lists(st.integers(0, len(log)), max_size=6)))
@@ -70,6 +84,7 @@ async def test_the_rows_are_the_same_in_whatever_batches_the_log_is_read(log, da
         assert await rows_of(projection, log, cuts) == await rows_of(projection, log, [])
 
 
+@fewer
 @given(logs())
 def test_before_an_event_that_begins_a_row_there_is_none(log):
     for projection in PROJECTIONS:
@@ -79,6 +94,7 @@ def test_before_an_event_that_begins_a_row_there_is_none(log):
             met.add(key)
 
 
+@fewer
 @given(lives())
 def test_a_row_says_of_a_notification_what_it_says_of_itself(life: Life):
     projection, known, position = Notifications(), {}, 0
@@ -94,6 +110,7 @@ def test_a_row_says_of_a_notification_what_it_says_of_itself(life: Life):
         assert (row.updated_at, row.position) == (it.modified_on, position)
 
 
+@fewer
 @given(lives())
 def test_the_next_attempt_is_shown_exactly_while_one_is_waited_for(life: Life):
     projection, known = Notifications(), {}
@@ -103,6 +120,7 @@ def test_the_next_attempt_is_shown_exactly_while_one_is_waited_for(life: Life):
         assert known[(it.id,)].next_attempt_at == waits_until
 
 
+@fewer
 @given(lives())
 def test_every_call_has_one_row_with_what_it_came_to(life: Life):
     lived = list(life.lived())
@@ -114,6 +132,7 @@ def test_every_call_has_one_row_with_what_it_came_to(life: Life):
     assert all((row.milliseconds is None) == (row.finished_at is None) for row in calls.values())
 
 
+@fewer
 @given(logs())
 def test_the_metrics_count_every_event_once(log):
     counted = rows(Metrics(), *[one.event for one in log])
@@ -201,6 +220,21 @@ def test_metrics_are_counted_by_the_hour():
     first, second = (notification(UUID(int=i), now=NOON + timedelta(minutes=59 * i)) for i in (1, 2))
     counted = rows(Metrics(), *first.pending_events, *second.pending_events)
     assert [(row.hour, row.count) for row in counted] == [(NOON, 1), (NOON + timedelta(hours=1), 1)]
+
+
+def test_what_a_receiver_of_webhooks_answered_is_kept_with_the_call_and_how_long_it_took_is_counted():
+    it = attempted(
+        notification(ID, channel=Channel.WEBHOOK, subscription=UUID(int=5), template=None), provider="webhook"
+    )
+    answer = Response(status=503, milliseconds=250.0)
+    it.record(Retryable(Reason.ENDPOINT_BUSY), POLICY, luck=0.5, now=NOON, by="worker", response=answer)
+    log = recorded(*it.collect_events())
+    (row,) = folded(Attempts(), {}, touched(Attempts(), log[1:3])).values()
+    assert (row.response_status, row.response_milliseconds, row.detail) == (503, 250.0, None)
+    totals = folded(Totals(), {}, touched(Totals(), log))
+    responded = totals["webhook", "welcome", RESPONDED]
+    assert (responded.count, responded.seconds, responded.buckets[bisect_left(BUCKETS, 0.25)]) == (1, 0.25, 1)
+    assert totals["webhook", "welcome", "failed"].seconds == 0
 
 
 def test_a_receipt_is_kept_under_its_own_id():

@@ -1,7 +1,7 @@
 """How the projector goes on while one read model cannot be written. In memory."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 from adapters.memory.views import MemoryView
 from adapters.memory.wakeup import MemoryWakeups
 from application.ports import Recorded
+from application.processes import project as process
 from application.processes.project import Followed, Known, Projector, project
 from application.projections.metrics import Metrics
 from application.projections.notifications import Notifications
@@ -67,11 +68,16 @@ class Lines:
         self.stuck_at.append(asyncio.get_running_loop().time())
 
 
-async def turns(projector: Projector, seconds: float) -> None:
-    end = asyncio.get_running_loop().time() + seconds
-    while asyncio.get_running_loop().time() < end:
-        await projector.turn()
-        await asyncio.sleep(0.005)
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_FIRST_PAUSE", 0.02)
+
+
+async def turns_until(projector: Projector, done: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(30):
+        while not await done():
+            await projector.turn()
+            await asyncio.sleep(0.001)
 
 
 def pauses(moments: Sequence[float]) -> list[float]:
@@ -82,14 +88,21 @@ async def test_a_view_in_trouble_is_tried_again_after_growing_pauses_and_holds_u
     lines, broken, sound = Lines(), BrokenView(), MemoryView[Any, Any]()
     followed = [Followed(Notifications(), broken), Followed(Metrics(), sound)]
     projector = Projector(Log(), followed, lines)
-    await turns(projector, 0.5)
+
+    async def stuck_thrice() -> bool:
+        return len(lines.stuck_at) == 3
+
+    async def caught_up() -> bool:
+        return await broken.position() == 1
+
+    await turns_until(projector, stuck_thrice)
     first, second = pauses(lines.stuck_at)
-    assert (first >= 0.1, second >= 0.2) == (True, True)
+    assert (first >= 0.02, second >= 0.04) == (True, True)
     assert await sound.position() == 1
 
     broken.mended = True
-    await turns(projector, 0.6)
-    assert await broken.position() == 1
+    await turns_until(projector, caught_up)
+    assert pauses([*lines.stuck_at, asyncio.get_running_loop().time()])[-1] >= 0.08
     assert len(lines.stuck_at) == 3
 
 
@@ -155,7 +168,11 @@ async def test_who_was_overtaken_reads_again_what_he_knew() -> None:
     row.recipient = None
     await view.write({(UUID(int=1),): row}, 2, after=1)
     log.recorded = [rendered, sent]
-    await turns(projector, 0.3)
+
+    async def caught_up() -> bool:
+        return await view.position() == sent.position
+
+    await turns_until(projector, caught_up)
     (row,) = (await view.rows([(UUID(int=1),)])).values()
     assert (row.status, row.recipient) == (Status.SENT, None)
 

@@ -7,9 +7,9 @@ import msgspec
 import pytest
 
 from application import message
+from application.carriers.email import EmailRules
 from application.ports import Email, RenderError, TemplateAlteredError, TemplateMissingError
 from application.problems import NotFoundError
-from application.processes.deliver import SendingRules
 from application.queries.proof import Proof, prove
 from domain.acceptance import Acceptance
 from domain.mailbox import Mailbox
@@ -69,7 +69,7 @@ async def test_every_attempt_and_every_generation_is_proved_by_itself(house):
     failed = await house.now(it)
     failed.retry(now=house.clock.now(), by="key:k1")
     await house.events.save(failed)
-    await house.work(house.delivery(SendingRules(sender=Mailbox("new@acme.example"))))
+    await house.work(house.delivery(EmailRules(sender=Mailbox("new@acme.example"))))
 
     proof = await proved(house, it)
 

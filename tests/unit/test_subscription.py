@@ -112,9 +112,13 @@ FAILING = Health(failures=FEWEST_FAILURES, failing_since=NOON)
         (FAILING, 90, GIVEN_UP_AFTER, Verdict.FAILING),
         (Health(FEWEST_FAILURES - 1, NOON), 0, GIVEN_UP_AFTER * 2, None),
         (Health(1, NOON, gone=True), 0, timedelta(0), Verdict.GONE),
+        (Health(1, NOON, hopeless=True), 0, timedelta(0), Verdict.WARN_AT_ONCE),
+        (Health(1, NOON, hopeless=True), 1, HOUR, None),
+        (Health(FEWEST_FAILURES, NOON, hopeless=True), 0, HOUR, Verdict.WARN_AT_ONCE),
+        (Health(FEWEST_FAILURES, NOON, hopeless=True), 1, GIVEN_UP_AFTER * 0.6, Verdict.WARN_HALF),
     ],
 )
-def test_an_endpoint_is_given_up_after_five_days_and_ten_failures_with_two_warnings(health, warned, after, verdict):
+def test_an_endpoint_is_given_up_after_five_days_and_ten_failures_with_warnings_before(health, warned, after, verdict):
     assert judged(health, warned, NOON + after) is verdict
 
 

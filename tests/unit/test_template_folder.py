@@ -15,6 +15,13 @@ from tests.templates import FOLDER, copy_few, copy_sentences
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
+    """With one type."""
+    return copy_few(tmp_path / "templates", ["welcome"])
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> Path:
+    """With a type that counts, and one with a secret."""
     return copy_few(tmp_path / "templates")
 
 
@@ -125,8 +132,8 @@ ACTION = '"{product} öffnen"'
         ),
     ],
 )
-def test_a_fault_of_a_catalogue(folder: Path, old: str, new: str, reason: str) -> None:
-    check_fault(folder, "i18n/de.toml", old, new, reason)
+def test_a_fault_of_a_catalogue(few: Path, old: str, new: str, reason: str) -> None:
+    check_fault(few, "i18n/de.toml", old, new, reason)
 
 
 @pytest.mark.parametrize(
@@ -167,19 +174,19 @@ def test_a_layout_that_is_not_there(folder: Path) -> None:
     assert refused(folder).startswith("layouts/none.txt: cannot be read: ")
 
 
-def test_a_sentence_that_counts_needs_a_count(folder: Path) -> None:
+def test_a_sentence_that_counts_needs_a_count(few: Path) -> None:
     for language in ("en", "de"):
-        replace(folder / f"i18n/{language}.toml", "{count} ", "")
-        replace(folder / f"i18n/{language}.toml", "{count} ", "")
+        replace(few / f"i18n/{language}.toml", "{count} ", "")
+        replace(few / f"i18n/{language}.toml", "{count} ", "")
     file = "emails/interview_invitation/html.html"
-    replace(folder / file, "count=question_count", "")
-    assert refused(folder) == f"{file}: line 3: questions is given no count"
+    replace(few / file, "count=question_count", "")
+    assert refused(few) == f"{file}: line 3: questions is given no count"
 
 
-def test_a_secret_in_a_subject(folder: Path) -> None:
+def test_a_secret_in_a_subject(few: Path) -> None:
     file = "emails/password_reset/subject.txt"
-    replace(folder / file, "product_name", "reset_url")
-    assert refused(folder) == f"{file}: reset_url is secret and must not stand in a subject"
+    replace(few / file, "product_name", "reset_url")
+    assert refused(few) == f"{file}: reset_url is secret and must not stand in a subject"
 
 
 def test_a_sentence_that_no_template_says(folder: Path) -> None:
@@ -204,11 +211,11 @@ def test_a_file_that_is_no_part(folder: Path) -> None:
     assert refused(folder) == "emails/welcome/notes.md: is none of the parts html, link, subject, text"
 
 
-def test_a_language_with_four_plural_forms_is_only_a_file(folder: Path) -> None:
-    copy_sentences(folder, "ru")
-    assert FileTemplates(folder).current("acme", "welcome", Channel.EMAIL, "ru").pin.locale == "ru"
-    replace(folder / "i18n/ru.toml", 'many = "{count} вопросов", ', "")
-    assert refused(folder).endswith("interview_invitation.questions: needs the forms few, many, one, other")
+def test_a_language_with_four_plural_forms_is_only_a_file(few: Path) -> None:
+    copy_sentences(few, "ru")
+    assert FileTemplates(few).current("acme", "welcome", Channel.EMAIL, "ru").pin.locale == "ru"
+    replace(few / "i18n/ru.toml", 'many = "{count} вопросов", ', "")
+    assert refused(few).endswith("interview_invitation.questions: needs the forms few, many, one, other")
 
 
 def test_inlining_leaves_every_jinja_tag_on_its_line() -> None:

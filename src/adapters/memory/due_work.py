@@ -175,7 +175,7 @@ class MemoryDueWork:
 
     def _backlog(self, channel: str) -> Backlog:
         works, now = self._on(channel), self._clock.now()
-        due = [work for work in works if work.due_at <= now]
+        due = [work for work in works if work.due_at <= now and not self._lane(channel, work.lane).held]
         return Backlog(
             channel,
             due=sum(not self._is_held(work) for work in due),

@@ -34,7 +34,7 @@ class MemoryEventStore:
         self._log: list[StoredEvent] = []
         self._places: dict[UUID | str, dict[int, int]] = {}
 
-    async def save(self, *aggregates: Aggregate, seen: Mapping[UUID, int] | None = None) -> int:
+    async def save(self, *aggregates: Aggregate, urgent: bool = True, seen: Mapping[UUID, int] | None = None) -> int:
         events = [event for aggregate in aggregates for event in aggregate.collect_events()]
         await asyncio.sleep(0)  # others may come first, as they may with a real store
         self._load_keys(persons_of(events))

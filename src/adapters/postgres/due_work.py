@@ -185,11 +185,13 @@ class PostgresDueWork:
 
     async def backlog(self) -> list[Backlog]:
         rows = await self._database.rows(
-            "SELECT channel, count(*) FILTER (WHERE due_at <= now() AND (lease_until IS NULL OR lease_until <= now())),"
-            " count(*) FILTER (WHERE due_at > now()), count(*) FILTER (WHERE lease_until > now()),"
-            " coalesce(now() - min(due_at) FILTER (WHERE due_at <= now()), interval '0'),"
+            "SELECT channel, count(*) FILTER (WHERE ready AND (lease_until IS NULL OR lease_until <= now())),"
+            " count(*) FILTER (WHERE NOT ready), count(*) FILTER (WHERE lease_until > now()),"
+            " coalesce(now() - min(due_at) FILTER (WHERE ready), interval '0'),"
             " count(*) FILTER (WHERE unreadable > 0)"
-            " FROM schedule GROUP BY channel ORDER BY channel",
+            " FROM (SELECT s.*, s.due_at <= now() AND l.held IS NOT TRUE AS ready FROM schedule s"
+            "  LEFT JOIN lanes l ON l.channel = s.channel AND l.lane = s.lane) each"
+            " GROUP BY channel ORDER BY channel",
             {},
         )
         return [Backlog(*row) for row in rows]

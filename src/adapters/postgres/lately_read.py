@@ -24,10 +24,11 @@ class LatelyRead:
         self._log = log
         self._after = 0
         self._rows: list[Row] = []
+        self._wanted = False
 
     def keep(self, after: int, rows: Sequence[Row]) -> None:
         """What comes after this position, as it was just read."""
-        if not rows:
+        if not (rows and self._wanted):
             return
         if self._end != after:
             self._after, self._rows = after, []
@@ -35,7 +36,11 @@ class LatelyRead:
         self._forget(max(0, len(self._rows) - _MOST_KEPT))
 
     async def entries(self, after: int, limit: int) -> list[Entry]:
-        """Of what is kept, or else of the log; there may be more than it answers. What lies before is forgotten."""
+        """Of what is kept, or else of the log; there may be more than it answers. What lies before is forgotten.
+
+        Nothing is kept before the first call.
+        """
+        self._wanted = True
         if not self._after <= after < self._end:
             return await self._log.entries(after, limit)
         self._forget(bisect_right(self._rows, after, key=_position))

@@ -1,6 +1,7 @@
 """The questions that are asked of the read models."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -10,6 +11,8 @@ from adapters.postgres.database import Database
 from application.ports import Interest
 from application.processes.settle import Message
 from application.projections.attempts import AttemptRow
+from application.projections.event_types import EventTypeRow
+from application.projections.happenings import HappeningRow
 from application.projections.metrics import MetricTotal
 from application.projections.notifications import NotificationRow
 from application.projections.subscriptions import SubscriptionRow
@@ -21,6 +24,8 @@ R = TypeVar("R", bound=msgspec.Struct)
 
 _NOTIFICATION = ", ".join(NotificationRow.__struct_fields__)
 _ATTEMPT = ", ".join(AttemptRow.__struct_fields__)
+_EVENT_TYPE = ", ".join(EventTypeRow.__struct_fields__)
+_HAPPENING = ", ".join(HappeningRow.__struct_fields__)
 _TOTAL = ", ".join(MetricTotal.__struct_fields__)
 _SUBSCRIPTION = ", ".join(SubscriptionRow.__struct_fields__)
 
@@ -77,6 +82,8 @@ class PostgresNotificationReader:
             "templates",
             "subscriptions",
             "suppressions",
+            "happenings",
+            "event_types",
         )
         union = " UNION ALL ".join(f"SELECT '{name}', position FROM view_{name}.position" for name in views)
         return {str(name): int(position) for name, position in await self._database.rows(union)}
@@ -95,6 +102,10 @@ class PostgresTemplateReader:
             (tenant, after, limit),
         )
         return [(str(name), id) for name, id in rows]
+
+    async def count(self, tenant: str) -> int:
+        ((count,),) = await self._database.rows("SELECT count(*) FROM view_templates.rows WHERE tenant = %s", (tenant,))
+        return int(count)
 
 
 class PostgresSubscriptionReader:
@@ -131,6 +142,44 @@ class PostgresSubscriptionReader:
             f"SELECT {_SUBSCRIPTION} FROM view_subscriptions.rows WHERE {condition}", values
         )
         return [_row(SubscriptionRow, row) for row in rows]
+
+
+class PostgresHappeningReader:
+    """Implements the ports HappeningReader and FailedReader of the feed and of replays."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def after(self, tenant: str, position: int, limit: int) -> Sequence[HappeningRow]:
+        rows = await self._database.rows(
+            f"SELECT {_HAPPENING} FROM view_happenings.rows WHERE tenant = %s AND position > %s"
+            " ORDER BY position LIMIT %s",
+            (tenant, position, limit),
+        )
+        return [_row(HappeningRow, row) for row in rows]
+
+    async def failed(self, tenant: str, subscription: UUID, since: datetime, limit: int) -> Sequence[UUID]:
+        rows = await self._database.rows(
+            "SELECT id FROM view_notifications.rows WHERE tenant = %s AND recipient = %s AND channel = 'webhook'"
+            " AND status = 'failed' AND updated_at >= %s ORDER BY id LIMIT %s",
+            (tenant, str(subscription), since, limit),
+        )
+        return [id for (id,) in rows]
+
+
+class PostgresEventTypeReader:
+    """Implements the port EventTypeReader of the catalogue."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def page(self, tenant: str, after: str, limit: int) -> Sequence[EventTypeRow]:
+        rows = await self._database.rows(
+            f"SELECT {_EVENT_TYPE} FROM view_event_types.rows WHERE tenant = %s AND NOT removed"
+            ' AND name COLLATE "C" > %s ORDER BY name COLLATE "C" LIMIT %s',
+            (tenant, after, limit),
+        )
+        return [_row(EventTypeRow, row) for row in rows]
 
 
 _SUPPRESSION = ", ".join(SuppressionRow.__struct_fields__)

@@ -12,6 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Identifier
 
 from adapters.group_commit import Append, LaneRow
+from adapters.postgres.columns import Bigints, Blobs, Texts, Uuids
 from adapters.postgres.database import RECONNECT_SECONDS, network_patience
 from application.ports import ConflictError, StaleError, StoreUnavailableError
 
@@ -218,9 +219,12 @@ _APPEND = """
         DELETE FROM schedule WHERE notification_id = ANY(%b::uuid[])
     ), due AS (
         INSERT INTO schedule (notification_id, tenant_id, channel, lane, head_start, due_at, rank_at, attempt)
-        SELECT id, tenant, channel, lane, head_start, coalesce(at, now()), coalesce(at, now()) + head_start, attempt
-        FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::interval[], %b::timestamptz[], %b::int[])
-          AS new (id, tenant, channel, lane, head_start, at, attempt)
+        SELECT id, tenant, channel, lane, head_start, at, at + head_start, attempt
+        FROM (
+            SELECT id, tenant, channel, lane, seconds * interval '1 s' AS head_start, coalesce(at, now()) AS at, attempt
+            FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::bigint[], %b::timestamptz[], %b::bigint[])
+              AS sent (id, tenant, channel, lane, seconds, at, attempt)
+        ) new
         ON CONFLICT (notification_id) DO UPDATE
         SET due_at = excluded.due_at, rank_at = excluded.rank_at, attempt = excluded.attempt,
             lease_until = NULL, lease_token = NULL, unreadable = 0
@@ -239,26 +243,26 @@ def lane_columns(rows: Iterable[LaneRow]) -> list[list[Any]]:
     return [list(column) for column in zip(*(astuple(last[lane]) for lane in sorted(last)), strict=True)] or [[]] * 5
 
 
-def _values(events: Sequence[StoredEvent], appends: Sequence[Append]) -> list[list[Any]]:
+def _values(events: Sequence[StoredEvent], appends: Sequence[Append]) -> list[Any]:
     keys = [key for append in appends for key in append.keys]
     rows = {row.notification: row for append in appends for row in append.due}
     waiting = [(row, row.due) for row in rows.values() if row.due]
     return [
-        [key.person for key in keys],
-        [key.subject for key in keys],
-        [key.wrapped for key in keys],
-        [id for id, row in rows.items() if row.due is None],
-        [row.notification for row, _ in waiting],
-        [row.tenant for row, _ in waiting],
-        [row.channel for row, _ in waiting],
-        [row.lane for row, _ in waiting],
-        [row.head_start for row, _ in waiting],
+        Uuids(key.person for key in keys),
+        Blobs(key.subject for key in keys),
+        Blobs(key.wrapped for key in keys),
+        Uuids(id for id, row in rows.items() if row.due is None),
+        Uuids(row.notification for row, _ in waiting),
+        Texts(row.tenant for row, _ in waiting),
+        Texts(row.channel for row, _ in waiting),
+        Texts(row.lane for row, _ in waiting),
+        Bigints(int(row.head_start.total_seconds()) for row, _ in waiting),
         [None if row.at_once else due.at for row, due in waiting],
-        [due.attempt for _, due in waiting],
-        [event.originator_id for event in events],
-        [event.originator_version for event in events],
-        [event.topic for event in events],
-        [event.state for event in events],
+        Bigints(due.attempt for _, due in waiting),
+        Uuids(event.originator_id for event in events),  # type: ignore[misc]
+        Bigints(event.originator_version for event in events),
+        Texts(event.topic for event in events),
+        Blobs(event.state for event in events),
     ]
 
 

@@ -78,10 +78,11 @@ Answer = Ready | Rendered | Refused | Faults | Forgotten
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """`worn` when the process is not fit for another job."""
+    """`worn` when the process is not fit for another job; `seconds` of computing time were spent on this one."""
 
     answer: Answer
     worn: bool = False
+    seconds: float = 0.0
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -101,10 +102,12 @@ def main() -> None:
     _say(answers, Reply(Ready()))
     while message := _next(questions):
         _allow(limits.cpu_seconds)
+        begin = time.process_time()
         answer = _answer(_decode(message), compiled)
         signal.setitimer(signal.ITIMER_PROF, 0)
         worn = isinstance(answer, Refused) and answer.costly
-        _say(answers, Reply(answer, worn or _memory_now() - fresh > limits.memory // 2))
+        worn = worn or _memory_now() - fresh > limits.memory // 2
+        _say(answers, Reply(answer, worn, time.process_time() - begin))
 
 
 def _allow(seconds: float) -> None:

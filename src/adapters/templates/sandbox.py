@@ -1,196 +1,99 @@
 """Where the templates of tenants are rendered: a few processes that can be lost."""
 
 import asyncio
-import os
 import signal
-import sys
 from collections import deque
 from collections.abc import Collection
-from contextlib import suppress
 
 import msgspec
 import structlog
 
 from adapters.stopping import stopped
-from adapters.templates.cell import (
-    LENGTH,
-    MOST_KEPT,
-    Answer,
-    Check,
-    Faults,
-    Forgotten,
-    Job,
-    Limits,
-    Question,
-    Refused,
-    Render,
-    Rendered,
-    Reply,
-    framed,
-)
-from adapters.templates.untrusted import MOST_OUTPUT, Fault
-from application.ports import RendererUnavailableError
+from adapters.templates.cell import Answer, Check, Faults, Job, Limits, Question, Refused, Render, Rendered
+from adapters.templates.cell_process import Cell, CellLostError
+from adapters.templates.conduct import MOST_SLOW_SECONDS, MOST_STOPS, Conduct, Standing
+from adapters.templates.untrusted import Fault
+from application.ports import RendererUnavailableError, TenantSlowError
 from domain.template import Content, RenderError
 
 _PROCESSES = 4
-_NICE = 5
-_START_SECONDS = 30.0
-_WALL_SECONDS = 5.0
 _MOST_WAITING = 200
-_MOST_ANSWER = 2 * MOST_OUTPUT
-_STRIKES, _STRIKES_SECONDS = 2, 60.0
-_MOST_REMEMBERED = 10_000
+_TURN_SECONDS = 10.0
 _OVERTIME = (signal.SIGPROF, signal.SIGXCPU)
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM)
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Reply).decode
 _log = structlog.get_logger("sandbox")
 
 
-class CellLostError(Exception):
-    """The process ended in the middle of a job; `signal` is what ended it, if a signal did."""
-
-    def __init__(self, returncode: int | None) -> None:
-        super().__init__(f"ended with {returncode}")
-        self.signal = -returncode if returncode is not None and returncode < 0 else None
+class CostlyError(RenderError):
+    """It took more than one job may, and was stopped."""
 
 
-class Cell:
-    """One process of the sandbox. Once it is not `alive` it answers no more."""
+class Purse:
+    """Computing time that several jobs share: `left` is what they have not spent, in seconds."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-        self._given: set[str] = set()
-        self.alive = True
+    def __init__(self, seconds: float) -> None:
+        self.left = seconds
 
-    @classmethod
-    async def start(cls, limits: Limits) -> "Cell":
-        """Raises RendererUnavailableError. The process gets nothing of this one's environment or files."""
-        program = ("-I", "-m", "adapters.templates.cell", msgspec.json.encode(limits).decode())
-        try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *program,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.DEVNULL,
-                env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
-                cwd="/",
-                start_new_session=True,  # so that a Ctrl-C is for us alone
-            )
-        except OSError as error:
-            raise RendererUnavailableError(f"no process for the sandbox: {error}") from error
-        cell = cls(process)
-        with suppress(OSError):  # ended already
-            os.setpriority(os.PRIO_PROCESS, process.pid, _NICE)
-        try:
-            await cell._hear(_START_SECONDS)
-        except (CellLostError, TimeoutError) as error:
-            raise RendererUnavailableError(f"a process of the sandbox does not start: {error}") from error
-        return cell
 
-    async def ask(self, question: Question) -> Answer:
-        """Raises CellLostError, and TimeoutError when it does not answer in time; the process is gone then."""
-        if isinstance(question, Render) and question.job.version in self._given:
-            answer = await self._ask(Render(msgspec.structs.replace(question.job, document=None)))
-            if not isinstance(answer, Forgotten):
-                return answer
-        if isinstance(question, Render):
-            if len(self._given) > 4 * MOST_KEPT:  # most of them it has forgotten
-                self._given.clear()
-            self._given.add(question.job.version)
-        return await self._ask(question)
+class _Turn(msgspec.Struct, frozen=True, eq=False):
+    """Somebody's wish for a process, for this version, or to check what has none yet."""
 
-    async def _ask(self, question: Question) -> Answer:
-        assert self._process.stdin
-        try:
-            asked = framed(_encode(question))
-        except (OverflowError, ValueError) as error:
-            raise RenderError(f"the variables cannot be handed over: {type(error).__name__}") from None
-        with suppress(ConnectionError):  # it ended meanwhile; what it says, or does not say, tells why
-            self._process.stdin.write(asked)
-        reply = await self._hear(_WALL_SECONDS)
-        if reply.worn:
-            await self.end()
-        return reply.answer
-
-    async def _hear(self, within: float) -> Reply:
-        assert self._process.stdout
-        try:
-            async with asyncio.timeout(within):
-                length = int.from_bytes(await self._process.stdout.readexactly(LENGTH), "big")
-                if length > _MOST_ANSWER:
-                    raise CellLostError(None)
-                return _decode(await self._process.stdout.readexactly(length))
-        except (asyncio.IncompleteReadError, ConnectionError):
-            await self.end()
-            raise CellLostError(self._process.returncode) from None
-        except msgspec.DecodeError:
-            await self.end()
-            raise CellLostError(None) from None
-        except BaseException:  # also when nobody waits any more: whoever asks next would get this answer
-            await self.end()
-            raise
-
-    async def end(self) -> None:
-        self.alive = False
-        if self._process.returncode is None:
-            # Not the process's own kill(), which may take its exit status away from who waits for it.
-            with suppress(ProcessLookupError):
-                os.kill(self._process.pid, signal.SIGKILL)
-        if self._process.stdin:
-            self._process.stdin.close()
-        await self._process.wait()
+    version: str | None
+    cell: asyncio.Future[Cell]
 
 
 class Sandbox:
     """Renders for tenants that do not trust each other, and are not trusted.
 
-    A tenant has one process at a time and waits in a queue of its own; tenants take turns. Up to `processes` are
-    started as they are needed, one more than there are tenants waiting, so that a lost one makes nobody wait. A job
-    that takes more than its limits loses its process, and the version that does it twice is refused for a minute.
+    A tenant has one process at a time and waits in a queue of its own; tenants take turns. One process is only for what
+    is known to be quick, and all tenants that were slow within the last minute have a quarter of them together. Up to
+    `processes` are started as they are needed, one more than there are tenants waiting, so that a lost one makes nobody
+    wait. A job that takes more than its limits loses its process, and the version that does it twice is refused for a
+    minute.
     """
 
-    def __init__(self, *, processes: int = _PROCESSES, limits: Limits | None = None) -> None:
+    def __init__(
+        self, *, processes: int = _PROCESSES, limits: Limits | None = None, conduct: Conduct | None = None
+    ) -> None:
         self._most = processes
         self._limits = limits or Limits()
         self._idle: list[Cell] = []
         self._cells: set[Cell] = set()
         self._starting: set[asyncio.Task[None]] = set()
-        self._waiting: dict[str, deque[asyncio.Future[Cell]]] = {}
-        self._served: set[str] = set()
-        self._strikes: dict[str, list[float]] = {}
+        self._waiting: dict[str, deque[_Turn]] = {}
+        self._served: dict[str, Standing] = {}
+        self._conduct = conduct or Conduct()
         self._closed = False
 
-    async def render(self, tenant: str, job: Job) -> Content:
-        """Raises RenderError, and RendererUnavailableError when it is not the template's fault."""
-        if self._condemned(job.version):
-            raise RendererUnavailableError(
-                f"template {job.version[:12]}: was stopped {_STRIKES} times within a minute, and waits"
-            )
+    async def render(self, tenant: str, job: Job, purse: Purse | None = None) -> Content:
+        """Raises RenderError (CostlyError where it was stopped), TenantSlowError while the tenant has to wait,
+
+        and RendererUnavailableError when it is nobody's fault.
+        """
+        if wait := self._conduct.version_waits(job.version, _now()):
+            stopped = f"template {job.version[:12]}: was stopped {MOST_STOPS} times within a minute, and waits"
+            raise TenantSlowError(stopped, wait)
         try:
-            answer = await self._work(tenant, Render(job))
-        except CellLostError as error:
-            self._excuse(error)
-            self._strike(job.version)
-            raise RenderError(f"template {job.version[:12]}: {self._reason(error)}") from None
+            answer = await self._work(tenant, job.version, Render(job), purse)
+        except CostlyError as error:
+            self._conduct.stopped(job.version, _now())
+            raise CostlyError(f"template {job.version[:12]}: {error}") from None
         match answer:
             case Rendered(content):
                 return content
-            case Refused(reason, costly):
-                if costly:
-                    self._strike(job.version)
+            case Refused(reason, costly=True):
+                self._conduct.stopped(job.version, _now())
+                raise CostlyError(reason)
+            case Refused(reason):
                 raise RenderError(reason)
         raise RendererUnavailableError(f"the sandbox answered {type(answer).__name__}")
 
-    async def faults(self, tenant: str, document: bytes, secrets: Collection[str] = ()) -> list[Fault]:
-        """What is wrong with a bundle, found without running it. Raises RendererUnavailableError."""
-        try:
-            answer = await self._work(tenant, Check(document, sorted(secrets)))
-        except CellLostError as error:
-            self._excuse(error)
-            return [Fault(None, self._reason(error))]
+    async def faults(
+        self, tenant: str, document: bytes, secrets: Collection[str] = (), purse: Purse | None = None
+    ) -> list[Fault]:
+        """What is wrong with a bundle, found without running it. Raises as `render`."""
+        answer = await self._work(tenant, None, Check(document, sorted(secrets)), purse)
         if not isinstance(answer, Faults):
             raise RendererUnavailableError(f"the sandbox answered {type(answer).__name__}")
         return answer.faults
@@ -201,6 +104,32 @@ class Sandbox:
         await stopped(*self._starting)
         self._disappoint(RendererUnavailableError("the sandbox is closed"))
         await asyncio.gather(*(cell.end() for cell in self._cells))
+
+    async def _work(self, tenant: str, version: str | None, question: Question, purse: Purse | None) -> Answer:
+        self._check_time(tenant)
+        cell = await self._place(tenant, version)
+        spent = None
+        try:
+            self._check_time(tenant)  # which may have been spent by those before it
+            reply = await cell.ask(question)
+            spent = reply.seconds
+            return reply.answer
+        except TimeoutError:
+            raise RendererUnavailableError("the sandbox had no time") from None
+        except CellLostError as error:
+            self._excuse(error)
+            spent = self._limits.cpu_seconds
+            raise CostlyError(self._reason(error)) from None
+        finally:
+            if spent is not None:
+                self._conduct.spent(tenant, version, spent, _now())
+                if purse:
+                    purse.left -= spent
+            self._give_back(tenant, cell)
+
+    def _check_time(self, tenant: str) -> None:
+        if wait := self._conduct.tenant_waits(tenant, _now()):
+            raise TenantSlowError(f"slow renders took {MOST_SLOW_SECONDS:g} s within a minute, and others wait", wait)
 
     def _excuse(self, error: CellLostError) -> None:
         """Raises RendererUnavailableError when the process was ended by somebody else, or by us as we stop."""
@@ -214,31 +143,25 @@ class Sandbox:
 
     # Who is next
 
-    async def _work(self, tenant: str, question: Question) -> Answer:
-        cell = await self._place(tenant)
-        try:
-            return await cell.ask(question)
-        except TimeoutError:
-            raise RendererUnavailableError("the sandbox had no time") from None
-        finally:
-            self._give_back(tenant, cell)
-
-    async def _place(self, tenant: str) -> Cell:
+    async def _place(self, tenant: str, version: str | None) -> Cell:
         queue = self._waiting.setdefault(tenant, deque())
         if self._closed or len(queue) >= _MOST_WAITING:
             raise RendererUnavailableError("too many wait for the sandbox")
-        place: asyncio.Future[Cell] = asyncio.get_running_loop().create_future()
-        queue.append(place)
+        turn = _Turn(version, asyncio.get_running_loop().create_future())
+        queue.append(turn)
         self._deal()
         try:
-            return await place
-        except asyncio.CancelledError:
-            if place.done() and not place.cancelled():
-                self._give_back(tenant, place.result())
+            async with asyncio.timeout(_TURN_SECONDS):
+                return await turn.cell
+        except BaseException as error:
+            if turn.cell.done() and not turn.cell.cancelled() and not turn.cell.exception():
+                self._give_back(tenant, turn.cell.result())
+            if isinstance(error, TimeoutError):
+                raise RendererUnavailableError("too much is rendered for others") from None
             raise
 
     def _give_back(self, tenant: str, cell: Cell) -> None:
-        self._served.discard(tenant)
+        self._served.pop(tenant, None)
         if cell.alive:
             self._idle.append(cell)
         else:
@@ -247,21 +170,39 @@ class Sandbox:
 
     def _deal(self) -> None:
         """Give what is idle to the tenants that have nothing, in turn; see that there is one process to spare."""
+        self._forget_who_gave_up()
+        for tenant in [tenant for tenant in self._waiting if tenant not in self._served]:
+            if not self._idle:
+                break
+            standing = self._conduct.standing(tenant, self._waiting[tenant][0].version, _now())
+            if self._has_room(standing):
+                self._serve(tenant, standing)
+        self._start_some()
+
+    def _forget_who_gave_up(self) -> None:
         for tenant, queue in list(self._waiting.items()):
-            while queue and queue[0].done():  # given up
+            while queue and queue[0].cell.done():
                 queue.popleft()
             if not queue:
                 del self._waiting[tenant]
-            elif tenant not in self._served and self._idle:
-                self._served.add(tenant)
-                queue.popleft().set_result(self._idle.pop())
-                del self._waiting[tenant]
-                if queue:
-                    self._waiting[tenant] = queue  # behind all others
-        self._start_some()
+
+    def _has_room(self, standing: Standing) -> bool:
+        """Whether one more of this standing leaves enough to those of a better one."""
+        most = {Standing.NEW: min(self._most, len(self._cells)) - 1, Standing.SLOW: self._most // 4}
+        for each, share in most.items():
+            if each <= standing and sum(other >= each for other in self._served.values()) >= max(1, share):
+                return False
+        return True
+
+    def _serve(self, tenant: str, standing: Standing) -> None:
+        queue = self._waiting.pop(tenant)
+        self._served[tenant] = standing
+        queue.popleft().cell.set_result(self._idle.pop())
+        if queue:
+            self._waiting[tenant] = queue  # behind all others
 
     def _start_some(self) -> None:
-        wanted = len(self._served | self._waiting.keys()) + 1
+        wanted = len(self._served.keys() | self._waiting.keys()) + 1
         for _ in range(min(self._most, wanted) - len(self._cells) - len(self._starting)):
             if not self._closed and wanted > 1:
                 task = asyncio.create_task(self._start())
@@ -284,26 +225,11 @@ class Sandbox:
 
     def _disappoint(self, error: RendererUnavailableError) -> None:
         for queue in self._waiting.values():
-            for place in queue:
-                if not place.done():
-                    place.set_exception(error)
+            for turn in queue:
+                if not turn.cell.done():
+                    turn.cell.set_exception(error)
         self._waiting.clear()
 
-    # Who has been in trouble
 
-    def _strike(self, version: str) -> None:
-        now = asyncio.get_running_loop().time()
-        self._strikes[version] = [*_since(now - _STRIKES_SECONDS, self._strikes.pop(version, ())), now]
-        while len(self._strikes) > _MOST_REMEMBERED:
-            del self._strikes[next(iter(self._strikes))]
-
-    def _condemned(self, version: str) -> bool:
-        strikes = self._strikes.get(version)
-        if not strikes:
-            return False
-        now = asyncio.get_running_loop().time()
-        return len(_since(now - _STRIKES_SECONDS, strikes)) >= _STRIKES
-
-
-def _since(moment: float, strikes: Collection[float]) -> list[float]:
-    return [strike for strike in strikes if strike > moment]
+def _now() -> float:
+    return asyncio.get_running_loop().time()

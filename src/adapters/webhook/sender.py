@@ -13,6 +13,7 @@ from application.ports import WebhookCall, WebhookRequest
 from domain.endpoint import Network, is_in_house, is_public
 
 _CONNECT = timedelta(seconds=5)
+_BODY = timedelta(seconds=0.5)  # the status has decided by then, and the place is wanted by others
 _IDLE = timedelta(seconds=1)  # shorter than any server's: one that hangs up while we send costs an attempt
 
 
@@ -65,6 +66,7 @@ class HttpWebhookSender:
             headers=headers,
             deadline=self.deadline,
             cap=KEPT,
+            body_within=_BODY,
         )
         return judged(came, round((perf_counter() - began) * 1000, 1), now)
 

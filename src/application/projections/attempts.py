@@ -15,7 +15,10 @@ from domain.vocabulary import Reason
 
 
 class AttemptRow(msgspec.Struct, kw_only=True):
-    """`outcome` is started, sent, failed or deferred; `milliseconds` go from recorded intent to recorded outcome."""
+    """`outcome` is started, sent, failed or deferred; `milliseconds` go from recorded intent to recorded outcome.
+
+    Of a webhook also what its receiver answered, and how long that took by itself.
+    """
 
     notification: UUID
     call: int
@@ -29,6 +32,8 @@ class AttemptRow(msgspec.Struct, kw_only=True):
     detail: str | None = None
     finished_at: datetime | None = None
     milliseconds: float | None = None
+    response_status: int | None = None
+    response_milliseconds: float | None = None
 
 
 class Attempts:
@@ -73,7 +78,10 @@ def _finished(row: AttemptRow | None, outcome: str, event: Any) -> AttemptRow:
     row.outcome = outcome
     row.reason = getattr(event, "reason", None)
     remark = getattr(event, "personal", None)
-    row.detail = remark.text if isinstance(remark, Remark) else None
+    response = remark.response if isinstance(remark, Remark) else None
+    row.detail = (remark.text or None) if isinstance(remark, Remark) else None
+    row.response_status = response.status if response else None
+    row.response_milliseconds = getattr(event, "milliseconds", None)
     row.finished_at = event.timestamp
     row.milliseconds = (event.timestamp - row.started_at).total_seconds() * 1000
     return row

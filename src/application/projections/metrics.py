@@ -12,7 +12,11 @@ from application.ports import Recorded
 from domain.notification import Notification
 
 BUCKETS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
-"""Upper bounds, in seconds, of the time from acceptance to the fact counted."""
+"""Upper bounds, in seconds, of the time from acceptance to the fact counted, or of a receiver's answer."""
+
+
+RESPONDED = "responded"
+"""The fact that a receiver of webhooks has answered, well or not; its seconds are those of the call."""
 
 
 class MetricRow(msgspec.Struct, kw_only=True):
@@ -55,9 +59,9 @@ class Metrics:
         event: Any = recorded.event
         if not isinstance(recorded.event, Notification.Event):
             return []
-        fact = event.TOPIC.removeprefix("notification.")
         hour = event.timestamp.replace(minute=0, second=0, microsecond=0)
-        return [(event.tenant, event.channel.value, event.type, getattr(event, "provider", None) or "", fact, hour)]
+        provider = getattr(event, "provider", None) or ""
+        return [(event.tenant, event.channel.value, event.type, provider, fact, hour) for fact in _facts(event)]
 
     def fold(self, key: tuple[Any, ...], row: MetricRow | None, recorded: Recorded) -> MetricRow:
         if row is None:
@@ -81,7 +85,7 @@ class Totals:
         event: Any = recorded.event
         if not isinstance(recorded.event, Notification.Event):
             return []
-        return [(event.channel.value, event.type, event.TOPIC.removeprefix("notification."))]
+        return [(event.channel.value, event.type, fact) for fact in _facts(event)]
 
     def fold(self, key: tuple[Any, ...], row: MetricTotal | None, recorded: Recorded) -> MetricTotal:
         if row is None:
@@ -90,10 +94,20 @@ class Totals:
         return row
 
 
+def _facts(event: Any) -> tuple[str, ...]:
+    fact: str = event.TOPIC.removeprefix("notification.")
+    return (fact, RESPONDED) if getattr(event, "milliseconds", None) is not None else (fact,)
+
+
 def _count(row: MetricRow | MetricTotal, event: Any) -> None:
     row.count += 1
-    if isinstance(event, Notification.Sent | Notification.Delivered):
+    if row.fact == RESPONDED:
+        _add(row, event.milliseconds / 1000)
+    elif isinstance(event, Notification.Sent | Notification.Delivered):
         happened = getattr(event, "occurred_at", event.timestamp)
-        seconds = max(0.0, (happened - event.queued_at).total_seconds())
-        row.seconds += seconds
-        row.buckets[bisect_left(BUCKETS, seconds)] += 1
+        _add(row, max(0.0, (happened - event.queued_at).total_seconds()))
+
+
+def _add(row: MetricRow | MetricTotal, seconds: float) -> None:
+    row.seconds += seconds
+    row.buckets[bisect_left(BUCKETS, seconds)] += 1

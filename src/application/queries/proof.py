@@ -17,8 +17,9 @@ from application.ports import (
     TemplateRenderer,
 )
 from application.problems import NotFoundError
+from domain.happening import Happening
 from domain.notification import Notification
-from domain.personal import Letter
+from domain.personal import Envelope, Letter, Payload
 from domain.template import Content
 from domain.vocabulary import Doubt, Verdict
 
@@ -62,7 +63,7 @@ async def prove(id: UUID, tenant: str | None = None, *, events: EventStore, rend
     queued: Any = history[0] if history else None
     if not isinstance(queued, Notification.Queued) or tenant not in (None, queued.tenant):
         raise NotFoundError(f"there is no notification {id}")
-    remade = await _remade(id, events, renderer)
+    remade = await _remade(id, events, renderer) if queued.template else await _retold(id, events)
     return Proof(
         id=id,
         template=queued.template.name if queued.template else None,
@@ -97,7 +98,27 @@ async def _remade(id: UUID, events: EventStore, renderer: NewRenderer) -> _Remad
         return Doubt.VARIABLE_MISSING if _lacks_a_secret(notification) else Doubt.RENDER_FAILED
 
 
-def _call(rendered: Any, remade: _Remade | Doubt) -> CallProof:
+class _Retold(msgspec.Struct, frozen=True):
+    """The bytes of a webhook, and by call where it went to, as far as that is known."""
+
+    body: bytes
+    urls: dict[int, str]
+
+
+async def _retold(id: UUID, events: EventStore) -> _Retold | Doubt:
+    try:
+        told = [recorded.event for recorded in await events.history(id)]
+        happening = await events.get(Happening, told[0].happening)  # type: ignore[attr-defined]
+    except AlteredError:
+        return Doubt.RECORD_ALTERED
+    if happening is None or not isinstance(happening.payload, Payload):
+        return Doubt.PERSON_ERASED
+    envelopes: dict[int, Any] = {e.call: e.personal for e in told if isinstance(e, Notification.Rendered)}
+    urls = {call: each.url for call, each in envelopes.items() if isinstance(each, Envelope) and each.url}
+    return _Retold(message.webhook(happening), urls)
+
+
+def _call(rendered: Any, remade: _Remade | _Retold | Doubt) -> CallProof:
     doubt = _doubt(rendered, remade)
     return CallProof(
         call=rendered.call,
@@ -110,9 +131,11 @@ def _call(rendered: Any, remade: _Remade | Doubt) -> CallProof:
     )
 
 
-def _doubt(rendered: Any, remade: _Remade | Doubt) -> Doubt | None:
+def _doubt(rendered: Any, remade: _Remade | _Retold | Doubt) -> Doubt | None:
     if isinstance(remade, Doubt):
         return remade
+    if isinstance(remade, _Retold):
+        return _doubt_of_webhook(rendered, remade)
     email = message.email(
         remade.notification,
         remade.content,
@@ -123,6 +146,13 @@ def _doubt(rendered: Any, remade: _Remade | Doubt) -> Doubt | None:
     if message.digest(email) == rendered.digest:
         return None
     return Doubt.VARIABLE_MISSING if _lacks_a_secret(remade.notification) else Doubt.CONTENT_DIFFERS
+
+
+def _doubt_of_webhook(rendered: Any, retold: _Retold) -> Doubt | None:
+    if rendered.call not in retold.urls:
+        return Doubt.PERSON_ERASED
+    same = message.webhook_digest(retold.urls[rendered.call], retold.body) == rendered.digest
+    return None if same else Doubt.CONTENT_DIFFERS
 
 
 def _verdict(doubt: Doubt | None) -> Verdict:

@@ -68,9 +68,10 @@ class TemplateVersion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TemplateDetail(TemplateSummary, frozen=True, kw_only=True):
-    """The same with its versions, newest first."""
+    """The same with a page of its versions, newest first."""
 
     versions: list[TemplateVersion]
+    next_cursor: str | None
 
 
 class TemplatePage(msgspec.Struct, frozen=True):
@@ -136,6 +137,8 @@ class TemplateReader(Protocol):
     async def own(self, tenant: str, after: str, limit: int) -> Sequence[tuple[str, UUID]]:
         """Name and stream of at most `limit`, in the order of their names, after this one."""
 
+    async def count(self, tenant: str) -> int: ...
+
 
 async def list_templates(
     after: str,
@@ -159,12 +162,22 @@ async def list_templates(
 
 
 async def get_template(
-    name: str, caller: Caller, *, templates: Templates, default_locale: str, events: EventStore
+    name: str,
+    before: int | None,
+    limit: int,
+    caller: Caller,
+    *,
+    templates: Templates,
+    default_locale: str,
+    events: EventStore,
 ) -> TemplateDetail:
+    """With the newest `limit` versions, or those before one."""
     if is_own_name(name):
         template = await own_template(name, caller, events)
-        versions = [_version(template, each) for each in reversed(template.versions.values())]
-        return _detail(_summary_of_own(template), versions)
+        newest = min(before - 1, template.newest.number) if before else template.newest.number
+        oldest = max(newest - limit + 1, 1)
+        versions = [_version(template, template.numbered(number)) for number in range(newest, oldest - 1, -1)]
+        return _detail(_summary_of_own(template), versions, str(oldest) if oldest > 1 else None)
     type_ = _house_type(name, templates)
     texts: dict[str, dict[Channel, str]] = {}
     for channel, languages in templates.versions(name).items():
@@ -173,7 +186,7 @@ async def get_template(
     deployed = TemplateVersion(
         version=None, active=True, created_at=None, by=None, default_locale=default_locale, texts=texts
     )
-    return _detail(_summary_of_house(type_, templates, default_locale), [deployed])
+    return _detail(_summary_of_house(type_, templates, default_locale), [deployed], None)
 
 
 async def get_source(
@@ -314,9 +327,9 @@ def _declared(type_: NotificationType) -> dict[str, Any]:
     }
 
 
-def _detail(summary: TemplateSummary, versions: list[TemplateVersion]) -> TemplateDetail:
+def _detail(summary: TemplateSummary, versions: list[TemplateVersion], next_cursor: str | None) -> TemplateDetail:
     said = {name: getattr(summary, name) for name in TemplateSummary.__struct_fields__}
-    return TemplateDetail(**said, versions=versions)
+    return TemplateDetail(**said, versions=versions, next_cursor=next_cursor)
 
 
 def _version(template: Template, version: Version) -> TemplateVersion:

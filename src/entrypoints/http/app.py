@@ -22,6 +22,7 @@ from entrypoints.http.readers import ReadersController
 from entrypoints.http.request import MOST_BYTES, JsonRequest, header, needs_key, refuse_unknown_parameters
 from entrypoints.http.suppressions import SuppressionsController
 from entrypoints.http.templates import TemplatesController
+from entrypoints.http.webhooks import EventsController, EventTypesController, WebhooksController
 
 
 def create_app(parts: Parts) -> Litestar:
@@ -42,6 +43,9 @@ def create_app(parts: Parts) -> Litestar:
         PreferencesController,
         SuppressionsController,
         ReadersController,
+        WebhooksController,
+        EventsController,
+        EventTypesController,
         InternalController,
         CallbacksController,
         OperationsController,

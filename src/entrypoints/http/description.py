@@ -16,11 +16,13 @@ from litestar.routes import BaseRoute, HTTPRoute
 from litestar.typing import FieldDefinition
 
 from application.commands.send import SendNotification
+from application.commands.webhooks import SendWebhook
 from domain.template import NotificationType
 from entrypoints.http.problems import ProblemDetails
 from entrypoints.http.reader_examples import CSV, reader_examples
 from entrypoints.http.request import needs_key
 from entrypoints.http.template_examples import path_example, template_examples
+from entrypoints.http.webhook_examples import EVENT, webhook_examples, webhook_path_example
 
 JSON_PATH = "/openapi/openapi.json"
 
@@ -37,6 +39,10 @@ _TAGS = {
     "Notifications": "Send, look, cancel, send once more.",
     "Templates": "What is said: the house's templates, and your own in versions. To write needs the scope templates.",
     "Readers": "What readers wish, and addresses that nothing is sent to. To change it needs the scope readers.",
+    "Webhooks": "Say what happened, and everybody who subscribed to it is told by a signed request. To say it needs "
+    "the scope send, all else the scope webhooks.",
+    "Event types": "What your events are called and look like, for those who receive them. To write needs the scope "
+    "webhooks.",
     "Service to service": "The commands themselves, for other services of yours. Needs a key with the scope internal.",
     "Provider callbacks": "Called by the providers, who sign what they say. They need no API key.",
     "Operations": "For those who run the service. They need no API key.",
@@ -53,7 +59,10 @@ _PARAMETERS = {
     "recipient": "The address it went to, written as it was sent.",
     "recipient_user_id": "Your own id of the recipient.",
     "id": "The id of a notification.",
-    "name": "The name of a template, such as `welcome`; your own have a hyphen, such as `spring-sale`.",
+    "webhook_id": "The id of a subscription.",
+    "after": "The `next` of the answer before; 0 is the beginning.",
+    "status": "Only those of this status.",
+    "name": "Its name, such as `welcome` or, of your own templates, `spring-sale`; of events such as `order.created`.",
     "locale": "The language of the texts, such as `de` or `pt-BR`.",
     "version": "The number of a version.",
     "as_of": "As things were at this moment; default: now.",
@@ -77,7 +86,7 @@ _SAID = {
     429: ("too_many_failures", "Too many requests with a wrong API key; wait as long as Retry-After says"),
     503: ("store_unavailable", "Not now; wait as long as Retry-After says"),
 }
-_GOOD = {"200": "Done", "201": "Stored for good", "202": "Stored for good; it will be seen to"}
+_GOOD = {"200": "Done", "204": "Done", "201": "Stored for good", "202": "Stored for good; it will be seen to"}
 _WAITING = frozenset({429, 503})
 
 
@@ -152,7 +161,8 @@ class Description(OpenAPISchemaPlugin, ReceiveRoutePlugin):
         id, with_key = operation["operationId"], operation["operationId"] in self._with_key
         for parameter in operation.get("parameters", []):
             _finish_parameter(parameter)
-            if parameter["in"] == "path" and (example := path_example(id, parameter["name"])):
+            named = webhook_path_example if operation["tags"] == ["Event types"] else path_example
+            if parameter["in"] == "path" and (example := named(id, parameter["name"])):
                 parameter["example"] = example
         if not with_key:
             operation["security"] = []
@@ -200,6 +210,14 @@ _MORE_PROBLEMS: Mapping[str, tuple[int, ...]] = {
     "ActivateTemplate": (409,),
     "RollBackTemplate": (409,),
     "TestTemplate": (409,),
+    "SendWebhook": (409,),
+    "UpdateWebhook": (409,),
+    "DeleteWebhook": (409,),
+    "RotateWebhookSecret": (409,),
+    "PauseWebhook": (409,),
+    "ResumeWebhook": (409,),
+    "DescribeEventType": (409,),
+    "RemoveEventType": (409,),
     "InternalSend": (404,),
     "UpdatePreferences": (409,),
     "ChangePreferences": (409,),
@@ -242,7 +260,7 @@ def _tidy(struct: dict[str, Any]) -> dict[str, Any]:
         for each in (field, *field.get("anyOf", [])):
             if each.get("type") == "string" and (name == "at" or name.endswith("_at")):
                 each.setdefault("format", "date-time")
-    if struct["title"] == SendNotification.__name__:  # the one command that is taken without its name
+    if struct["title"] in (SendNotification.__name__, SendWebhook.__name__):  # taken without their names
         struct["required"].remove("command")
     return struct
 
@@ -294,6 +312,10 @@ def _examples(types: list[NotificationType]) -> dict[str, dict[str, Any]]:
     unknown = "0198c5a0-0000-7000-8000-000000000000"
     internal = {
         "send": {"summary": "Without `command` it is a send.", "value": _send(first)},
+        "SendWebhook": {
+            "summary": "Say what happened to those who subscribed to it.",
+            "value": {"command": "SendWebhook", **EVENT},
+        },
         "SendEmail": {
             "summary": "One email to one recipient.",
             "value": {"command": "SendEmail", **one, "recipient": _JANE},
@@ -307,7 +329,13 @@ def _examples(types: list[NotificationType]) -> dict[str, dict[str, Any]]:
             "value": {"command": "CancelNotification", "id": unknown},
         },
     }
-    return {"SendNotification": sends, "InternalSend": internal, **template_examples(first), **reader_examples()}
+    return {
+        "SendNotification": sends,
+        "InternalSend": internal,
+        **template_examples(first),
+        **webhook_examples(),
+        **reader_examples(),
+    }
 
 
 def _first(types: list[NotificationType]) -> NotificationType:

@@ -29,8 +29,8 @@ class NotificationDetail(msgspec.Struct, frozen=True, kw_only=True):
     category: str
     purpose: Purpose
     priority: Priority
-    template: str
-    template_version: str
+    template: str | None
+    template_version: str | None
     locale: str
     recipient: str | None
     recipient_name: str | None

@@ -16,6 +16,7 @@ from application.addresses import InvalidAddressError, email_address
 from application.caller import Caller, Scope
 from application.commands.manage import CancelAnswer, CancelNotification, RetryAnswer, RetryNotification
 from application.commands.send import IdempotencyKey, SendAnswer, SendEmail, SendNotification
+from application.commands.webhooks import EventAnswer, SendWebhook
 from application.problems import InvalidCommandError, NotFoundError, Problem
 from application.projections.notifications import NotificationRow
 from application.queries.explain import Explanation
@@ -73,14 +74,14 @@ class NotificationsController(Controller):
             recipient_user_id=recipient_user_id,
             since=_told_everywhere("from", since),
             until=_told_everywhere("to", until),
-            before=_place_of(cursor, request.caller) if cursor else None,
+            before=place_of(cursor, request.caller) if cursor else None,
             limit=limit + 1,
         )
         await caught_up(request.parts, wait_for)
         rows = await request.parts.reader.page(request.caller.tenant, query)
         more = len(rows) > limit
         rows = rows[:limit]
-        return NotificationPage([detail(row) for row in rows], _cursor(rows[-1].id, request.caller) if more else None)
+        return NotificationPage([detail(row) for row in rows], cursor_at(rows[-1].id, request.caller) if more else None)
 
     @get("/{id:uuid}", operation_id="GetNotification", summary="Detail")
     async def one(self, id: FromPath[UUID], request: JsonRequest, wait_for: WaitFor = None) -> NotificationDetail:
@@ -135,7 +136,7 @@ class NotificationsController(Controller):
         return await request.parts.retry(RetryNotification(id), request.caller)
 
 
-InternalCommand = SendEmail | SendNotification | RetryNotification | CancelNotification
+InternalCommand = SendEmail | SendNotification | SendWebhook | RetryNotification | CancelNotification
 
 
 class InternalController(Controller):
@@ -145,7 +146,7 @@ class InternalController(Controller):
     @post("/send", status_code=202, operation_id="InternalSend", summary="A send, or a single command")
     async def internal_send(
         self, data: JSONBody[InternalCommand], request: JsonRequest, key: Key = None
-    ) -> SendAnswer | RetryAnswer | CancelAnswer:
+    ) -> SendAnswer | EventAnswer | RetryAnswer | CancelAnswer:
         """Without `command` the body is that of a send."""
         demand(request.caller, Scope.INTERNAL)
         match data:
@@ -153,6 +154,8 @@ class InternalController(Controller):
                 return await request.parts.retry(data, request.caller)
             case CancelNotification():
                 return await request.parts.cancel(data, request.caller)
+            case SendWebhook():
+                return await request.parts.webhook_uses.send(data, request.caller)
         command = data.as_send() if isinstance(data, SendEmail) else data
         return note_accepted(
             request, await request.parts.send(command, request.caller, await idempotency(request, key))
@@ -200,11 +203,11 @@ class _Place(msgspec.Struct, frozen=True, array_like=True):
     before: UUID
 
 
-def _cursor(id: UUID, caller: Caller) -> str:
+def cursor_at(id: UUID, caller: Caller) -> str:
     return base64.urlsafe_b64encode(msgspec.msgpack.encode(_Place(caller.tenant, id))).decode().rstrip("=")
 
 
-def _place_of(cursor: str, caller: Caller) -> UUID:
+def place_of(cursor: str, caller: Caller) -> UUID:
     """Where the page begins. Raises InvalidCommandError for what is no cursor of this tenant's."""
     try:
         raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))

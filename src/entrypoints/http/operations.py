@@ -10,11 +10,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from application.ports import Backlog, StoreUnavailableError
-from application.projections.metrics import BUCKETS, MetricTotal
+from application.projections.metrics import BUCKETS, RESPONDED, MetricTotal
 from entrypoints.http.request import OPEN, JsonRequest
 
 _LAG_ALLOWED = 10_000
 _READY_SECONDS = 2.0
+_WEBHOOK_FACTS = ("queued", "sent", "failed", "dead_lettered", "suppressed", "cancelled", "expired")
 _EMAIL_FACTS = (
     "queued",
     "sent",
@@ -97,8 +98,13 @@ def _counted(totals: list[MetricTotal]) -> Iterator[Metric]:
         if total.fact in _EMAIL_FACTS:
             sent.add_metric([total.template, total.fact], total.count)
     yield sent
-    yield _durations([t for t in emails if t.fact == "sent"])
+    yield _histogram(
+        "notification_emails_delivery_duration_seconds",
+        "From acceptance to the provider's acceptance",
+        [t for t in emails if t.fact == "sent"],
+    )
     yield _open_rates(emails)
+    yield from _webhooks([t for t in totals if t.channel == "webhook"])
     retries = CounterMetricFamily("notification_retry", "Attempts that were put off for another", labels=["type"])
     for total in totals:
         if total.fact == "retried":
@@ -106,10 +112,23 @@ def _counted(totals: list[MetricTotal]) -> Iterator[Metric]:
     yield retries
 
 
-def _durations(totals: list[MetricTotal]) -> Metric:
-    durations = HistogramMetricFamily(
-        "notification_emails_delivery_duration_seconds", "From acceptance to the provider's acceptance"
+def _webhooks(totals: list[MetricTotal]) -> Iterator[Metric]:
+    sent = CounterMetricFamily(
+        "notification_webhooks_sent", "Webhooks by what happened to them", labels=["event", "status"]
     )
+    for total in totals:
+        if total.fact in _WEBHOOK_FACTS:
+            sent.add_metric([total.template, total.fact], total.count)
+    yield sent
+    yield _histogram(
+        "notification_webhooks_response_time_seconds",
+        "How long receivers took to answer, well or not",
+        [t for t in totals if t.fact == RESPONDED],
+    )
+
+
+def _histogram(name: str, what: str, totals: list[MetricTotal]) -> Metric:
+    durations = HistogramMetricFamily(name, what)
     counts = [sum(column) for column in zip(*(t.buckets for t in totals), strict=True)] or [0] * (len(BUCKETS) + 1)
     running, buckets = 0, []
     for bound, count in zip([*map(str, BUCKETS), "+Inf"], counts, strict=True):

@@ -10,12 +10,20 @@ from litestar.exceptions import HTTPException, ValidationException
 
 from adapters.callbacks.resend import InvalidSignatureError, MalformedCallbackError
 from adapters.group_commit import ClosedError
-from application.commands.templates import NameTakenError, NoOwnerAddressError
-from application.ports import ConflictError, RendererUnavailableError, StoreUnavailableError
+from application.commands.templates.change import NameTakenError
+from application.commands.templates.send_test import NoOwnerAddressError
+from application.ports import ConflictError, RendererUnavailableError, StoreUnavailableError, TenantSlowError
 from application.problems import InvalidCommandError, KeyReusedError, NotFoundError, Problem
 from domain.notification import NotRetryableError
-from domain.own_template import NoSuchVersionError, NothingToRollBackError, TooManyVersionsError
+from domain.own_template import (
+    NoSuchVersionError,
+    NothingToRollBackError,
+    TooManyActivationsError,
+    TooManyTemplatesError,
+    TooManyVersionsError,
+)
 from domain.preferences import NoSuchContactError, TooManyChoicesError, TooManyContactsError
+from domain.subscription import TooManySecretsError
 from domain.template import RenderError
 
 
@@ -57,11 +65,15 @@ _ANSWERS: Mapping[type[Exception], _Answer] = {
     NameTakenError: _Answer(409, "name_taken", "You have a template of this name"),
     NothingToRollBackError: _Answer(409, "nothing_to_roll_back", "No version was active before"),
     TooManyVersionsError: _Answer(409, "too_many_versions", "There is no room for another version"),
+    TooManyActivationsError: _Answer(409, "too_many_activations", "It was activated too often"),
+    TooManyTemplatesError: _Answer(409, "too_many_templates", "There is no room for another template"),
     NoOwnerAddressError: _Answer(409, "no_owner_address", "The API key has no address of its owner"),
     NoSuchContactError: _Answer(404, "not_found", "There is no such address"),
     TooManyChoicesError: _Answer(409, "too_many_choices", "There is no room for another choice"),
     TooManyContactsError: _Answer(409, "too_many_contacts", "There is no room for another address"),
+    TooManySecretsError: _Answer(409, "too_many_secrets", "Too many older secrets still sign"),
     RenderError: _Answer(422, "not_renderable", "The template cannot be rendered with these variables"),
+    TenantSlowError: _Answer(429, "templates_too_slow", "Your own templates took too much computing time"),
     RendererUnavailableError: _Answer(503, "renderer_unavailable", "Too much is being rendered"),
     ConflictError: _Answer(409, "conflict", "Somebody else changed it at the same moment"),
     StoreUnavailableError: _Answer(503, "store_unavailable", "The database does not answer"),

@@ -7,14 +7,9 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 
 from application.caller import Scope
 from application.commands.send import SendAnswer
-from application.commands.templates import (
-    ActivateTemplate,
-    AddTemplateVersion,
-    ChannelTexts,
-    CreateTemplate,
-    SendTemplateTest,
-    TemplateAnswer,
-)
+from application.commands.templates.change import ActivateTemplate, TemplateAnswer
+from application.commands.templates.send_test import SendTemplateTest
+from application.commands.templates.texts import AddTemplateVersion, ChannelTexts, CreateTemplate
 from application.problems import NotFoundError
 from application.queries.templates import Preview, PreviewTemplate, TemplateDetail, TemplatePage, TemplateSource
 from entrypoints.http.authentication import demand
@@ -50,9 +45,16 @@ class TemplatesController(Controller):
         return await request.parts.template_uses.create(data, request.caller)
 
     @get("/{name:str}", operation_id="GetTemplate", summary="Detail with versions")
-    async def one(self, name: Name, request: JsonRequest) -> TemplateDetail:
+    async def one(
+        self,
+        name: Name,
+        request: JsonRequest,
+        cursor: Annotated[int | None, QueryParameter(ge=1, required=False)] = None,
+        limit: Annotated[int, QueryParameter(ge=1, le=100)] = 20,
+    ) -> TemplateDetail:
+        """Versions are paged, newest first: `next_cursor` is the `cursor` of the page with older ones."""
         demand(request.caller, Scope.READ)
-        return await request.parts.template_uses.detail(_storable(name), request.caller)
+        return await request.parts.template_uses.detail(_storable(name), cursor, limit, request.caller)
 
     @post("/{name:str}/versions", status_code=201, operation_id="AddTemplateVersion", summary="Add a version")
     async def add_version(self, name: Name, data: JSONBody[AddTemplateVersion], request: JsonRequest) -> TemplateAnswer:

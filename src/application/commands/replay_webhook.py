@@ -1,0 +1,178 @@
+"""Telling a subscription again of what happened: one event, what failed, or everything from a position."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Annotated, Protocol, TypeVar
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from application.caller import Caller
+from application.commands.webhooks import key_name, own_subscription
+from application.ports import Clock, ConflictError, Dice, EventStore, Persons
+from application.problems import InvalidCommandError, NotFoundError, Problem
+from application.queries.feed import HappeningReader, fitting
+from domain.happening import Happening
+from domain.ids import happening_id
+from domain.notification import Notification, NotRetryableError
+from domain.personal import Letter
+from domain.subscription import WebhookSubscription
+from domain.vocabulary import Channel, Priority, Purpose
+
+T = TypeVar("T")
+
+MOST_AT_ONCE = 10_000
+_BATCH = 200
+
+
+class ReplayWebhook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to send again, said in one way: `event`, `failed_since` or `after`."""
+
+    event: Annotated[Annotated[str, Meta(max_length=64)] | None, Meta(description="The id of one event")] = None
+    failed_since: Annotated[
+        Annotated[datetime, Meta(tz=True)] | None, Meta(description="What was given up at this moment or later")
+    ] = None
+    after: Annotated[
+        Annotated[int, Meta(ge=0)] | None,
+        Meta(description="Everything told after this position of the log, also before the subscription was made"),
+    ] = None
+    dry_run: Annotated[bool, Meta(description="Only count")] = False
+
+
+class ReplayAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """How many events it is or, of a dry run, would be; with `more`, ask again, `after` being `next`."""
+
+    count: int
+    dry_run: bool
+    position: int
+    next: int | None = None
+    more: bool = False
+
+
+class FailedReader(Protocol):
+    """What was given up, as the read model has it."""
+
+    async def failed(self, tenant: str, subscription: UUID, since: datetime, limit: int) -> Sequence[UUID]:
+        """The oldest first."""
+
+
+async def replay_webhook(
+    command: ReplayWebhook,
+    id: UUID,
+    caller: Caller,
+    *,
+    events: EventStore,
+    happenings: HappeningReader,
+    failed: FailedReader,
+    persons: Persons,
+    clock: Clock,
+    dice: Dice,
+) -> ReplayAnswer:
+    """It is sent at the subscription's own pace. Raises InvalidCommandError and NotFoundError."""
+    if sum(each is not None for each in (command.event, command.failed_since, command.after)) != 1:
+        raise InvalidCommandError([Problem("", "must have one of event, failed_since and after")])
+    subscription = await own_subscription(id, caller, events)
+    again = _Again(subscription, caller, events, persons, clock, dice)
+    if command.event is not None:
+        return await again.one(command.event, dry_run=command.dry_run)
+    if command.failed_since is not None:
+        ids = await failed.failed(caller.tenant, id, command.failed_since, MOST_AT_ONCE + 1)
+        return await again.failed(ids, dry_run=command.dry_run)
+    assert command.after is not None
+    return await again.everything(command.after, happenings, dry_run=command.dry_run)
+
+
+class _Again(msgspec.Struct, frozen=True):
+    subscription: WebhookSubscription
+    caller: Caller
+    events: EventStore
+    persons: Persons
+    clock: Clock
+    dice: Dice
+
+    async def one(self, event: str, *, dry_run: bool) -> ReplayAnswer:
+        happening = await self.events.get(Happening, happening_id(self.caller.tenant, event))
+        if happening is None:
+            raise NotFoundError(f"there is no event {event}")
+        return await self._answer(await self._planned([happening]), dry_run)
+
+    async def failed(self, ids: Sequence[UUID], *, dry_run: bool) -> ReplayAnswer:
+        """Those that are retried are found no more: who asks again gets the rest."""
+        known: dict[UUID, Notification] = {}
+        for batch in _batches(ids[:MOST_AT_ONCE]):
+            known |= await self.events.get_many(Notification, batch)
+        planned = [each for each in map(self._retried, known.values()) if each]
+        answer = await self._answer(planned, dry_run)
+        return msgspec.structs.replace(answer, more=len(ids) > MOST_AT_ONCE)
+
+    async def everything(self, after: int, reader: HappeningReader, *, dry_run: bool) -> ReplayAnswer:
+        found, reached, more = await fitting(
+            self.subscription.terms, after, MOST_AT_ONCE, self.caller.tenant, self.events, reader
+        )
+        planned: list[Notification] = []
+        for batch in _batches([each.happening for each in found]):
+            planned += await self._planned(batch)
+        answer = await self._answer(planned, dry_run)
+        return msgspec.structs.replace(answer, next=reached, more=more)
+
+    async def _planned(self, happenings: Sequence[Happening]) -> list[Notification]:
+        """What has to be stored for them: nothing for what is on its way, or held."""
+        first = {each.id: self._first(each) for each in happenings}
+        known = await self.events.get_many(Notification, [id for id in first.values() if id])
+        planned = [self._renewed(each, known.get(first[each.id] or each.id)) for each in happenings]
+        return [each for each in planned if each]
+
+    def _first(self, happening: Happening) -> UUID | None:
+        """The notification that told this subscription of it first."""
+        told = [each.notification for each in happening.deliveries if each.subscription == self.subscription.id]
+        return told[0] if told else None
+
+    def _renewed(self, happening: Happening, before: Notification | None) -> Notification | None:
+        if before and before.is_open:
+            return None
+        return (before and self._retried(before)) or self._new(happening)
+
+    def _retried(self, notification: Notification) -> Notification | None:
+        """None of one that did not fail."""
+        try:
+            notification.retry(now=self.clock.now(), by=self.caller.by)
+        except NotRetryableError:
+            return None
+        return notification
+
+    def _new(self, happening: Happening) -> Notification:
+        id = self.subscription.id
+        return Notification.queue(
+            self.dice.id(),
+            tenant=self.caller.tenant,
+            channel=Channel.WEBHOOK,
+            type=happening.type,
+            category=happening.type.partition(".")[0],
+            purpose=Purpose.TRANSACTIONAL,
+            priority=Priority.LOW,
+            request=happening.id,
+            letter=Letter(person=self.persons.person(self.caller.tenant, key_name(id)), address=str(id)),
+            template=None,
+            now=self.clock.now(),
+            by=self.caller.by,
+            locale="en",
+            subscription=id,
+            happening=happening.id,
+        )
+
+    async def _answer(self, planned: Sequence[Notification], dry_run: bool) -> ReplayAnswer:
+        """Each is stored for itself: what somebody else has retried meanwhile holds up no other."""
+        position = await self.events.save()
+        for batch in _batches(planned if not dry_run else ()):
+            came = await asyncio.gather(*(self.events.save(each) for each in batch), return_exceptions=True)
+            for each in came:
+                if isinstance(each, BaseException) and not isinstance(each, ConflictError):
+                    raise each
+            position = max([position, *(each for each in came if isinstance(each, int))])
+        return ReplayAnswer(count=len(planned), dry_run=dry_run, position=position)
+
+
+def _batches(things: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (things[start : start + _BATCH] for start in range(0, len(things), _BATCH))

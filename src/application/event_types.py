@@ -1,0 +1,200 @@
+"""The catalogue of event types: what tenants say of theirs, and whether what is told fits it."""
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Protocol
+
+import msgspec
+from msgspec import Meta
+
+from application.caller import Caller
+from application.commands.send import fault_of
+from application.commands.webhooks import EventAnswer, SendWebhook
+from application.ports import Clock, EventStore
+from application.problems import InvalidCommandError, NotFoundError, Problem
+from application.projections.event_types import EventTypeRow
+from domain.event_type import EventType, EventTypeTerms
+from domain.filters import is_event_type
+from domain.ids import event_type_id
+
+LONGEST_SCHEMA = 16 * 1024
+LONGEST_CHECKED = 64 * 1024
+"""Bytes of JSON: of the one times the other is how long a check may take."""
+
+_FRESH = timedelta(seconds=1)
+_MOST_KEPT = 10_000
+
+
+class DescribeEventType(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All that is said of a type of event; nothing is taken over from before."""
+
+    description: Annotated[str, Meta(max_length=5_000)] = ""
+    schema: Annotated[
+        dict[str, Any] | None,
+        Meta(description="JSON Schema (2020-12) of `data`, without references; at most 16 KiB"),
+    ] = None
+    example: Annotated[dict[str, Any] | None, Meta(description="One `data`, which has to fit the schema")] = None
+    deprecated: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=1_000)] | None, Meta(description="What to use instead")
+    ] = None
+    checked: Annotated[
+        bool, Meta(description="Whether an event whose `data` does not fit, or is larger than 64 KiB, is refused")
+    ] = False
+
+
+class EventTypeAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A type of event as its tenant describes it."""
+
+    name: str
+    description: str
+    schema: dict[str, Any] | None
+    example: dict[str, Any] | None
+    deprecated: str | None
+    checked: bool
+    created_at: datetime
+    updated_at: datetime
+    position: int
+
+
+class EventTypePage(msgspec.Struct, frozen=True):
+    event_types: list[EventTypeAnswer]
+    next_cursor: str | None
+
+
+class PayloadSchema(Protocol):
+    """A JSON Schema that is ready to be used."""
+
+    def problems(self, data: Any) -> Sequence[Problem]:
+        """Where `data` does not fit; each path begins at `data`."""
+
+
+ReadSchema = Callable[[Mapping[str, Any]], PayloadSchema]
+"""Raises ValueError, whose message says why, for what is no schema that can be used."""
+
+
+class EventTypeReader(Protocol):
+    """The read model of the catalogue."""
+
+    async def page(self, tenant: str, after: str, limit: int) -> Sequence[EventTypeRow]:
+        """By name, those after this one that are not removed."""
+
+
+class EventTypes:
+    """What was described here is in force at once, elsewhere within a second."""
+
+    def __init__(self, events: EventStore, read_schema: ReadSchema, reader: EventTypeReader, clock: Clock) -> None:
+        self._events = events
+        self._read_schema = read_schema
+        self._reader = reader
+        self._clock = clock
+        self._known: OrderedDict[tuple[str, str], tuple[datetime, PayloadSchema | None]] = OrderedDict()
+
+    async def describe(self, name: str, command: DescribeEventType, caller: Caller) -> EventTypeAnswer:
+        """Raises InvalidCommandError naming every fault."""
+        if faults := list(self._faults(name, command)):
+            raise InvalidCommandError(faults)
+        terms = EventTypeTerms(
+            description=command.description,
+            schema=command.schema,
+            example=command.example,
+            deprecated=command.deprecated,
+            checked=command.checked,
+        )
+        known = await self._events.get(EventType, event_type_id(caller.tenant, name))
+        now = self._clock.now()
+        if known is None:
+            known = EventType.describe(caller.tenant, name, terms, now=now, by=caller.by)
+        else:
+            known.change(terms, now=now, by=caller.by)
+        position = await self._events.save(known)
+        self._known.pop((caller.tenant, name), None)
+        return _answer(known, position)
+
+    async def one(self, name: str, caller: Caller) -> EventTypeAnswer:
+        """Raises NotFoundError."""
+        return _answer(await self._own(name, caller), await self._events.save())
+
+    async def remove(self, name: str, caller: Caller) -> None:
+        """It can still be told of, and is not checked any more. Raises NotFoundError."""
+        known = await self._own(name, caller)
+        known.remove(now=self._clock.now(), by=caller.by)
+        await self._events.save(known)
+        self._known.pop((caller.tenant, name), None)
+
+    async def page(self, after: str, limit: int, caller: Caller) -> EventTypePage:
+        rows = await self._reader.page(caller.tenant, after, limit + 1)
+        shown = [EventTypeAnswer(**{n: getattr(row, n) for n in EventTypeAnswer.__struct_fields__}) for row in rows]
+        return EventTypePage(shown[:limit], shown[limit - 1].name if len(rows) > limit else None)
+
+    async def check(self, command: SendWebhook, caller: Caller) -> None:
+        """Raises InvalidCommandError where the tenant wants it checked and it does not fit."""
+        schema = await self._schema(caller.tenant, command.type)
+        if schema is None:
+            return
+        if len(msgspec.json.encode(command.data)) > LONGEST_CHECKED:
+            raise InvalidCommandError([Problem("data", "must be at most 64 KiB where it is checked by a schema")])
+        if problems := schema.problems(command.data):
+            raise InvalidCommandError(list(problems))
+
+    async def _schema(self, tenant: str, name: str) -> PayloadSchema | None:
+        known = self._known.get((tenant, name))
+        if known and abs(self._clock.now() - known[0]) < _FRESH:
+            return known[1]
+        type = await self._events.get(EventType, event_type_id(tenant, name))
+        wanted = type and not type.removed and type.terms.checked and type.terms.schema
+        schema = self._read_schema(wanted) if wanted else None
+        self._known[tenant, name] = self._clock.now(), schema
+        if len(self._known) > _MOST_KEPT:
+            self._known.popitem(last=False)
+        return schema
+
+    async def _own(self, name: str, caller: Caller) -> EventType:
+        known = await self._events.get(EventType, event_type_id(caller.tenant, name))
+        if known is None or known.removed:
+            raise NotFoundError(f"the type {name} is not described")
+        return known
+
+    def _faults(self, name: str, command: DescribeEventType) -> Iterator[Problem]:
+        if not is_event_type(name):
+            yield Problem("name", "must be letters, figures and underscores joined by dots, such as order.created")
+        for path in ("description", "schema", "example", "deprecated"):
+            if fault := fault_of(getattr(command, path)):
+                yield Problem(path, fault)
+                return
+        if command.schema is None:
+            if command.checked:
+                yield Problem("checked", "needs a schema to check by")
+        elif len(msgspec.json.encode(command.schema)) > LONGEST_SCHEMA:
+            yield Problem("schema", "must be at most 16 KiB")
+        else:
+            yield from self._faults_of_schema(command.schema, command.example)
+
+    def _faults_of_schema(self, schema: Mapping[str, Any], example: Any) -> Iterator[Problem]:
+        try:
+            read = self._read_schema(schema)
+        except ValueError as error:
+            yield Problem("schema", str(error))
+            return
+        if example is not None:
+            for each in read.problems(example):
+                yield Problem("example" + each.path.removeprefix("data"), each.message)
+
+
+Tell = Callable[[SendWebhook, Caller], Awaitable[EventAnswer]]
+
+
+async def send_checked(command: SendWebhook, caller: Caller, *, types: EventTypes, tell: Tell) -> EventAnswer:
+    """Tell of an event that fits what the catalogue says of its type."""
+    await types.check(command, caller)
+    return await tell(command, caller)
+
+
+def _answer(type: EventType, position: int) -> EventTypeAnswer:
+    return EventTypeAnswer(
+        name=type.name,
+        **msgspec.structs.asdict(type.terms),
+        created_at=type.created_on,
+        updated_at=type.modified_on,
+        position=position,
+    )

@@ -1,0 +1,128 @@
+"""Warning of endpoints that keep failing, and giving them up."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from application.caller import Caller
+from application.commands.send import Context, IdempotencyKey, Recipient, SendAnswer, SendNotification
+from application.ports import Clock, ConflictError, EventStore
+from application.problems import InvalidCommandError
+from application.projections.subscriptions import SubscriptionRow
+from domain.health import GIVEN_UP_AFTER, Health, Verdict, judged
+from domain.personal import Endpoint
+from domain.subscription import WebhookSubscription
+from domain.vocabulary import Reason
+
+TYPE = "webhook_failing"
+"""The type of the mail to the owner."""
+
+_BY = "health"
+_EVERY = 1.0
+_HOPELESS = (Reason.ADDRESS_BLOCKED, Reason.TLS_FAILED)
+
+
+class TroubledSubscriptions(Protocol):
+    """The read model of subscriptions."""
+
+    async def troubled(self) -> Sequence[SubscriptionRow]:
+        """Active ones whose last attempt failed, or of whose failures somebody was warned."""
+
+
+class HealthLog(Protocol):
+    """Where each verdict leaves its one line. No personal data goes in."""
+
+    def health(self, subscription: WebhookSubscription, verdict: Verdict, health: Health) -> None: ...
+
+
+class HealthCheck:
+    """Looks at the read model, which the log makes, and lets each subscription in trouble decide what follows.
+
+    Whatever it decides is an event, which changes the row: so it may be interrupted anywhere, and looks again. The
+    mail to the owner is accepted before that event, under a key of its own, so that there is one, and only one.
+    """
+
+    def __init__(
+        self,
+        reader: TroubledSubscriptions,
+        events: EventStore,
+        send: Callable[[SendNotification, Caller, IdempotencyKey], Awaitable[SendAnswer]],
+        clock: Clock,
+        log: HealthLog,
+        link: str,
+    ) -> None:
+        self._reader = reader
+        self._events = events
+        self._send = send
+        self._clock = clock
+        self._log = log
+        self._link = link
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self.turn()
+            await asyncio.sleep(_EVERY)
+
+    async def turn(self) -> int:
+        """Judge those in trouble; answers of how many something followed."""
+        now = self._clock.now()
+        rows = [row for row in await self._reader.troubled() if judged(health_of(row), row.warned, now)]
+        return sum([await self._judge(row) for row in rows])
+
+    async def _judge(self, row: SubscriptionRow) -> bool:
+        subscription = await self._events.get(WebhookSubscription, row.id)
+        if subscription is None:
+            return False
+        health = health_of(row)
+        verdict = subscription.judge(health, now=self._clock.now(), by=_BY)
+        if verdict is None:
+            return False
+        if verdict is not Verdict.RECOVERED:
+            await self._tell_owner(subscription, verdict, row)
+        try:
+            await self._events.save(subscription)
+        except ConflictError:  # the owner did something meanwhile: the next turn sees what
+            return False
+        self._log.health(subscription, verdict, health)
+        return True
+
+    async def _tell_owner(self, subscription: WebhookSubscription, verdict: Verdict, row: SubscriptionRow) -> None:
+        """An address that mail cannot go to keeps nobody from being given up."""
+        endpoint = subscription.endpoint
+        if not isinstance(endpoint, Endpoint) or endpoint.owner_email is None:
+            return
+        message = SendNotification(
+            type=TYPE,
+            recipients=[Recipient(email=endpoint.owner_email)],
+            variables=_variables(subscription, endpoint, verdict, row, self._link),
+            context=Context(source="webhooks", metadata={"webhook": str(subscription.id)}),
+        )
+        key = IdempotencyKey(f"webhook/{subscription.id}/{row.failing_since}/{verdict}", verdict)
+        try:
+            await self._send(message, Caller(subscription.tenant, _BY), key)
+        except InvalidCommandError:
+            return
+
+
+def health_of(row: SubscriptionRow) -> Health:
+    return Health(row.failures, row.failing_since, row.gone, row.last_failure in _HOPELESS)
+
+
+def _variables(
+    subscription: WebhookSubscription, endpoint: Endpoint, verdict: Verdict, row: SubscriptionRow, link: str
+) -> dict[str, Any]:
+    """Of the url only what is no secret: who calls it, not with which path."""
+    assert row.failing_since
+    variables = {
+        "webhook_name": subscription.terms.name,
+        "host": urlsplit(endpoint.url).netloc,
+        "failing_since": row.failing_since.isoformat(),
+        "failures": row.failures,
+        "cause": (row.last_failure or Reason.ENDPOINT_ERROR).value,
+        "help_url": link,
+    }
+    if verdict not in (Verdict.GONE, Verdict.FAILING):
+        variables["disabled_at"] = (row.failing_since + GIVEN_UP_AFTER).isoformat()
+    return variables

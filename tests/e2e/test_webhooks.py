@@ -1,0 +1,1 @@
+"""Webhooks through the whole service, to receivers on this machine."""

@@ -1,0 +1,177 @@
+"""Who is warned, and what is given up. In memory."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import msgspec
+import pytest
+
+from adapters.event_mapper import EventMapper
+from adapters.memory.due_work import MemoryDueWork
+from adapters.memory.event_store import MemoryEventStore
+from adapters.memory.wakeup import MemoryWakeups
+from adapters.person_keys import PersonKeys
+from application.caller import Caller
+from application.commands.send import IdempotencyKey, SendAnswer, SendNotification
+from application.ports import ConflictError
+from application.problems import InvalidCommandError
+from application.processes.health import TYPE, HealthCheck
+from application.projections.projection import folded, touched
+from application.projections.subscriptions import SubscriptionRow, WebhookSubscriptions
+from domain.health import GIVEN_UP_AFTER, Health, Verdict
+from domain.outcomes import Accepted, Outcome, Refused, Retryable
+from domain.retry import RetrySchedule
+from domain.subscription import SubscriptionState, WebhookSubscription
+from domain.template import check_variables
+from domain.vocabulary import Channel, Reason
+from tests.examples import attempted, notification, subscription
+from tests.fakes.chance import SetClock
+from tests.templates import TYPES
+
+FAILED = Retryable(Reason.TIMEOUT)
+FOR_EVER = RetrySchedule((timedelta(seconds=1),) * 100)
+
+
+class House:
+    """Its read model is folded from the whole log whenever it is asked."""
+
+    def __init__(self) -> None:
+        self.clock = SetClock()
+        keys = PersonKeys(bytes(32))
+        due = MemoryDueWork(self.clock)
+        self.events = MemoryEventStore(due, MemoryWakeups(), EventMapper(keys), keys)
+        self.mails: list[tuple[SendNotification, Caller, IdempotencyKey]] = []
+        self.verdicts: list[Verdict] = []
+        self.refuses = False
+        self.check = HealthCheck(self, self.events, self.send, self.clock, self, "https://carillon.acme.example/docs")
+
+    async def troubled(self) -> Sequence[SubscriptionRow]:
+        projection = WebhookSubscriptions()
+        batch = await self.events.read(0, 10_000, projection.topics)
+        rows = folded(projection, {}, touched(projection, batch)).values()
+        return [row for row in rows if row.state is SubscriptionState.ACTIVE and (row.failing_since or row.warned)]
+
+    async def send(self, command: SendNotification, caller: Caller, key: IdempotencyKey) -> SendAnswer:
+        if self.refuses:
+            raise InvalidCommandError([])
+        check_variables(TYPES[command.type], command.variables)
+        self.mails.append((command, caller, key))
+        return SendAnswer(uuid4(), 1, [])
+
+    def health(self, subscription: WebhookSubscription, verdict: Verdict, health: Health) -> None:
+        self.verdicts.append(verdict)
+
+    async def subscribe(self, owner: str | None = "jane@acme.example") -> WebhookSubscription:
+        it = subscription(uuid4(), person=self.events.person("acme", "webhook:1"), now=self.clock.now())
+        if owner:
+            it.update(
+                it.terms,
+                person=it.endpoint.person,
+                url="https://hooks.acme.example/in?token=t0ken",
+                headers={},
+                owner_email=owner,
+                now=self.clock.now(),
+                by="key:k1",
+            )
+        await self.events.save(it)
+        return it
+
+    async def call(self, it: WebhookSubscription, *outcomes: Outcome) -> None:
+        for outcome in outcomes:
+            hook = notification(
+                uuid4(),
+                person=it.endpoint.person,
+                channel=Channel.WEBHOOK,
+                subscription=it.id,
+                template=None,
+                now=self.clock.now(),
+            )
+            attempted(hook, self.clock.now(), provider="webhook")
+            hook.record(outcome, FOR_EVER, luck=0.5, now=self.clock.now(), by="worker")
+            await self.events.save(hook)
+
+    async def state(self, id: UUID) -> SubscriptionState:
+        found = await self.events.get(WebhookSubscription, id)
+        assert found
+        return found.state
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+async def test_the_owner_is_warned_twice_then_told_that_it_is_disabled_and_no_more(house):
+    it = await house.subscribe()
+    await house.call(it, *[FAILED] * 10)
+    for share in (0.4, 0.5, 0.51, 0.9, 0.95, 1.0, 1.1):
+        house.clock.at = it.created_on + GIVEN_UP_AFTER * share
+        await house.check.turn()
+        await house.check.turn()
+    assert house.verdicts == [Verdict.WARN_HALF, Verdict.WARN_LATE, Verdict.FAILING]
+    assert await house.state(it.id) is SubscriptionState.DISABLED
+    assert [(mail.type, mail.recipients[0].email) for mail, _, _ in house.mails] == [(TYPE, "jane@acme.example")] * 3
+    assert len({key.key for _, _, key in house.mails}) == 3
+    assert [caller.tenant for _, caller, _ in house.mails] == ["acme"] * 3
+    assert ["disabled_at" in mail.variables for mail, _, _ in house.mails] == [True, True, False]
+
+
+async def test_the_mail_says_nothing_of_the_url_but_its_host(house):
+    await house.call(await house.subscribe(), Refused(Reason.ENDPOINT_GONE))
+    await house.check.turn()
+    ((mail, _, _),) = house.mails
+    assert mail.variables["host"] == "hooks.acme.example"
+    assert b"t0ken" not in msgspec.json.encode(mail)
+
+
+async def test_one_that_nobody_owns_is_given_up_all_the_same(house):
+    it = await house.subscribe(owner=None)
+    await house.call(it, Refused(Reason.ENDPOINT_GONE))
+    await house.check.turn()
+    assert await house.state(it.id) is SubscriptionState.DISABLED
+    assert house.mails == []
+
+
+async def test_one_whose_owner_cannot_be_written_to_is_given_up_all_the_same(house):
+    house.refuses = True
+    it = await house.subscribe()
+    await house.call(it, Refused(Reason.ENDPOINT_GONE))
+    await house.check.turn()
+    assert await house.state(it.id) is SubscriptionState.DISABLED
+
+
+async def test_what_does_not_pass_by_itself_is_told_at_once_and_once(house):
+    it = await house.subscribe()
+    for _ in range(3):
+        await house.call(it, Retryable(Reason.TLS_FAILED))
+        await house.check.turn()
+    assert house.verdicts == [Verdict.WARN_AT_ONCE]
+    assert await house.state(it.id) is SubscriptionState.ACTIVE
+
+
+async def test_a_success_takes_the_warning_back_without_a_mail(house):
+    it = await house.subscribe()
+    await house.call(it, Retryable(Reason.TLS_FAILED))
+    await house.check.turn()
+    await house.call(it, Accepted(None))
+    await house.check.turn()
+    await house.check.turn()
+    assert house.verdicts == [Verdict.WARN_AT_ONCE, Verdict.RECOVERED]
+    assert len(house.mails) == 1
+
+
+async def test_interrupted_between_mail_and_event_the_mail_is_asked_for_again_under_the_same_key(house, monkeypatch):
+    it = await house.subscribe()
+    await house.call(it, Refused(Reason.ENDPOINT_GONE))
+
+    async def conflicts(*_: Any) -> int:
+        raise ConflictError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(house.events, "save", conflicts)
+        assert await house.check.turn() == 0
+    assert await house.check.turn() == 1
+    first, second = house.mails
+    assert first[2] == second[2]
