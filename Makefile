@@ -18,8 +18,9 @@ help: ## this list
 run: $(RUN_READY) ## start everything in one process, on a database of its own
 	@exec $(BIN)/carillon run
 
-test: lint ## lint, then every test that needs no browser
-	$(BIN)/pytest --ignore=tests/browser $(PYTEST_ARGS)
+# Two at a time: much of a test is waiting. What shares a service or a cluster is in one file, and so in one process.
+test: lint ## lint, then every test that needs no browser (PYTEST_ARGS="-n 0" in one process)
+	$(BIN)/pytest --ignore=tests/browser -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-browser: chromium $(DEV_READY) ## the tests of the pages, in Chromium
 	CHROMIUM="$(CHROMIUM)" $(BIN)/pytest tests/browser $(PYTEST_ARGS)

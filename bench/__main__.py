@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from bench import accept, flow, growth, plot, render, views, wishes
+from bench import accept, flow, growth, plot, render, views, webhooks, wishes
 from bench.figures import Figure, Report, table
 from bench.stage import Stage
 
@@ -17,6 +17,7 @@ PARTS: dict[str, Callable[[Stage], list[Figure]]] = {
     "wishes": wishes.wishes,
     "latency": flow.latencies,
     "sustained": flow.sustained,
+    "webhooks": webhooks.told,
     "rebuild": views.rebuilds,
     "growth": growth.grown,
 }

@@ -1,6 +1,6 @@
 """How fast the service's own HTTP client gets messages to the sink when it has nothing else to do.
 
-`python -m bench.client ADDRESS` prints requests per second.
+`python -m bench.client ADDRESS [BYTES]` prints requests per second, with so much in each.
 """
 
 import asyncio
@@ -14,10 +14,11 @@ from adapters.http_client import exchange, http_client
 
 REQUESTS = 10_000
 AT_ONCE = 200
-BODY = b"x" * 8_000
+BYTES = 8_000
 
 
-async def ask(address: str) -> float:
+async def ask(address: str, size: int = BYTES) -> float:
+    body = b"x" * size
     client = http_client(connections=AT_ONCE)
     numbers = iter(range(REQUESTS))
 
@@ -25,7 +26,7 @@ async def ask(address: str) -> float:
         for number in numbers:
             headers = {"content-type": "application/json", "idempotency-key": f"{number}/1"}
             deadline = timedelta(seconds=10)
-            await exchange(client, "POST", f"{address}/emails", content=BODY, headers=headers, deadline=deadline)
+            await exchange(client, "POST", f"{address}/emails", content=body, headers=headers, deadline=deadline)
 
     began = perf_counter()
     async with asyncio.TaskGroup() as group:
@@ -37,4 +38,4 @@ async def ask(address: str) -> float:
 
 
 if __name__ == "__main__":
-    print(uvloop.run(ask(sys.argv[1])))
+    print(uvloop.run(ask(sys.argv[1], *map(int, sys.argv[2:]))))

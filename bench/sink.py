@@ -50,7 +50,7 @@ class _Sink(asyncio.Protocol):
 
     def _answer(self, head: bytes) -> None:
         if head.startswith(b"post"):
-            self._arrivals.note(_header(head, b"idempotency-key"))
+            self._arrivals.note(_header(head, b"idempotency-key") or _of_a_webhook(head))
             body = b'{"id":"m%d"}' % self._arrivals.count
         elif head.startswith(b"get /arrivals "):
             body = self._arrivals.lines()
@@ -59,6 +59,11 @@ class _Sink(asyncio.Protocol):
         self._transport.write(  # type: ignore[attr-defined]
             b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
         )
+
+
+def _of_a_webhook(head: bytes) -> bytes:
+    """Its event's id, and which of the endpoints at this address it came to."""
+    return _header(head, b"webhook-id") + head.split(b" ", 2)[1]
 
 
 def _header(head: bytes, name: bytes) -> bytes:

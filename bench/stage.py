@@ -201,6 +201,8 @@ def _environment(folder: Path, conninfo: str, redis: str) -> dict[str, str]:
         "RESEND_PER_DAY": "1000000000",
         "EMAIL_CONCURRENCY": "200",
         "DISPATCH_WINDOW": "1600",
+        "WEBHOOK_CONCURRENCY": "200",
+        "WEBHOOK_ALLOWED_SUBNETS": "127.0.0.0/8",
     }
 
 

@@ -5,6 +5,7 @@ import re
 from bench.figures import Figure
 from bench.fill import fill
 from bench.stage import Stage
+from entrypoints.bootstrap import PROJECTIONS
 
 EVENTS = 300_000
 VIEWS = ("notifications", "attempts", "metrics")
@@ -18,8 +19,6 @@ def rebuilds(stage: Stage) -> list[Figure]:
 
 def rebuild(stage: Stage) -> dict[str, float]:
     """Events a second for each read model; all of them follow the log from its end then."""
-    speeds = {}
-    for name in (*VIEWS, "receipts"):
-        events, seconds = re.findall(r"stands at (\d+), made in ([\d.]+) s", stage.carillon("rebuild", name))[0]
-        speeds[name] = int(events) / max(float(seconds), 0.01)
-    return speeds
+    said = stage.carillon("rebuild", *(projection.name for projection in PROJECTIONS))
+    made = re.findall(r"(\w+) stands at (\d+), made in ([\d.]+) s", said)
+    return {name: int(events) / max(float(seconds), 0.01) for name, events, seconds in made}

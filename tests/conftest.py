@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -23,6 +24,9 @@ from adapters.embedded_postgres import EmbeddedPostgres
 from adapters.postgres.database import Database, open_pool
 from adapters.postgres.migrations import migrate
 from tests.fakes.chance import LoadedDice, SetClock
+
+FIGURES = "figures"
+"""The property by which a test tells what it counted, to be shown at the end of the run, maybe by another process."""
 
 _REDIS_WITHIN = 10.0  # seconds
 
@@ -139,3 +143,18 @@ def _await_redis(path: Path, server: "subprocess.Popen[bytes]") -> None:
     server.kill()
     said = server.communicate()[0].decode(errors="replace")
     pytest.fail(f"these tests need Redis, which could not be started; it said:\n{said}", pytrace=False)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    reports = [each for several in terminalreporter.stats.values() for each in several]
+    told = [
+        text
+        for report in reports
+        if getattr(report, "when", None) == "call"
+        for name, text in report.user_properties
+        if name == FIGURES
+    ]
+    if told:
+        terminalreporter.section("what was broken, and what became of it")
+        for line in told:
+            terminalreporter.line(line)

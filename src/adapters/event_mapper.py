@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, get_args, get_type_hints
+from typing import Any, NotRequired, TypedDict, get_args, get_type_hints
 from uuid import UUID
 
 import msgspec
@@ -41,6 +41,10 @@ AGGREGATES: tuple[type[Aggregate], ...] = (
 
 class UnknownTopicError(Exception):
     """The log holds an event that this version does not know."""
+
+
+_State = dict[str, Any]
+"""The fields of an event by name; what is personal is still sealed."""
 
 
 class Sealed(msgspec.Struct, frozen=True):
@@ -80,17 +84,21 @@ class _EventCodec:
         self.fields = tuple(fields)
         self.originator_topic = get_topic(aggregate) if issubclass(event_class, AggregateCreated) else None
         self.version = getattr(event_class, "class_version", 1)
-        state = msgspec.defstruct(event_class.__name__, [_field(name, hints[name]) for name in fields], kw_only=True)
-        self.decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(state)
-        self.state = state
+        self.absent = {name: None for name in fields if _may_be_absent(hints[name])}
+        self.state: Any = TypedDict(event_class.__name__, {name: _field(hints[name]) for name in fields})  # type: ignore[misc]
+        self.decoder: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(self.state)
 
-    def decode(self, raw: bytes) -> Any:
-        if self.version == 1:
-            return self.decoder.decode(raw)
+    def decode(self, raw: bytes) -> dict[str, Any]:
+        """The fields of the event; what is personal is still sealed."""
+        state = self.decoder.decode(raw) if self.version == 1 else self._upcast(raw)
+        return state if len(state) == len(self.fields) else self.absent | state
+
+    def _upcast(self, raw: bytes) -> dict[str, Any]:
         state = msgspec.json.decode(raw)
         for old in range(state.pop("class_version", 1), self.version):
             getattr(self.event_class, f"upcast_v{old}_v{old + 1}")(state)
-        return msgspec.convert(state, self.state)
+        fields: dict[str, Any] = msgspec.convert(state, self.state)
+        return fields
 
 
 _codec = cache(_EventCodec)
@@ -148,7 +156,11 @@ class OpenedEvents:
     """Stored events with all but their personal data read."""
 
     def __init__(
-        self, keys: PersonKeys, stored: Sequence[StoredEvent], codecs: Sequence[_EventCodec], states: Sequence[Any]
+        self,
+        keys: PersonKeys,
+        stored: Sequence[StoredEvent],
+        codecs: Sequence[_EventCodec],
+        states: Sequence[_State],
     ) -> None:
         self._keys = keys
         self._stored = stored
@@ -158,7 +170,7 @@ class OpenedEvents:
     @property
     def persons(self) -> set[UUID]:
         """Whose keys are needed to read the rest."""
-        return {sealed.person for state in self._states if (sealed := getattr(state, "personal", None))}
+        return {sealed.person for state in self._states if (sealed := state.get("personal"))}
 
     def events(self, *, personal: bool = True) -> list[AggregateEvent]:
         """The events, with the keys at hand by now; without `personal` that stays sealed and reads as erased."""
@@ -181,10 +193,13 @@ class OpenedEvents:
 
 
 def _event(
-    stored: StoredEvent, codec: _EventCodec, state: Any, read: Callable[[Sealed, StoredEvent, _EventCodec], Any]
+    stored: StoredEvent,
+    codec: _EventCodec,
+    state: dict[str, Any],
+    read: Callable[[Sealed, StoredEvent, _EventCodec], Any],
 ) -> AggregateEvent:
-    values = msgspec.structs.asdict(state)
-    if sealed := values.get("personal"):
+    values = state.copy()
+    if sealed := state.get("personal"):
         values["personal"] = read(sealed, stored, codec)
     values["originator_id"] = stored.originator_id
     values["originator_version"] = stored.originator_version
@@ -199,9 +214,13 @@ def _place(id: UUID, version: int) -> bytes:
     return id.bytes + version.to_bytes(8, "big")
 
 
-def _field(name: str, hint: Any) -> tuple[str, Any] | tuple[str, Any, Any]:
+def _may_be_absent(hint: Any) -> bool:
     """A field that may be None may also be absent: it was added after the event was first stored."""
-    return (name, hint, None) if NoneType in get_args(hint) else (name, hint)
+    return NoneType in get_args(hint)
+
+
+def _field(hint: Any) -> Any:
+    return NotRequired[hint] if _may_be_absent(hint) else hint
 
 
 def _personal_type(hint: Any) -> Any:

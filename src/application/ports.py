@@ -239,7 +239,10 @@ class DueWork(Protocol):
         """Those of `lanes` that were closed and not opened since."""
 
     async def backlog(self) -> list[Backlog]:
-        """Per channel, for people and metrics."""
+        """Per channel, for people and metrics. Takes the longer the more waits."""
+
+    async def unreadable(self) -> int:
+        """How many are set aside, however much else waits."""
 
 
 class DeliveryQueue(Protocol):

@@ -89,6 +89,8 @@ from entrypoints.settings import SettingError, Settings
 from entrypoints.template_uses import TemplateUses, template_uses
 from entrypoints.webhook_uses import WebhookReaders, WebhookUses, webhook_uses
 
+_CALM = 0.05
+
 PROJECTIONS: tuple[Projection[Any], ...] = (
     Notifications(),
     Attempts(),
@@ -179,15 +181,16 @@ class Parts:
     def dispatcher(self, on_loss: Callable[[Exception], None]) -> Dispatcher:
         """Webhooks need no preparing, so that no more of them are leased than may be called at a time."""
         settings = self.settings
-        windows = {
-            Channel.EMAIL: (self.email_sender.provider, settings.lease, settings.window),
-            Channel.WEBHOOK: (WebhookCarrier.provider, settings.webhook_lease, settings.webhook_concurrency),
-        }
-        rules = {
-            channel: DispatchRules(provider, lease, window, batch=min(100, max(1, window // 4)))
-            for channel, (provider, lease, window) in windows.items()
-        }
-        return Dispatcher(self.due, TaskiqDeliveryQueue(self.brokers, on_loss), self.budget, rules)
+        mail = DispatchRules(self.email_sender.provider, settings.lease, settings.window, batch=_batch(settings.window))
+        webhooks = DispatchRules(
+            WebhookCarrier.provider,
+            settings.webhook_lease,
+            settings.webhook_concurrency,
+            batch=_batch(settings.webhook_concurrency),
+            calm=_CALM,
+        )
+        queue = TaskiqDeliveryQueue(self.brokers, on_loss)
+        return Dispatcher(self.due, queue, self.budget, {Channel.EMAIL: mail, Channel.WEBHOOK: webhooks})
 
 
 @asynccontextmanager
@@ -322,6 +325,10 @@ async def missing_views(database: Database) -> list[str]:
     """The read models whose tables are not there yet or are those of another version."""
     views = [PostgresView(database, projection) for projection in PROJECTIONS]
     return [view.schema for view in views if not await view.is_up_to_date()]
+
+
+def _batch(window: int) -> int:
+    return min(100, max(1, window // 4))
 
 
 def email_sender(settings: Settings, mails: CapturedMails) -> EmailSender:

@@ -4,9 +4,10 @@ import asyncio
 import gc
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from ipaddress import ip_network
 from typing import Any, TextIO
 from uuid import UUID
@@ -16,6 +17,7 @@ import msgspec
 import structlog
 import uvloop
 
+from adapters.loki import LokiPush
 from adapters.stopping import stopped
 from application.addresses import InvalidAddressError, email_address
 from application.caller import Scope
@@ -23,6 +25,7 @@ from application.ports import StoreUnavailableError
 from domain.endpoint import Network
 from entrypoints import deployment, logs, maintenance, roles
 from entrypoints.bootstrap import Parts, opened
+from entrypoints.http.callbacks import RESEND_CALLBACK
 from entrypoints.settings import SettingError, Settings, check_queue, load
 
 _SWITCH_SECONDS = 0.0005
@@ -88,7 +91,7 @@ async def _run(parts: Parts) -> None:
 async def _serve(parts: Parts) -> None:
     server = roles.HttpServer(parts)
     async with _serving(server):
-        click.echo(f"Carillon answers on {server.address}")
+        click.echo(f"Carillon answers on {server.address}{_in_public(parts)}")
         await _stop_signal()
 
 
@@ -117,10 +120,10 @@ def migrate() -> None:
 
 
 @main.command()
-@click.argument("projection", required=False)
-def rebuild(projection: str | None) -> None:
-    """Make read models again from the log, beside the live ones: PROJECTION, or all of them and the schedule."""
-    _once(lambda parts: maintenance.rebuild_views(parts, projection))
+@click.argument("projections", nargs=-1, metavar="[PROJECTION]...")
+def rebuild(projections: tuple[str, ...]) -> None:
+    """Make read models again from the log, beside the live ones: each PROJECTION, or all of them and the schedule."""
+    _once(lambda parts: maintenance.rebuild_views(parts, projections))
 
 
 @main.command()
@@ -235,11 +238,21 @@ def _once(work: Work, *, role: bool = False, everything: bool = False, queue: bo
             check_queue(settings)
         if not settings.email_provider and (everything or not role):
             settings = msgspec.structs.replace(settings, email_provider="capture")
-        logs.configure(settings.log_level)
+        loki = _loki(settings)
+        logs.configure(settings.log_level, also=loki.put if loki else None)
         if everything:
             settings = _open_to_this_machine(settings)
         with deployment.prepared(settings, everything=everything) as (conninfo, master_key):
-            return uvloop.run(_with_parts(settings, conninfo, master_key, work))
+            return uvloop.run(_with_parts(settings, conninfo, master_key, work, loki))
+
+
+def _loki(settings: Settings) -> LokiPush | None:
+    if not settings.loki:
+        return None
+    log = structlog.get_logger("loki")
+    command = click.get_current_context().info_name or "carillon"
+    labels = {"service_name": "carillon", "role": command, "instance": socket.gethostname()}
+    return LokiPush(settings.loki, labels, lambda what, dropped: log.warning(f"Loki {what}", dropped=dropped))
 
 
 def _open_to_this_machine(settings: Settings) -> Settings:
@@ -263,9 +276,11 @@ def _explained() -> Iterator[None]:
         raise click.ClickException(f"the database does not answer ({error})") from None
 
 
-async def _with_parts(settings: Settings, conninfo: str, master_key: bytes, work: Work) -> Any:
+async def _with_parts(
+    settings: Settings, conninfo: str, master_key: bytes, work: Work, loki: LokiPush | None = None
+) -> Any:
     tune()
-    async with opened(settings, conninfo, master_key) as parts:
+    async with loki.running() if loki else nullcontext(), opened(settings, conninfo, master_key) as parts:
         return await work(parts)
 
 
@@ -326,7 +341,7 @@ async def _dev_key(parts: Parts) -> str:
 def _greet(address: str, key: str, parts: Parts) -> None:
     where = f"and read it at {address}/mailbox" if parts.settings.email_provider == "capture" else ""
     click.echo(f"""
-Carillon answers on {address}
+Carillon answers on {address}{_in_public(parts)}
 
   API key   {key}
             (also in {parts.settings.data.absolute() / "dev-key"})
@@ -339,6 +354,14 @@ Send a first notification:
 
 {where}
 """)
+
+
+def _in_public(parts: Parts) -> str:
+    """Where others reach it, and what a provider has to be told."""
+    if not (url := parts.settings.public_url):
+        return ""
+    callbacks = f"\n  Callbacks {url}{RESEND_CALLBACK} (for Resend)" if parts.callbacks else ""
+    return f"\n  In public {url}{callbacks}"
 
 
 def _first_notification(parts: Parts) -> str:

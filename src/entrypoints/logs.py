@@ -3,7 +3,7 @@
 import logging
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any
 from uuid import UUID
 
@@ -16,9 +16,14 @@ from domain.notification import Attempt, Notification
 from domain.outcomes import Accepted, Misconfigured, Outcome, Refused, Throttled
 from domain.subscription import WebhookSubscription
 
+Take = Callable[[str], None]
 
-def configure(level: str) -> None:
-    """Once at the start of a process. What libraries log is made into the same lines, from warnings on."""
+
+def configure(level: str, also: Take | None = None) -> None:
+    """Once at the start of a process. What libraries log is made into the same lines, from warnings on.
+
+    `also` is handed each line, as JSON, before it is written; it must not wait for anything.
+    """
     facts: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -26,6 +31,8 @@ def configure(level: str) -> None:
         structlog.processors.ExceptionRenderer(_told),
     ]
     line = _line(pretty=sys.stderr.isatty())
+    if also:
+        line = _handed_on(also, line)
     structlog.configure(
         processors=[*facts, line],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
@@ -46,6 +53,16 @@ def _line(*, pretty: bool) -> Processor:
     if pretty:
         return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     return structlog.processors.JSONRenderer()
+
+
+def _handed_on(take: Take, line: Processor) -> Processor:
+    as_json = structlog.processors.JSONRenderer()
+
+    def hand_on(logger: Any, name: str, event: MutableMapping[str, Any]) -> Any:
+        take(str(as_json(logger, name, {**event})))
+        return line(logger, name, event)
+
+    return hand_on
 
 
 def _told(exc_info: ExcInfo) -> str:

@@ -1,6 +1,6 @@
 """What an operator does by hand."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any
@@ -31,20 +31,20 @@ _BATCH = 500
 _log = structlog.get_logger("cli")
 
 
-async def rebuild_views(parts: Parts, name: str | None) -> None:
-    """Rebuild one read model or the schedule by name, or all of them."""
-    known = {projection.name: projection for projection in PROJECTIONS}
-    if name == "chain":
+async def rebuild_views(parts: Parts, names: Collection[str]) -> None:
+    """Rebuild these read models and the schedule by name, or all of them."""
+    known = [projection.name for projection in PROJECTIONS]
+    if "chain" in names:
         raise click.BadParameter("the chain is evidence: it is never made again", param_hint="PROJECTION")
-    if name not in (None, "schedule", *known):
+    if not {"schedule", *known}.issuperset(names):
         raise click.BadParameter(f"must be one of {', '.join(known)}, schedule", param_hint="PROJECTION")
-    for projection in [known[name]] if name in known else PROJECTIONS if name is None else []:
+    for projection in [each for each in PROJECTIONS if not names or each.name in names]:
         with _progress(f"rebuild {projection.name}") as progress:
             live, shadow = parts.view(projection), parts.view(projection, shadow=True)
             began = monotonic()
             position = await rebuild(projection, parts.store, live, shadow, progress)
         click.echo(f"{projection.name} stands at {position}, made in {monotonic() - began:.2f} s")
-    if name in (None, "schedule"):
+    if not names or "schedule" in names:
         with _progress("rebuild schedule") as progress:
             schedule = PostgresSchedule(parts.database)
             rows = await reschedule(parts.store, parts.store, schedule, parts.settings.webhook_lease, progress)

@@ -117,6 +117,7 @@ async def working(parts: Parts, patience: float | None = None) -> AsyncIterator[
     for worker, broker in zip(workers, parts.brokers.values(), strict=True):
         await broker.startup()
         await worker.start()
+    structlog.get_logger("worker").info("worker started")
     try:
         yield
     finally:

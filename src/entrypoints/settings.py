@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 EMAIL_PROVIDERS = ("capture", "resend", "smtp")
 
+_LOKI_PORT = 3100
 _TLS_FROM_THE_START = 465  # RFC 8314, 7.3
 
 
@@ -52,9 +53,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     templates: Path | None
     default_language: str
     default_time_zone: str
-    public_url: str | None
     postal_address: str | None
     log_level: str
+    loki: str | None
+    public_url: str | None
     email_provider: str | None
     email_from: str
     email_from_name: str | None
@@ -96,9 +98,10 @@ def load(environment: Mapping[str, str]) -> Settings:
         templates=env.maybe("TEMPLATES_PATH", _folder),
         default_language=env.get("DEFAULT_LANGUAGE", str, "en"),
         default_time_zone=env.get("DEFAULT_TIME_ZONE", _time_zone, "UTC"),
-        public_url=env.maybe("PUBLIC_URL", _web_address),
         postal_address=env.maybe("POSTAL_ADDRESS", str),
         log_level=env.get("LOG_LEVEL", _one_of("debug", "info", "warning", "error"), "info"),
+        loki=env.maybe("LOKI_HOST", _loki_address),
+        public_url=env.maybe("PUBLIC_URL", _web_address),
         email_provider=env.maybe("EMAIL_PROVIDER", _one_of(*EMAIL_PROVIDERS)),
         email_from=env.maybe("EMAIL_FROM", _mail_address)
         or env.get("EMAIL_FROM_EMAIL", _mail_address, "notifications@example.com"),
@@ -202,6 +205,17 @@ def _web_address(text: str) -> str:
     if not _is_address(text, "http", "https") or not urlsplit(text).hostname:
         raise ValueError("must be an http or https address")
     return text.rstrip("/")
+
+
+def _loki_address(text: str) -> str:
+    """A host alone is taken for one of its own network, at the port Loki listens on if nobody tells it otherwise."""
+    if "://" in text:
+        return _web_address(text)
+    try:
+        has_port = urlsplit(f"//{text}").port
+    except ValueError:
+        has_port = None
+    return _web_address(f"http://{text}" if has_port else f"http://{text}:{_LOKI_PORT}")
 
 
 def _is_address(text: str, *schemes: str) -> bool:

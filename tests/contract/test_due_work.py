@@ -189,12 +189,13 @@ async def test_what_is_set_aside_is_counted_until_somebody_could_work_on_it(hous
     await due.set_aside([lease for lease in await due.lease(EMAIL, 10, 10, MINUTE) if lease.notification == ill])
     (email,) = await due.backlog()
     assert (email.later, email.held, email.unreadable) == (1, 2, 1)
+    assert await due.unreadable() == 1
     healed = await house.events.get(Notification, ill)
     now = house.time.now()
     attempted(healed, now).record(Retryable(Reason.PROVIDER_ERROR), POLICY, luck=0.5, now=now, by="worker")
     await house.events.save(healed)
     (email,) = await due.backlog()
-    assert email.unreadable == 0
+    assert email.unreadable == await due.unreadable() == 0
 
 
 async def test_only_the_holder_can_set_aside(house, due):

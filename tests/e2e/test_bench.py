@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench import flow, plot
+from bench import flow, plot, webhooks
 from bench.figures import Figure
 from bench.fill import EVENTS_OF_ONE, fill
 from bench.growth import measured
@@ -30,6 +30,12 @@ def test_everything_that_goes_in_comes_out_once(stage):
     assert figures["sent"] > 0
     assert {f"CPU of {role}" for role in ("API", "dispatcher", "worker", "projector", "PostgreSQL")} <= figures.keys()
     assert all(megabytes < 150 for name, megabytes in figures.items() if name.startswith("memory"))
+
+
+def test_every_webhook_comes_out_once_at_each_endpoint(stage):
+    figures = named(webhooks.told(stage, seconds=2))
+    assert figures["sent"] > 0
+    assert figures["end to end, event to endpoint"] > 0
 
 
 def test_an_open_loop_asks_as_often_as_it_was_told_and_draws_a_picture(stage, tmp_path: Path):

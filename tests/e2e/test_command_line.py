@@ -10,9 +10,11 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +111,7 @@ def data_folder() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def service() -> Iterator[Running]:
     with data_folder() as data:
-        running = Running(data)
+        running = Running(data, PUBLIC_URL="https://notify.example.com/", RESEND_WEBHOOK_SECRET=f"whsec_{KEY}")
         try:
             yield running
         finally:
@@ -147,6 +149,20 @@ def test_the_line_that_run_offers_can_be_run_as_it_is(service: Running) -> None:
 def test_the_greeting_names_the_data_folder_wherever_it_is_read(service: Running) -> None:
     assert f"Data      {service.data.absolute()}\n" in service.greeting
     assert f"(also in {service.data.absolute() / 'dev-key'})" in service.greeting
+
+
+def test_the_greeting_names_the_public_address_and_the_one_for_callbacks(service: Running) -> None:
+    assert "  In public https://notify.example.com\n" in service.greeting
+    assert "  Callbacks https://notify.example.com/api/v1/webhooks/resend (for Resend)\n" in service.greeting
+    assert f"curl {service.address}/" in service.greeting
+
+
+def test_the_description_is_of_the_public_address(service: Running) -> None:
+    description = service.http.get("/openapi/openapi.json").json()
+    assert description["servers"] == [{"url": "https://notify.example.com"}]
+    page = service.http.get("/docs").text
+    assert "https://notify.example.com/api/v1/notifications" in page
+    assert service.address not in page
 
 
 def test_every_line_of_a_request_carries_its_id_and_tenant() -> None:
@@ -291,6 +307,39 @@ def test_send_takes_standard_input_and_the_running_service_sends_it(service: Run
     until(lambda: _status(service, answer["notifications"][0]["id"]) == "sent")
     line = json.loads(finished.stderr)
     assert (line["event"], line["tenant"], line["by"], line["request"]) == ("command", "dev", "cli", answer["id"])
+
+
+def test_what_a_command_logs_goes_to_loki_too(service: Running) -> None:
+    with taking_pushes() as (host, pushed):
+        finished = carillon(
+            service.data, "send", given=json.dumps(welcome("by-hand@example.com")), LOG_LEVEL="info", LOKI_HOST=host
+        )
+    answer = json.loads(done(finished))
+    ((stream,),) = [json.loads(body)["streams"] for body in pushed]
+    assert stream["stream"] == {"service_name": "carillon", "role": "send", "instance": socket.gethostname()}
+    ((_, line),) = stream["values"]
+    assert json.loads(line) == json.loads(finished.stderr)
+    assert json.loads(line)["request"] == answer["id"]
+
+
+@contextmanager
+def taking_pushes() -> Iterator[tuple[str, list[bytes]]]:
+    pushed: list[bytes] = []
+
+    class Loki(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            pushed.append(self.rfile.read(int(self.headers["content-length"])))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Loki) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}", pushed
+        server.shutdown()
+        thread.join()
 
 
 def test_send_takes_a_file_and_another_tenant(service: Running, tmp_path: Path) -> None:
@@ -485,7 +534,7 @@ def invoked(*arguments: str, given: str = "", **settings: str) -> Result:
     """In this process, which is quicker and must not stay set up like one that is the service's own."""
     unset = dict.fromkeys(_SETTABLE, "")
     with pytest.MonkeyPatch.context() as patch, as_tuned_before():
-        patch.setattr(logs, "configure", lambda _: None)
+        patch.setattr(logs, "configure", lambda *_, **__: None)
         return CliRunner().invoke(cli.main, [*arguments], input=given, env={**unset, **settings})
 
 
@@ -508,7 +557,8 @@ def migrated_url(conninfo: str) -> str:
 
 _SETTABLE = (
     *("HOST", "PORT", "DATABASE_URL", "DATABASE_HOST", "DATABASE_PORT", "REDIS_URL", "REDIS_HOST", "REDIS_PORT"),
-    *("CARILLON_MASTER_KEY", "TEMPLATES_PATH", "DEFAULT_LANGUAGE", "PUBLIC_URL", "LOG_LEVEL", "EMAIL_PROVIDER"),
+    *("CARILLON_MASTER_KEY", "TEMPLATES_PATH", "DEFAULT_LANGUAGE", "PUBLIC_URL", "LOG_LEVEL", "LOKI_HOST"),
+    *("EMAIL_PROVIDER",),
     *("EMAIL_FROM", "EMAIL_REPLY_TO", "EMAIL_CONCURRENCY", "EMAIL_DEADLINE_MS", "LEASE_MS", "RESEND_API_KEY"),
     *("RESEND_BASE_URL", "RESEND_WEBHOOK_SECRET", "RESEND_PER_SECOND", "SMTP_HOST", "SMTP_PORT", "SMTP_STARTTLS"),
 )
@@ -527,6 +577,9 @@ WRONG = [
     ("RESEND_API_KEY", {"RESEND_API_KEY": "re_\u00e9"}),
     ("TEMPLATES_PATH", {"TEMPLATES_PATH": "no/such/folder"}),
     ("LOG_LEVEL", {"LOG_LEVEL": "loud"}),
+    ("LOKI_HOST", {"LOKI_HOST": "ftp://loki"}),
+    ("LOKI_HOST", {"LOKI_HOST": "loki:99999"}),
+    ("PUBLIC_URL", {"PUBLIC_URL": "notify.example.com"}),
     ("EMAIL_PROVIDER", {"EMAIL_PROVIDER": "pigeon"}),
     ("EMAIL_FROM", {"EMAIL_FROM": "nobody"}),
     ("EMAIL_REPLY_TO", {"EMAIL_REPLY_TO": "a@b.de, c@d.de"}),

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from tests.faults.catalogue import SCENARIOS, Form, Scenario
 from tests.faults.cluster import Cluster, running
-from tests.faults.trial import Findings
+from tests.faults.trial import LIVE_AGAIN_WITHIN, Findings
 
 
 class Row(msgspec.Struct, kw_only=True):
@@ -179,7 +179,8 @@ def _totals(rows: list[Row]) -> dict[str, float]:
 
 
 def _print(report: Report) -> None:
-    table = Table("scenario", *("sent", "lost", "repeated", "given up", "reordered", "wrong tenant"), "recovery s", "")
+    counts = ("sent", "lost", "repeated", "given up", "reordered", "wrong tenant")
+    table = Table("scenario", *counts, "live again s", "recovery s", "")
     for column in table.columns[1:-1]:
         column.justify = "right"
     for row in report.rows:
@@ -196,11 +197,17 @@ def _print(report: Report) -> None:
 
 def _cells(found: Findings | None) -> list[str]:
     if found is None:
-        return ["?"] * 7
+        return ["?"] * 8
     repeated = f"{found.repeated} of {found.may_repeat}" if found.may_repeat else str(found.repeated)
-    recovery = "" if found.recovery is None else f"{found.recovery:.1f}"
     counts = (found.given_up, found.reordered, found.misdirected)
-    return [str(found.sent), str(found.lost), repeated, *map(str, counts), recovery]
+    times = (_time(found.live, LIVE_AGAIN_WITHIN), _time(found.recovery, found.within))
+    return [str(found.sent), str(found.lost), repeated, *map(str, counts), *times]
+
+
+def _time(seconds: float | None, within: float | None) -> str:
+    if seconds is None:
+        return ""
+    return f"{seconds:.1f}" if within is None else f"{seconds:.1f} of {within:g}"
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ FULL_SET = ("api", "dispatcher", "projector", "worker", "worker")
 
 _LATENCY_MS = 40  # of the providers, so that there are always calls on their way
 _CARILLON = (sys.executable, "-m", "entrypoints")
+_FOLLOWERS = ("dispatcher", "projector")
 _LISTENERS = (
     "SELECT pid FROM pg_stat_activity WHERE application_name = 'carillon listener' AND datname = current_database()"
 )
@@ -54,6 +55,32 @@ class Role(Process):
     def signature(self) -> str:
         """The end of what events name as their cause."""
         return f":{self.pid}"
+
+
+class _Taken(msgspec.Struct):
+    time: float
+    path: str
+    headers: dict[str, str]
+
+
+class Receiver:
+    """Where webhooks arrive. `url` ends with a slash: what follows says how they are treated."""
+
+    def __init__(self, url: str, arrivals: Path) -> None:
+        self.url = url
+        self._file = arrivals
+
+    def arrived(self) -> dict[str, float]:
+        """When each event that was answered well came first, by its id."""
+        return {taken.headers["webhook-id"]: taken.time for taken in reversed(self._taken())}
+
+    def repeated(self) -> int:
+        return len(self._taken()) - len(self.arrived())
+
+    def _taken(self) -> list[_Taken]:
+        decoder = msgspec.json.Decoder(_Taken)
+        lines = self._file.read_bytes().splitlines() if self._file.exists() else []
+        return [taken for taken in map(decoder.decode, lines) if taken.path.startswith("/ok/")]
 
 
 class Cluster:
@@ -124,13 +151,19 @@ class Cluster:
         return role
 
     async def ready(self, within: float = 60.0) -> None:
-        """Every role that was started listens, and the API has said where."""
+        """Every role that was started follows the log, or has said that it takes work or answers."""
 
-        async def all_listen() -> bool:
+        async def all_follow() -> bool:
             self.check_that_all_live()
-            return len(await self.query(_LISTENERS)) == len(self.roles)
+            followers = sum(len(self.all_of(kind)) for kind in _FOLLOWERS)
+            return len(await self.query(_LISTENERS)) == followers
 
-        await until(all_listen, "all roles listen", within)
+        def all_take_work() -> bool:
+            self.check_that_all_live()
+            return all("worker started" in worker.said for worker in self.all_of("worker"))
+
+        await until(all_follow, "all who follow the log listen", within)
+        await until(all_take_work, "all workers have started", within)
         if self.all_of("api"):
             await until(lambda: self.address, "the API answers", within)
 
@@ -171,6 +204,15 @@ class Cluster:
         """It is back at the same address."""
         port = self._providers["resend"]["RESEND_BASE_URL"].rpartition(":")[2]
         await self._start_resend("--port", port)
+
+    async def start_receiver(self) -> "Receiver":
+        """Somewhere for webhooks to go, which treats them as their paths say."""
+        name = f"receiver-{next(self._numbers)}"
+        arrivals = self.folder / f"{name}.jsonl"
+        command = [sys.executable, "-m", "tests.fakes.receiver", "--log", str(arrivals)]
+        process = Process(name, command, {}, self.folder / f"{name}.log")
+        self.processes.append(process)
+        return Receiver((await process.says(r"(http://\S+)\n"))[1], arrivals)
 
     async def dump(self, file: Path) -> None:
         """A backup of the database as it is at this moment, by pg_dump."""
@@ -260,7 +302,7 @@ class Cluster:
         rows = await self.query(
             "SELECT notification_id, originator_id::text, topic,"
             " e->>'tenant', e->>'by', e->>'correlation_id', e->>'reason',"
-            " originator_version, (e->>'timestamp')::timestamptz"
+            " originator_version, (e->>'timestamp')::timestamptz, coalesce((e->>'uncertain')::boolean, false)"
             " FROM stored_events, LATERAL (SELECT convert_from(state, 'UTF8')::jsonb) AS s (e)"
             " WHERE notification_id > %s AND topic LIKE 'notification.%%' ORDER BY notification_id",
             (after,),

@@ -1,15 +1,13 @@
-"""One cluster for all fault tests; what its processes said is shown when a test fails, and the figures at the end."""
+"""One cluster for all fault tests; what its processes said is shown when a test fails."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from tests.conftest import FIGURES
 from tests.faults.cluster import Cluster, running
 from tests.faults.trial import Findings
-
-_figures: list[str] = []
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -19,13 +17,14 @@ async def cluster() -> AsyncIterator[Cluster]:
 
 
 @pytest.fixture
-def figures() -> Callable[[str, Findings], None]:
-    """Notes what a scenario came to, for the table at the end of the run."""
+def figures(record_property: Callable[[str, object], None]) -> Callable[[str, Findings], None]:
+    """Notes what a scenario came to, for the end of the run, which may be another process's."""
 
     def note(name: str, found: Findings) -> None:
         recovery = "" if found.recovery is None else f", as before after {found.recovery:.1f} s"
         tallies = "".join(f", {name} {value:g}" for name, value in found.tallies.items())
-        _figures.append(f"{name}: {found.sent} sent, {found.lost} lost, {found.repeated} repeated{recovery}{tallies}")
+        counts = f"{found.sent} sent, {found.lost} lost, {found.repeated} repeated"
+        record_property(FIGURES, f"{name}: {counts}{recovery}{tallies}")
 
     return note
 
@@ -37,10 +36,3 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     if report.failed and isinstance(cluster, Cluster):
         report.sections += [(f"{each.name} said", each.last_lines) for each in cluster.processes]
     return report  # type: ignore[return-value]
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    if _figures:
-        terminalreporter.section("what was broken, and what became of it")
-        for line in _figures:
-            terminalreporter.line(line)

@@ -3,8 +3,9 @@
 import itertools
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Self
 
 import msgspec
@@ -61,6 +62,7 @@ class Event(msgspec.Struct, frozen=True):
     reason: str | None = None
     version: int = 0
     time: datetime | None = None
+    uncertain: bool = False  # a call failed, and nobody knows whether it had an effect all the same
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +75,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     unfinished: frozenset[str]  # acknowledged, without an end in the log
     given_up: frozenset[str]  # acknowledged, ended without being sent
     repeated: dict[str, int]  # effects after the first
+    uncertain: dict[str, int]  # calls of which the log does not know whether they had an effect
+    unexplained: dict[str, int]  # effects beyond those of calls that were accepted or are uncertain
     sent_twice: frozenset[str]  # by what the log says
     accepted_twice: frozenset[str]  # keys with notifications that were not in their answer
     misdirected: frozenset[str]  # another tenant's, or at another one's address, or with another one's text
@@ -85,10 +89,10 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def faultless(self) -> bool:
         """Whether everything acknowledged took effect exactly once, for whom it was meant."""
-        return self == self.ideal(self.acknowledged, self.calls)
+        return self == self.ideal(self.acknowledged, self.calls, self.uncertain)
 
     @classmethod
-    def ideal(cls, acknowledged: int, calls: int) -> Self:
+    def ideal(cls, acknowledged: int, calls: int, uncertain: Mapping[str, int] = MappingProxyType({})) -> Self:
         none: frozenset[str] = frozenset()
         return cls(
             acknowledged=acknowledged,
@@ -98,6 +102,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
             unfinished=none,
             given_up=none,
             repeated={},
+            uncertain=dict(uncertain),
+            unexplained={},
             sent_twice=none,
             accepted_twice=none,
             misdirected=none,
@@ -112,6 +118,8 @@ def check(acknowledged: Collection[Acknowledged], arrivals: Collection[Arrival],
     ended = Counter(each.notification for each in events if each.topic in ENDS)
     sent = Counter(each.notification for each in events if each.topic == "notification.sent")
     ids = {each.id for each in acknowledged}
+    uncertain = Counter(id for id in _uncertain(events) if id in ids)
+    unexplained = {each.id: effects[each.address] - sent[each.id] - uncertain[each.id] for each in acknowledged}
     return Verdict(
         acknowledged=len(acknowledged),
         effects=sum(effects.values()),
@@ -120,11 +128,23 @@ def check(acknowledged: Collection[Acknowledged], arrivals: Collection[Arrival],
         unfinished=frozenset(ids - ended.keys()),
         given_up=frozenset((ids & ended.keys()) - sent.keys()),
         repeated={by_address[address].id: count - 1 for address, count in effects.items() if count > 1},
+        uncertain=dict(uncertain),
+        unexplained={id: count for id, count in unexplained.items() if count > 0},
         sent_twice=frozenset(id for id in ids if sent[id] > 1),
         accepted_twice=_accepted_twice(acknowledged, events),
         misdirected=_misdirected(acknowledged, arrivals, events),
         reordered=_reordered(ids, events),
     )
+
+
+def _uncertain(events: Iterable[Event]) -> Iterator[str]:
+    """Whose call has no outcome in the log, or one that nobody could tell: one for each such call."""
+    last: dict[str, Event] = {}
+    for event in sorted(events, key=lambda event: event.position):
+        last[event.notification] = event
+        if event.uncertain:
+            yield event.notification
+    yield from (id for id, event in last.items() if event.topic == "notification.rendered")
 
 
 def _accepted_twice(acknowledged: Iterable[Acknowledged], events: Iterable[Event]) -> frozenset[str]:

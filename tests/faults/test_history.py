@@ -65,6 +65,69 @@ def test_a_call_that_the_provider_recognised_has_no_second_effect(histories: _Hi
     assert verdict.calls == 4
 
 
+def lived(histories: _Histories, id: str, *life: str, uncertain: int) -> None:
+    """This one has led another life; `uncertain`: the version of a failure of which nobody knows what it means."""
+    *_, events = histories
+    key = next(event.correlation for event in events if event.notification == id)
+    events[:] = [event for event in events if event.notification != id]
+    events += [
+        Event(
+            100 + n, id, f"notification.{what}", "acme", "worker", key if n == 1 else None, version=n,
+            uncertain=n == uncertain,
+        )
+        for n, what in enumerate(life, start=1)
+    ]  # fmt: skip
+
+
+def test_a_repetition_is_explained_by_a_call_of_the_same_message_whose_outcome_nobody_knows(
+    histories: _Histories,
+) -> None:
+    _, arrivals, _ = histories
+    lived(histories, "id-0", "queued", "rendered", "failed", "retried", "rendered", "sent", uncertain=3)
+    arrivals.append(arrivals[0])
+    verdict = check(*histories)
+    assert (verdict.uncertain, verdict.repeated, verdict.unexplained) == ({"id-0": 1}, {"id-0": 1}, {})
+    arrivals.append(arrivals[0])
+    assert check(*histories).unexplained == {"id-0": 1}
+
+
+def test_a_repetition_is_not_explained_by_a_call_of_another_message(histories: _Histories) -> None:
+    _, arrivals, _ = histories
+    lived(histories, "id-0", "queued", "rendered", "failed", "retried", "rendered", "sent", uncertain=3)
+    arrivals.append(arrivals[2])
+    verdict = check(*histories)
+    assert (verdict.repeats, sum(verdict.uncertain.values())) == (1, 1)
+    assert verdict.unexplained == {"id-2": 1}
+    assert not verdict.faultless
+
+
+def test_a_repetition_is_not_explained_by_a_call_that_is_known_to_have_failed(histories: _Histories) -> None:
+    _, arrivals, _ = histories
+    lived(histories, "id-0", "queued", "rendered", "failed", "retried", "rendered", "sent", uncertain=0)
+    arrivals.append(arrivals[0])
+    assert check(*histories).unexplained == {"id-0": 1}
+
+
+def test_a_call_without_an_outcome_explains_an_effect(histories: _Histories) -> None:
+    *_, events = histories
+    events.pop()
+    verdict = check(*histories)
+    assert (verdict.uncertain, verdict.unexplained) == ({"id-2": 1}, {})
+
+
+def test_an_effect_of_a_message_that_the_log_says_was_never_sent_is_not_explained(histories: _Histories) -> None:
+    lived(histories, "id-0", "queued", "rendered", "failed", "dead_lettered", uncertain=0)
+    verdict = check(*histories)
+    assert (verdict.given_up, verdict.unexplained) == ({"id-0"}, {"id-0": 1})
+
+
+def test_calls_of_unknown_outcome_without_a_repetition_are_no_fault(histories: _Histories) -> None:
+    lived(histories, "id-0", "queued", "rendered", "failed", "retried", "rendered", "sent", uncertain=3)
+    verdict = check(*histories)
+    assert verdict.uncertain
+    assert verdict.faultless
+
+
 def test_what_has_no_end_in_the_log_is_unfinished(histories: _Histories) -> None:
     *_, events = histories
     events.pop()

@@ -26,6 +26,7 @@ _KEPT = Findings(
     given_up=0,
     reordered=0,
     misdirected=0,
+    live=0.3,
     recovery=0.5,
     within=None,
     tallies={"kills": 2},
@@ -77,6 +78,12 @@ def test_a_promise_that_was_not_kept_ends_the_run_with_1(run):
     result = run(staged("one", msgspec.structs.replace(_KEPT, lost=2, broken=["2 lost"])), staged("two", _KEPT))
     assert result.exit_code == 1
     assert "BROKEN one: 2 lost" in result.output
+
+
+def test_the_table_shows_how_soon_read_models_live_again_and_all_is_as_before_beside_what_is_promised(run):
+    result = run(staged("one", msgspec.structs.replace(_KEPT, live=1.26, recovery=3.0, within=34.0)))
+    assert "1.3 of 10" in result.output
+    assert "3.0 of 34" in result.output
 
 
 def test_a_scenario_that_does_not_come_to_an_end_is_told_and_the_others_run(run):
@@ -146,6 +153,7 @@ def histories(tmp_path: Path) -> Histories:
 @pytest.fixture
 def trial(histories: Histories) -> Iterator[Trial]:
     trial = Trial(histories, "resend", 0, random.Random(0))  # type: ignore[arg-type]
+    trial.lived(0.1)
     yield trial
     trial.close()
 
@@ -169,11 +177,27 @@ async def test_what_did_not_arrive_is_lost_and_told(trial, histories):
     assert await broken(trial, histories) == ["1 lost"]
 
 
-async def test_more_repeats_than_may_be_are_told(trial, histories):
-    histories.arrived *= 3
-    assert await broken(trial, histories) == ["2 repeated, where 0 may be"]
-    trial.may_repeat = 2
+NOT_EXPLAINED = "1 had more effects than calls that were accepted or are of unknown outcome"
+
+
+async def test_a_repeat_that_no_call_explains_is_told(trial, histories):
+    histories.arrived *= 2
+    assert await broken(trial, histories) == ["1 repeated, though the provider knows keys", NOT_EXPLAINED]
+    trial.provider = "smtp"
+    assert await broken(trial, histories) == [NOT_EXPLAINED]
+
+
+async def test_a_repeat_after_a_call_of_unknown_outcome_is_told_where_the_provider_knows_keys(trial, histories):
+    histories.arrived *= 2
+    life = ("queued", "rendered", "failed", "retried", "rendered", "sent")
+    histories.log = [
+        Event(n, "id-0", f"notification.{what}", "acme", "worker", "key-0", version=n, uncertain=what == "failed")
+        for n, what in enumerate(life, start=1)
+    ]
+    assert await broken(trial, histories) == ["1 repeated, though the provider knows keys"]
+    trial.provider = "smtp"
     assert await broken(trial, histories) == []
+    assert (await trial.findings()).may_repeat == 1
 
 
 async def test_what_was_given_up_is_lost_unless_the_provider_is_what_is_broken(trial, histories):
@@ -191,6 +215,26 @@ async def test_a_recovery_that_took_too_long_is_told(trial, histories):
     trial.recovered(3.0)
     trial.recovered(11.0, within=10.0)
     assert await broken(trial, histories) == ["as before only after 11.0 s, where 10 s are promised"]
+    trial.speed_counts = False
+    assert await broken(trial, histories) == []
+
+
+async def test_every_recovery_has_a_limit_unless_a_scenario_says_why_not(trial, histories):
+    trial.recovered(60.0)
+    assert await broken(trial, histories) == ["as before only after 60.0 s, where 34 s are promised"]
+
+
+async def test_read_models_that_live_again_too_late_are_told(trial, histories):
+    trial.lived(10.5)
+    trial.lived(1.0)
+    assert await broken(trial, histories) == ["read models live again only after 10.5 s, where 10 s are promised"]
+    trial.speed_counts = False
+    assert await broken(trial, histories) == []
+
+
+async def test_a_scenario_that_does_not_look_whether_read_models_live_again_is_told(trial, histories):
+    trial.live = None
+    assert await broken(trial, histories) == ["nobody looked whether the read models live again"]
 
 
 async def test_an_answer_that_nobody_should_get_is_told(trial, histories):

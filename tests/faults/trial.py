@@ -11,12 +11,16 @@ from itertools import count
 import msgspec
 import psycopg
 
-from tests.faults.cluster import Cluster, Provider
+from tests.faults.cluster import LEASE, Cluster, Provider
 from tests.faults.history import ENDS, Verdict, check
 from tests.faults.load import Load, acknowledged_in
 from tests.faults.waiting import until
 
+LIVE_AGAIN_WITHIN = 10.0
+"""Seconds from the moment when what was broken is back until readers of every read model see what is accepted then."""
+
 RATE = 80.0  # requests a second, while something is being broken
+_AS_BEFORE_WITHIN = LEASE + 30.0
 _SETTLED_WITHIN = 300.0
 _names = count(1)
 
@@ -24,8 +28,9 @@ _names = count(1)
 class Findings(msgspec.Struct, kw_only=True):
     """What a scenario came to. `lost`: acknowledged, never arrived, and not given up in the log either.
 
-    `may_repeat` is what the promise allows, `recovery` the longest time in seconds from a fault until everything was
-    as before, `within` its limit where there is one. What is `broken` is a promise that was not kept, in words.
+    `may_repeat` is what the promise allows. `live` is the longest time in seconds from the moment when something was
+    back until the read models went on, `recovery` that from a fault until everything was as before, `within` its limit
+    where there is one. What is `broken` is a promise that was not kept, in words.
     """
 
     sent: int
@@ -36,6 +41,7 @@ class Findings(msgspec.Struct, kw_only=True):
     given_up: int
     reordered: int
     misdirected: int
+    live: float | None
     recovery: float | None
     within: float | None
     tallies: dict[str, float]
@@ -55,14 +61,16 @@ class Trial:
         self.luck = luck
         self.tell: Callable[[str], None] = lambda _: None
         self.tallies: Counter[str] = Counter()
-        self.may_repeat = 0
         self.may_give_up = False
+        self.speed_counts = True
         self.is_control = False
         self.seen: Verdict | None = None  # of a control that mends what it broke
+        self.live: float | None = None
         self.recovery: float | None = None
-        self.within: float | None = None
+        self.within: float | None = _AS_BEFORE_WITHIN
         self.not_in_the_log: frozenset[str] = frozenset()  # ids that a backup does not know, and why that is as it is
         self._broken: list[str] = []
+        self._watches: list[asyncio.Task[Load]] = []
         self._log = cluster.folder / f"acknowledged-{next(_names)}.jsonl"
         self._loads: list[Load] = []
         self.load = self.another_load()
@@ -81,6 +89,8 @@ class Trial:
         return load
 
     def close(self) -> None:
+        for watch in self._watches:
+            watch.cancel()
         for load in self._loads:
             load.close()
 
@@ -92,6 +102,10 @@ class Trial:
 
     def note(self, **tallies: float) -> None:
         self.tallies.update(tallies)
+
+    def lived(self, seconds: float) -> None:
+        """That long after something was back the read models went on."""
+        self.live = max(self.live or 0.0, seconds)
 
     def recovered(self, seconds: float, *, within: float | None = None) -> None:
         """That long after a fault everything was as before."""
@@ -127,16 +141,32 @@ class Trial:
     async def some_time(self, least: float = 0.35, most: float = 0.9) -> None:
         await asyncio.sleep(self.luck.uniform(least, most))
 
-    async def all_as_before(self, since: float) -> float:
-        """Seconds from `since` until a message went all the way: accepted, at the provider, seen by readers."""
+    async def live_again(self, back: float) -> Load:
+        """Note how long after `back` a fresh message was accepted and seen by readers of every read model."""
         fresh = self.another_load()
         await fresh.send(1)
-        (probe,) = fresh.acknowledged
-        await until(lambda: self._seen_at_the_provider(probe.address), "a fresh message arrives")
         await until(lambda: self.readers_see(fresh.positions[0]), "readers see a fresh message")
+        self.lived(time.monotonic() - back)
+        return fresh
+
+    def watch(self, back: float) -> None:
+        """The same, while the scenario goes on."""
+        self._watches.append(asyncio.create_task(self.live_again(back)))
+
+    async def all_as_before(self, since: float, back: float | None = None) -> float:
+        """Seconds from `since` until a message went all the way: accepted, seen by readers, at the provider.
+
+        What was broken is back since then too, unless that was later, at `back`.
+        """
+        (probe,) = (await self.live_again(back or since)).acknowledged
+        await until(lambda: self._seen_at_the_provider(probe.address), "a fresh message arrives")
         return time.monotonic() - since
 
     # What can be seen meanwhile
+
+    @property
+    def _has_keys(self) -> bool:
+        return self.provider == "resend"
 
     @property
     def acknowledged(self) -> set[str]:
@@ -169,6 +199,7 @@ class Trial:
     async def settled(self) -> Verdict:
         """Once all that was acknowledged has come to an end, without waiting for the times of retries."""
         self.tell("until all has come to an end")
+        await asyncio.gather(*self._watches)
 
         async def nothing_is_due() -> bool:
             self.cluster.check_that_all_live()
@@ -201,10 +232,11 @@ class Trial:
             calls=verdict.calls,
             lost=len(lost),
             repeated=verdict.repeats,
-            may_repeat=self.may_repeat,
+            may_repeat=0 if self._has_keys else sum(verdict.uncertain.values()),
             given_up=len(verdict.given_up),
             reordered=len(verdict.reordered),
             misdirected=len(verdict.misdirected),
+            live=self.live,
             recovery=self.recovery,
             within=self.within,
             tallies=dict(self.tallies),
@@ -216,8 +248,10 @@ class Trial:
             yield "nothing was sent"
         if lost:
             yield f"{lost} lost"
-        if verdict.repeats > self.may_repeat:
-            yield f"{verdict.repeats} repeated, where {self.may_repeat} may be"
+        if verdict.repeats and self._has_keys:
+            yield f"{verdict.repeats} repeated, though the provider knows keys"
+        if beyond := verdict.unexplained.keys() - self.not_in_the_log:
+            yield f"{len(beyond)} had more effects than calls that were accepted or are of unknown outcome"
         for what in ("unfinished", "sent_twice", "accepted_twice", "misdirected", "reordered"):
             if found := getattr(verdict, what) - self.not_in_the_log:
                 yield f"{len(found)} {what.replace('_', ' ')}"
@@ -225,5 +259,9 @@ class Trial:
             yield f"{len(verdict.given_up)} given up"
         for surprise, times in sum((load.surprises for load in self._loads), Counter[str]()).items():
             yield f"{times} times answered {surprise}"
-        if self.recovery is not None and self.within is not None and self.recovery > self.within:
+        if self.live is None:
+            yield "nobody looked whether the read models live again"
+        if self.speed_counts and self.live is not None and self.live > LIVE_AGAIN_WITHIN:
+            yield f"read models live again only after {self.live:.1f} s, where {LIVE_AGAIN_WITHIN:g} s are promised"
+        if self.speed_counts and self.recovery is not None and self.within is not None and self.recovery > self.within:
             yield f"as before only after {self.recovery:.1f} s, where {self.within:g} s are promised"

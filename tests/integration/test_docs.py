@@ -206,6 +206,7 @@ async def test_the_examples_work_when_they_are_pasted(serving, tenant, receiver)
     ]
     assert len(commands) >= 15
     id, _ = await tenant.send_one(scheduled_at="2035-01-08T09:00:00Z")
+    await tenant.request("PUT", "/api/v1/event-types/order.created", json={})
     for command in commands:
         asked = command.replace("$CARILLON_KEY", tenant.key).replace("$ID", id)
         if "$WEBHOOK_ID" in asked:

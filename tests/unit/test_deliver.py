@@ -75,10 +75,16 @@ class Words:
         return Content(f"Reset {variables['link']}", "<p>", f"Go to\n{variables['link']} now")
 
 
-class Silence:
+class Notes:
+    """Keeps what was noted."""
+
+    def __init__(self) -> None:
+        self.noted: list[str] = []
+
     def attempt(self, *_: Any) -> None: ...
 
-    def note(self, *_: Any, **__: Any) -> None: ...
+    def note(self, what: str, *_: Any, **__: Any) -> None:
+        self.noted.append(what)
 
     def unreadable(self, *_: Any) -> None: ...
 
@@ -91,7 +97,7 @@ class House:
         self.events = MemoryEventStore(self.due, MemoryWakeups(), EventMapper(keys), keys)
         self.readers = Readers(self.events, DIGEST)
         self.budget = MemoryProviderBudget(self.clock, {"resend": Allowance(per_day=10)})
-        self.provider, self.words = Provider(), Words()
+        self.provider, self.words, self.log = Provider(), Words(), Notes()
         self.rules = EmailRules(sender=Mailbox("hello@acme.example"), reply_to=Mailbox("help@acme.example"))
 
     def delivery(self, rules: EmailRules | None = None) -> Delivery:
@@ -102,7 +108,7 @@ class House:
             budget=self.budget,
             clock=self.clock,
             dice=LoadedDice(),
-            log=Silence(),
+            log=self.log,
             readers=self.readers,
             name="worker:1",
         )
@@ -445,6 +451,7 @@ async def test_a_call_that_is_too_late_to_begin_is_taken_back_however_long_the_s
     assert house.provider.calls == []
     known = await house.now(it)
     assert (known.in_flight, known.status, known.attempts) == (None, Status.DEFERRED, 0)
+    assert house.log.noted == ["lease too short for the call"]
 
 
 async def test_who_has_left_before_it_is_sent_gets_nothing(house):

@@ -1,5 +1,6 @@
 """What the dispatcher leases, and what it does when nobody hears of it. In memory."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 from uuid import uuid4
@@ -14,6 +15,7 @@ from adapters.memory.event_store import MemoryEventStore
 from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys
 from application.ports import Lease
+from application.processes import dispatch
 from application.processes.dispatch import Dispatcher, DispatchRules
 from domain.personal import Letter
 from domain.vocabulary import Channel
@@ -40,14 +42,14 @@ class Queue:
 
 
 class House:
-    def __init__(self, **allowed: float) -> None:
+    def __init__(self, calm: float = 0.0, **allowed: float) -> None:
         self.clock = SetClock()
         self.due = MemoryDueWork(self.clock)
         keys = PersonKeys(bytes(32))
         self.events = MemoryEventStore(self.due, MemoryWakeups(), EventMapper(keys), keys)
         self.budget = MemoryProviderBudget(self.clock, {"resend": Allowance(**allowed)})  # type: ignore[arg-type]
         self.queue = Queue()
-        rules = DispatchRules(provider="resend", lease=MINUTE, window=10, batch=4)
+        rules = DispatchRules(provider="resend", lease=MINUTE, window=10, batch=4, calm=calm)
         self.dispatcher = Dispatcher(self.due, self.queue, self.budget, {Channel.EMAIL: rules})
 
     async def accept(self, count: int, later: timedelta = timedelta(0), tenant: str = "acme") -> None:
@@ -120,3 +122,30 @@ async def test_a_paused_provider_is_sent_nothing():
     house.clock.move(MINUTE)
     await house.turn()
     assert len(house.queue.told) == 2
+
+
+class Ringing:
+    """A bell that never stops; after so many rings the one who listens is sent home."""
+
+    def __init__(self, rings: int) -> None:
+        self.left = rings
+
+    async def wait(self, timeout: float) -> None:
+        self.left -= 1
+        if not self.left:
+            raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize(("waiting", "rest"), [(0, 0.05), (3, 0)])
+async def test_a_calm_channel_that_has_nothing_due_does_not_look_at_every_ring(monkeypatch, waiting, rest):
+    house, rests = House(calm=0.05), []
+
+    async def slept(seconds: float) -> None:
+        rests.append(seconds)
+
+    await house.accept(waiting)
+    monkeypatch.setattr(dispatch, "_REST", 0)
+    monkeypatch.setattr(dispatch.asyncio, "sleep", slept)
+    with pytest.raises(asyncio.CancelledError):
+        await house.dispatcher.run(Channel.EMAIL, Ringing(1))
+    assert rests == [rest]

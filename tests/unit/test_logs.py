@@ -33,6 +33,27 @@ def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[Written]:
     root.setLevel(level)
 
 
+@pytest.mark.usefixtures("written")  # which puts everything back
+@pytest.mark.parametrize("on_a_terminal", [False, True])
+def test_each_line_is_handed_on_as_json_however_it_is_written(
+    monkeypatch: pytest.MonkeyPatch, on_a_terminal: bool
+) -> None:
+    taken, text = list[str](), io.StringIO()
+    monkeypatch.setattr(text, "isatty", lambda: on_a_terminal)
+    monkeypatch.setattr(sys, "stderr", text)
+    logging.getLogger().handlers = []
+    logs.configure("info", also=taken.append)
+    structlog.get_logger("x").info("told", figure=1)
+    structlog.get_logger("x").debug("not told")
+    logging.getLogger("asyncio").error("of a library")
+    (first, second) = map(json.loads, taken)
+    assert (first["event"], first["figure"], first["level"]) == ("told", 1, "info")
+    assert (second["event"], second["logger"]) == ("of a library", "asyncio")
+    lines = text.getvalue().splitlines()
+    assert len(lines) == 2
+    assert (lines == taken) is not on_a_terminal
+
+
 def failed(error: Exception, cause: Exception | None = None) -> Exception:
     try:
         raise error from cause

@@ -22,6 +22,20 @@ def refusal(**environment: str) -> SettingError:
     return raised.value
 
 
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("loki", "http://loki:3100"),
+        ("loki:3200", "http://loki:3200"),
+        ("http://loki", "http://loki"),
+        ("https://logs.example.com/", "https://logs.example.com"),
+        ("[::1]", "http://[::1]:3100"),
+    ],
+)
+def test_loki_is_a_host_or_an_address(text: str, address: str) -> None:
+    assert load({"LOKI_HOST": text}).loki == address
+
+
 def test_nothing_has_to_be_set() -> None:
     settings = load({})
     assert (settings.host, settings.port, settings.data) == ("127.0.0.1", 3008, Path(".carillon"))

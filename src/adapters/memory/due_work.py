@@ -173,6 +173,9 @@ class MemoryDueWork:
     async def backlog(self) -> list[Backlog]:
         return [self._backlog(channel) for channel in sorted({work.channel for work in self._schedule.values()})]
 
+    async def unreadable(self) -> int:
+        return sum(work.unreadable > 0 for work in self._schedule.values())
+
     def _backlog(self, channel: str) -> Backlog:
         works, now = self._on(channel), self._clock.now()
         due = [work for work in works if work.due_at <= now and not self._lane(channel, work.lane).held]

@@ -196,6 +196,10 @@ class PostgresDueWork:
         )
         return [Backlog(*row) for row in rows]
 
+    async def unreadable(self) -> int:
+        ((count,),) = await self._database.rows("SELECT count(*) FROM schedule WHERE unreadable > 0")
+        return int(count)
+
 
 def _columns(leases: Sequence[Lease]) -> dict[str, Any]:
     return {"ids": [lease.notification for lease in leases], "tokens": [lease.token for lease in leases]}

@@ -31,6 +31,7 @@ CREATE_SCHEDULE = """
     CREATE INDEX IF NOT EXISTS schedule_rank ON schedule (channel, lane, rank_at);
     CREATE INDEX IF NOT EXISTS schedule_lane_due ON schedule (channel, lane, due_at) WHERE lease_until IS NULL;
     CREATE INDEX IF NOT EXISTS schedule_held ON schedule (channel, lease_until) WHERE lease_until IS NOT NULL;
+    CREATE INDEX IF NOT EXISTS schedule_unreadable ON schedule (channel) WHERE unreadable > 0;
 """
 
 CREATE_LANES = """

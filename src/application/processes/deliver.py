@@ -145,10 +145,6 @@ class Delivery:
                 await self._due.drop([lease])
             elif not await self._settle_without_a_call(notification, load):
                 return await self._send_if_wished(notification, lease, lapses, carrier, load)
-        except HeldError:
-            await self._due.release([lease])
-        except UnreadableError:
-            await self._due.set_aside([lease])
         except (ConflictError, NotAttemptableError):
             self._log.note("moved on elsewhere", notification.id)
         except StoreUnavailableError:
@@ -201,6 +197,12 @@ class Delivery:
         except UnsendableError as error:
             await self._end(notification, error)
             return False
+        except HeldError:
+            await self._due.release([lease])
+            return False
+        except UnreadableError:
+            await self._due.set_aside([lease])
+            return False
         async with self._slots[notification.channel]:
             if not self._may_begin(notification.channel, lapses):
                 await self._due.release([lease])
@@ -241,6 +243,7 @@ class Delivery:
         await self._events.save(notification, seen=seen)
         started = asyncio.get_running_loop().time()
         if started + deadline.total_seconds() + _GRACE > lapses:  # the save took long: others may take over
+            self._log.note("lease too short for the call", notification.id, call=attempt.call)
             await self._append_certainly(notification, attempt, lambda known: known.put_off(**self._signed()))
             return None
         outcome, response = await _call(parcel, deadline)

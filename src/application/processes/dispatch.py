@@ -16,12 +16,17 @@ _REST, _LONGEST_REST = 2, 0.05
 
 
 class DispatchRules(msgspec.Struct, frozen=True):
-    """How one channel is dispatched: never more than `window` held at once, `batch` ids to a task."""
+    """How one channel is dispatched: never more than `window` held at once, `batch` ids to a task.
+
+    A turn that found nothing due is followed by a rest of at least `calm` seconds: every commit rings, whatever it is
+    about, and a channel with little to do need not look each time.
+    """
 
     provider: str
     lease: timedelta
     window: int = 40
     batch: int = 20
+    calm: float = 0.0
 
 
 class Dispatcher:
@@ -45,7 +50,8 @@ class Dispatcher:
         while True:
             began = time()
             wait = await self.turn(channel)
-            await asyncio.sleep(min(_LONGEST_REST, _REST * (time() - began)))
+            rest = min(_LONGEST_REST, _REST * (time() - began))
+            await asyncio.sleep(max(rest, min(wait, self._rules[channel].calm)))
             await wakeup.wait(wait)
 
     async def turn(self, channel: Channel) -> float:

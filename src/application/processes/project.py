@@ -190,9 +190,10 @@ async def project(
     projection: Projection[Any], view: View[Any, Any], batch: Sequence[Recorded], known: Known, *, after: int
 ) -> int:
     """Fold one batch into a view and answer how many rows it changed."""
-    mine = touched(projection, [r for r in batch if not projection.topics or topic_of(r) in projection.topics])
+    topics = projection.topics
+    mine = touched(projection, [r for r in batch if topic_of(r) in topics] if topics else batch)
     new = begun(projection, mine)
-    old = {key for key, _ in mine} - new
+    old = mine.keys() - new
     rows = known.take(old)
     rows |= await view.rows(old - rows.keys())
     changed = folded(projection, rows, mine)

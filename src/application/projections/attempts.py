@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from application.ports import Recorded
+from application.projections.projection import Projection
 from domain.notification import Notification
 from domain.personal import Remark
 from domain.vocabulary import Reason
@@ -36,7 +37,7 @@ class AttemptRow(msgspec.Struct, kw_only=True):
     response_milliseconds: float | None = None
 
 
-class Attempts:
+class Attempts(Projection[AttemptRow]):
     """One row per call."""
 
     name = "attempts"

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from application.ports import Recorded
+from application.projections.projection import Projection
 from domain.event_type import EventType
 
 
@@ -25,7 +26,7 @@ class EventTypeRow(msgspec.Struct, kw_only=True):
     position: int
 
 
-class EventTypesDescribed:
+class EventTypesDescribed(Projection[EventTypeRow]):
     """One row per type and tenant, also of those that were removed."""
 
     name = "event_types"

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from application.ports import Recorded
+from application.projections.projection import Projection
 from domain.happening import Happening
 
 
@@ -23,7 +24,7 @@ class HappeningRow(msgspec.Struct, kw_only=True):
     position: int
 
 
-class Happenings:
+class Happenings(Projection[HappeningRow]):
     """One row per event that was told of."""
 
     name = "happenings"

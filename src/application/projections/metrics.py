@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from application.ports import Recorded
+from application.projections.projection import Projection
 from domain.notification import Notification
 
 BUCKETS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
@@ -44,7 +45,7 @@ class MetricTotal(msgspec.Struct, kw_only=True):
     buckets: list[int] = []
 
 
-class Metrics:
+class Metrics(Projection[MetricRow]):
     """One row per tenant, channel, template, provider, fact and hour."""
 
     name = "metrics"
@@ -70,7 +71,7 @@ class Metrics:
         return row
 
 
-class Totals:
+class Totals(Projection[MetricTotal]):
     """One row per channel, template and fact, so that a scrape need not add up all hours there ever were."""
 
     name = "totals"

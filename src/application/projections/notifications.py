@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from application.ports import Recorded
+from application.projections.projection import Projection
 from domain.notification import Notification
 from domain.personal import Envelope, Letter, Remark
 from domain.standing import reason_of, status_of
@@ -65,7 +66,7 @@ class NotificationRow(msgspec.Struct, kw_only=True):
     generation: int = 1
 
 
-class Notifications:
+class Notifications(Projection[NotificationRow]):
     """One row per notification."""
 
     name = "notifications"
@@ -95,11 +96,14 @@ class Notifications:
         else:
             assert row is not None
             _apply(row, event)
+        row.updated_at, row.position = event.timestamp, recorded.position
+        return row
+
+    def concluded(self, row: NotificationRow) -> NotificationRow:
         row.status = status_of(row)
         row.reason_code = reason_of(row, row.status)
         if row.status not in (Status.PENDING, Status.DEFERRED):
             row.next_attempt_at = None
-        row.updated_at, row.position = event.timestamp, recorded.position
         return row
 
 

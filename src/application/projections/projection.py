@@ -46,19 +46,27 @@ class Projection(Protocol[R]):
     def fold(self, key: tuple[Any, ...], row: R | None, recorded: Recorded) -> R:
         """The row as it is after this event; it may be the same object, changed."""
 
-
-Touched = tuple[tuple[Any, ...], Recorded]
-"""The key of a row, and an event that changes it."""
-
-
-def touched(projection: Projection[Any], events: Sequence[Recorded]) -> list[Touched]:
-    """Every row that each of these events touches, in the order of the events."""
-    return [(key, recorded) for recorded in events for key in projection.keys(recorded)]
+    def concluded(self, row: R) -> R:
+        """The row with what follows from the rest of it, once no more events are at hand; it may be the same object."""
+        return row
 
 
-def begun(projection: Projection[Any], touched: Iterable[Touched]) -> set[tuple[Any, ...]]:
+Touched = Mapping[tuple[Any, ...], Sequence[Recorded]]
+"""By the key of a row, the events that change it, in their order."""
+
+
+def touched(projection: Projection[Any], events: Iterable[Recorded]) -> Touched:
+    """Every row that these events touch."""
+    rows: dict[tuple[Any, ...], list[Recorded]] = {}
+    for recorded in events:
+        for key in projection.keys(recorded):
+            rows.setdefault(key, []).append(recorded)
+    return rows
+
+
+def begun(projection: Projection[Any], touched: Touched) -> set[tuple[Any, ...]]:
     """The keys of the rows that these events begin."""
-    return {key for key, recorded in touched if topic_of(recorded) in projection.begins}
+    return {key for key, (first, *_) in touched.items() if topic_of(first) in projection.begins}
 
 
 def topic_of(recorded: Recorded) -> str:
@@ -66,12 +74,13 @@ def topic_of(recorded: Recorded) -> str:
     return topic
 
 
-def folded(
-    projection: Projection[R], known: Mapping[tuple[Any, ...], R], touched: Iterable[Touched]
-) -> dict[tuple[Any, ...], R]:
+def folded(projection: Projection[R], known: Mapping[tuple[Any, ...], R], touched: Touched) -> dict[tuple[Any, ...], R]:
     """The rows that a batch of events changed, starting from those `known` before."""
     changed: dict[tuple[Any, ...], R] = {}
-    for key, recorded in touched:
-        row = changed[key] if key in changed else known.get(key)
-        changed[key] = projection.fold(key, row, recorded)
+    for key, events in touched.items():
+        row = known.get(key)
+        for recorded in events:
+            row = projection.fold(key, row, recorded)
+        assert row is not None
+        changed[key] = projection.concluded(row)
     return changed

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from application.ports import Recorded
+from application.projections.projection import Projection
 from domain.receipts import Receipt, ReceiptKind
 
 
@@ -25,7 +26,7 @@ class ReceiptRow(msgspec.Struct, kw_only=True):
     position: int
 
 
-class Receipts:
+class Receipts(Projection[ReceiptRow]):
     """One row per callback event."""
 
     name = "receipts"

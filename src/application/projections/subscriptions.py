@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from application.ports import Recorded
+from application.projections.projection import Projection
 from domain.filters import Filter
 from domain.notification import Notification
 from domain.subscription import DisabledFor, SubscriptionState, Terms, WebhookSubscription
@@ -40,7 +41,7 @@ class SubscriptionRow(msgspec.Struct, kw_only=True):
     position: int
 
 
-class WebhookSubscriptions:
+class WebhookSubscriptions(Projection[SubscriptionRow]):
     """One row per subscription, also of those that were deleted."""
 
     name = "subscriptions"

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from application.ports import Recorded
+from application.projections.projection import Projection
 from domain.personal import Listed
 from domain.suppression import Suppression
 from domain.vocabulary import Channel, Ground
@@ -39,7 +40,7 @@ class SuppressionRow(msgspec.Struct, kw_only=True):
     position: int
 
 
-class Suppressions:
+class Suppressions(Projection[SuppressionRow]):
     """One row per address that ever was on the list."""
 
     name = "suppressions"

@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from application.ports import Recorded
+from application.projections.projection import Projection
 from domain.own_template import Template
 
 
@@ -18,7 +19,7 @@ class TemplateRow(msgspec.Struct, kw_only=True):
     position: int
 
 
-class OwnedTemplates:
+class OwnedTemplates(Projection[TemplateRow]):
     """One row per template."""
 
     name = "templates"

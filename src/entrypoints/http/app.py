@@ -35,7 +35,7 @@ def create_app(parts: Parts) -> Litestar:
             note_caller(request, await authentication.caller(request))
             refuse_unknown_parameters(request)
 
-    description = Description(parts.templates.types())
+    description = Description(parts.templates.types(), parts.settings.public_url)
     local: list[Any] = [MailboxController, GalleryController] if parts.settings.email_provider == "capture" else []
     controllers: list[Any] = [
         NotificationsController,

@@ -5,9 +5,12 @@ from litestar.exceptions import NotFoundException
 
 from entrypoints.http.request import OPEN, JsonRequest
 
+_PATH = "/api/v1/webhooks"
+RESEND_CALLBACK = f"{_PATH}/resend"
+
 
 class CallbacksController(Controller):
-    path = "/api/v1/webhooks"
+    path = _PATH
     tags = ["Provider callbacks"]  # noqa: RUF012 - the form that Litestar asks for
     opt = OPEN
 

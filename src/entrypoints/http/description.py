@@ -9,7 +9,7 @@ import msgspec
 from litestar import Router
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
-from litestar.openapi.spec import Components, OpenAPI, Reference, SecurityScheme, Tag
+from litestar.openapi.spec import Components, OpenAPI, Reference, SecurityScheme, Server, Tag
 from litestar.plugins import OpenAPISchemaPlugin
 from litestar.plugins.base import ReceiveRoutePlugin
 from litestar.routes import BaseRoute, HTTPRoute
@@ -110,7 +110,8 @@ class Description(OpenAPISchemaPlugin, ReceiveRoutePlugin):
     """Describes structs exactly as msgspec checks them, each operation with the problems it can answer, and bodies
     with examples made from the notification types, which are therefore always good."""
 
-    def __init__(self, types: Iterable[NotificationType]) -> None:
+    def __init__(self, types: Iterable[NotificationType], public_url: str | None = None) -> None:
+        self._servers = [Server(url=public_url or "/")]
         self._examples = _examples(list(types))
         self._structs: set[type] = {ProblemDetails}
         self._with_key: set[str] = set()
@@ -120,6 +121,7 @@ class Description(OpenAPISchemaPlugin, ReceiveRoutePlugin):
             title="Carillon",
             version="1",
             description=_TEXT,
+            servers=self._servers,
             security=[{"ApiKey": []}],
             components=Components(security_schemes={"ApiKey": SecurityScheme(type="http", scheme="bearer")}),
             tags=[Tag(name, description) for name, description in _TAGS.items()],

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
-from litestar import Request, Response, get
+from litestar import Response, get
 from markupsafe import Markup, escape
 
 from entrypoints.http.description import JSON_PATH
 from entrypoints.http.page import environment, page
-from entrypoints.http.request import OPEN
+from entrypoints.http.request import OPEN, JsonRequest
 
 _CODE = re.compile(r"`([^`]*)`")
 _METHODS = ("post", "get", "put", "patch", "delete")
@@ -70,10 +70,10 @@ class Section(msgspec.Struct, frozen=True):
 
 
 @get("/docs", include_in_schema=False, opt=OPEN)
-async def docs(request: Request) -> Response[str]:  # type: ignore[type-arg]
+async def docs(request: JsonRequest) -> Response[str]:
     """Made from the application's own description, so it says what the application does."""
     schema = request.app.openapi_schema.to_schema()
-    reader = _Reader(schema, str(request.base_url).rstrip("/"))
+    reader = _Reader(schema, request.parts.settings.public_url or str(request.base_url).rstrip("/"))
     return page(
         "docs.html",
         info=schema["info"],

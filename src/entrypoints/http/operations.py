@@ -55,7 +55,7 @@ class OperationsController(Controller):
             async with asyncio.timeout(_READY_SECONDS):
                 head, positions = await request.parts.store.head(), await request.parts.reader.positions()
                 paused = await request.parts.budget.paused()
-                unreadable = sum(each.unreadable for each in await request.parts.due.backlog())
+                unreadable = await request.parts.due.unreadable()
         except (StoreUnavailableError, TimeoutError):
             return Response(Readiness(False, {"database": "does not answer"}), status_code=503)
         said = {"database": "ready"}

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -30,7 +31,9 @@ async def clocks_skewed(trial: Trial, *, sends: int) -> None:
     await _send_skewed(trial, sends)
     cluster.one("api").kill()
     _start_skewed(trial, "api", _MINUTES)
+    back = time.monotonic()
     await cluster.ready()
+    await trial.live_again(back)
     await _send_skewed(trial, sends)
     await trial.caught_up()
 
@@ -115,6 +118,7 @@ async def _night(trial: Trial, change: datetime, seconds: int, each: int) -> Non
     await asyncio.sleep(2 + seconds / 2)
     trial.luck.choice(cluster.all_of("dispatcher")).kill()
     cluster.start("dispatcher", trial.provider, changes={"TZ": "America/St_Johns"})
+    trial.watch(time.monotonic())
     trial.note(kills=1)
     ours = moments.keys()
     await until(

@@ -46,6 +46,7 @@ async def sent_twice(trial: Trial, *, sends: int) -> None:
     verdict = await trial.settled()
     trial.expect(verdict.repeats == sends, f"the checker sees {sends} repetitions, not {verdict.repeats}")
     trial.expect(not verdict.sent_twice, "the log knows nothing of it")
+    trial.expect(len(verdict.unexplained) == sends, "the checker finds no call for them in the log")
 
 
 async def listened_too_late(trial: Trial, *, sends: int) -> None:

@@ -73,9 +73,12 @@ async def retry_storm(trial: Trial, *, sends: int) -> None:
     trial.tell("until they try again")
     await cluster.open_provider()
     back = time.monotonic()
+    trial.watch(back)
     longest = _FIRST_WAIT * (1 + _JITTER)
-    await until(lambda: trial.arrived() == sends, "all arrive by themselves", within=longest + 60, pause=0.2)
-    trial.recovered(time.monotonic() - back)
+    await until(
+        lambda: trial.arrived() == len(trial.acknowledged), "all arrive by themselves", within=longest + 60, pause=0.2
+    )
+    trial.recovered(time.monotonic() - back, within=longest + 10)
     by_address = {each.address: each.id for each in trial.load.acknowledged}
     arrivals = [a for a in cluster.arrivals(trial.provider) if a.address in by_address]
     waits = [a.time - failed[by_address[a.address]] for a in arrivals]

@@ -7,28 +7,24 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tests.faults.cluster import LEASE, MOST_CONNECTIONS, Cluster
-from tests.faults.trial import Trial
+from tests.faults.cluster import MOST_CONNECTIONS, Cluster
+from tests.faults.trial import LIVE_AGAIN_WITHIN, Trial
 from tests.faults.waiting import until
 
-LIVE_AGAIN_WITHIN = 10.0
-"""Seconds from a crash of the database until messages go all the way and readers see them."""
-
-_CATCH_UP_WITHIN = LEASE + 30.0
 _POLLED_WITHIN = 10.0  # generous: a poll comes every second at the latest, what is slow is the machine
 
 
 async def postgres_restarted(trial: Trial, *, restarts: int) -> None:
     """Crash the database as often under load; the read models are equal to the log in the end."""
-    cluster, faults = trial.cluster, []
+    cluster = trial.cluster
     async with trial.traffic():
         for _ in trial.faults(restarts, "postgres_restarts"):
             await trial.some_time(0.5, 2.0)
             since = time.monotonic()
             cluster.crash_postgres()
-            faults.append(time.time())
             await asyncio.to_thread(cluster.postgres.restart, "immediate")
-            trial.recovered(await trial.all_as_before(since), within=LIVE_AGAIN_WITHIN)
+            back = time.monotonic()
+            trial.recovered(await trial.all_as_before(since, back), within=LIVE_AGAIN_WITHIN)
     await trial.settled()
     await trial.caught_up()
     trial.note(asked_again=trial.load.unanswered + trial.load.unavailable)
@@ -49,6 +45,7 @@ async def redis_emptied(trial: Trial, *, losses: int) -> None:
             faults.append(time.time())
             for worker in workers:
                 worker.resume()
+            trial.watch(time.monotonic())
     await trial.settled()
     await trial.made_good(faults)
     trial.note(hints_lost=lost)
@@ -68,10 +65,10 @@ async def redis_away(trial: Trial, *, seconds: float) -> None:
         await asyncio.sleep(seconds)
         await redis.start()
         back = time.time()
+        await trial.live_again(time.monotonic())
     await trial.settled()
     trial.note(seconds_away=seconds)
     await trial.made_good([back])
-    trial.within = _CATCH_UP_WITHIN
     _nobody_noticed(trial)
 
 
@@ -97,6 +94,7 @@ async def wakeups_lost(trial: Trial, *, sends: int) -> None:
             slowest = max(slowest, time.monotonic() - began)
         cutter.cancel()
     await trial.settled()
+    trial.lived(slowest)
     trial.recovered(slowest, within=_POLLED_WITHIN)
     trial.note(connections_cut=cut)
     trial.expect(cut > sends, "each message finds its wake-up cut")
@@ -183,8 +181,9 @@ async def restored(trial: Trial, *, waiting: int) -> None:
     calls = (await trial.verdict()).calls
     since = time.monotonic()
     await cluster.restore(file, "restored")
+    back = time.monotonic()
     await cluster.full_set(trial.provider)
-    trial.recovered(await trial.all_as_before(since))
+    trial.recovered(await trial.all_as_before(since, back))
     await trial.settled()
     await trial.caught_up()
     queued = {e.notification for e in await cluster.events(trial.began) if e.topic == "notification.queued"}
@@ -200,8 +199,10 @@ async def schedule_dropped(trial: Trial, *, waiting: int) -> None:
     await trial.load.send(waiting // to_a_request, recipients=to_a_request, scheduled_at=later)
     await trial.cluster.query("DROP TABLE schedule")
     said = await trial.cluster.carillon("rebuild", "schedule")
+    back = time.monotonic()
     trial.expect(f"holds {waiting} rows" in said, f"it is made again with {waiting} rows: {said}")
     trial.expect(trial.arrived() == 0, "nothing is sent before its time")
+    await trial.live_again(back)
     await trial.settled()
 
 

