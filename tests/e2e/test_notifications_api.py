@@ -383,7 +383,7 @@ async def test_a_cancel_never_lies_while_the_message_is_on_its_way(
     service: Service, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: Counter[str] = Counter()
-    sender = service.parts.senders[Channel.EMAIL]
+    sender = service.parts.email_sender
     send = sender.send
 
     async def slowly(*what: Any) -> Outcome:

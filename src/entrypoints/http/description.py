@@ -19,7 +19,7 @@ from application.commands.send import SendNotification
 from application.commands.webhooks import SendWebhook
 from domain.template import NotificationType
 from entrypoints.http.problems import ProblemDetails
-from entrypoints.http.reader_examples import CSV, reader_examples
+from entrypoints.http.reader_examples import CSV, USER, reader_examples
 from entrypoints.http.request import needs_key
 from entrypoints.http.template_examples import path_example, template_examples
 from entrypoints.http.webhook_examples import EVENT, webhook_examples, webhook_path_example
@@ -166,6 +166,8 @@ class Description(OpenAPISchemaPlugin, ReceiveRoutePlugin):
             named = webhook_path_example if operation["tags"] == ["Event types"] else path_example
             if parameter["in"] == "path" and (example := named(id, parameter["name"])):
                 parameter["example"] = example
+            if parameter["name"] == "user_id":
+                parameter["example"] = USER
         if not with_key:
             operation["security"] = []
         if body := operation.get("requestBody"):
