@@ -250,6 +250,19 @@ async def test_what_is_deleted_is_erased_and_not_found_any_more(house):
         await pause_webhook(made.webhook.id, ACME, **house.ports("secrets"))
 
 
+async def test_a_deletion_that_was_interrupted_is_finished_when_it_is_asked_for_again(house):
+    made = await house.create()
+    it = await house.get(made.webhook.id)
+    it.delete(now=house.clock.now(), by="key:k1")
+    await house.events.save(it)
+    with pytest.raises(NotFoundError):
+        await delete_webhook(made.webhook.id, Caller("north", "key:k2"), **house.ports("persons"))
+    assert not isinstance((await house.get(made.webhook.id)).endpoint, Erased)
+    with pytest.raises(NotFoundError):
+        await delete_webhook(made.webhook.id, ACME, **house.ports("persons"))
+    assert isinstance((await house.get(made.webhook.id)).endpoint, Erased)
+
+
 async def test_another_tenant_s_is_not_found(house):
     made = await house.create()
     with pytest.raises(NotFoundError):

@@ -253,12 +253,17 @@ async def resume_webhook(
 async def delete_webhook(id: UUID, caller: Caller, *, events: EventStore, persons: Persons, clock: Clock) -> int:
     """Answers the position. What was waiting for it is not sent, and its url, headers, secrets and answers are erased.
 
-    Raises NotFoundError.
+    Asked again it makes sure of that, should the first time have been interrupted. Raises NotFoundError.
     """
-    subscription = await own_subscription(id, caller, events)
+    subscription = await events.get(WebhookSubscription, id)
+    if subscription is None or subscription.tenant != caller.tenant:
+        raise _not_found(id)
+    was_deleted = subscription.is_deleted
     subscription.delete(now=clock.now(), by=caller.by)
     position = await events.save(subscription)
     await persons.forget(caller.tenant, key_name(id))
+    if was_deleted:
+        raise _not_found(id)
     return position
 
 
@@ -315,8 +320,12 @@ async def own_subscription(id: UUID, caller: Caller, events: EventStore) -> Webh
     """The caller's own, as long as it is not deleted. Raises NotFoundError."""
     subscription = await events.get(WebhookSubscription, id)
     if subscription is None or subscription.tenant != caller.tenant or subscription.is_deleted:
-        raise NotFoundError(f"there is no webhook {id}")
+        raise _not_found(id)
     return subscription
+
+
+def _not_found(id: UUID) -> NotFoundError:
+    return NotFoundError(f"there is no webhook {id}")
 
 
 def described(subscription: WebhookSubscription, secrets: WebhookSecrets) -> Webhook:

@@ -45,6 +45,7 @@ async def dead_endpoints(trial: Trial, *, seconds: float) -> None:
         beside = await tenant.delays(receiver, working, seconds)
         telling.cancel()
         await asyncio.gather(telling, return_exceptions=True)
+        trial.recovered(await trial.all_as_before(time.monotonic()))
         await tenant.unsubscribe()
     trial.note(
         told=len(alone) + len(at_first) + len(beside),
