@@ -13,7 +13,6 @@ from adapters.postgres.recorder import APPEND_LOCK
 from application.caller import Scope
 from application.commands.send import MOST_RECIPIENTS
 from domain.outcomes import Outcome
-from domain.vocabulary import Channel
 from entrypoints.http import notifications
 from tests.application import WELCOME, Service, Tenant, running, until, welcome
 
