@@ -7,13 +7,14 @@ from pathlib import Path
 import click
 import msgspec
 
-from bench import accept, flow, growth, plot, render, views, webhooks
+from bench import accept, flow, growth, plot, render, views, webhooks, wishes
 from bench.figures import Figure, Report, table
 from bench.stage import Stage
 
 PARTS: dict[str, Callable[[Stage], list[Figure]]] = {
     "render": render.renders,
     "accept": accept.accepts,
+    "wishes": wishes.wishes,
     "latency": flow.latencies,
     "sustained": flow.sustained,
     "webhooks": webhooks.told,

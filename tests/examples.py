@@ -1,7 +1,7 @@
 """Notifications and events to start from."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -16,12 +16,15 @@ from domain.happening import Addressed, Happening
 from domain.mailbox import Mailbox
 from domain.notification import Notification
 from domain.own_template import Template
-from domain.personal import Endpoint, Envelope, Letter, Payload, Remark, SigningSecret
+from domain.personal import ConsentedAddress, Endpoint, Envelope, Letter, Listed, Payload, Remark, SigningSecret
+from domain.preferences import Choice, Preferences
 from domain.receipts import Receipt, ReceiptKind
 from domain.retry import RetryPolicy
 from domain.subscription import DisabledFor, Terms, WebhookSubscription
+from domain.suppression import Suppression
 from domain.template import NotificationType, TemplatePin, Variable, VariableType
-from domain.vocabulary import Channel, Priority, Purpose, Reason
+from domain.vocabulary import Channel, Frequency, Ground, Priority, Purpose, Reason
+from domain.wall_clock import QuietHours
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SOMEBODY = UUID(int=0x7EA)
@@ -100,7 +103,7 @@ def own_template() -> Template:
 
 def one_of_each(person: UUID = SOMEBODY) -> dict[str, AggregateEvent]:
     """One event of every type, by topic. Those of `golden/events` were stored from these, so they never change."""
-    return {type(event).TOPIC: event for event in _events(person)}
+    return {type(event).TOPIC: event for event in [*_events(person), *_of_readers(person)]}
 
 
 def _events(person: UUID) -> Iterable[Any]:
@@ -279,3 +282,57 @@ def _of_a_subscription(person: UUID) -> Iterable[Any]:
     yield WebhookSubscription.Recovered(**place(7))
     yield WebhookSubscription.Disabled(**place(8), reason=DisabledFor.FAILING, **failing)
     yield WebhookSubscription.Deleted(**place(9))
+
+
+def _of_readers(person: UUID) -> Iterable[Any]:
+    wishes = {
+        "originator_id": UUID("4a1f6f0c-4d0f-5c3e-9b59-0f4b2d7f1a11"),
+        "timestamp": NOON,
+        "tenant": "acme",
+        "user": "u-1",
+        "by": "key:k1",
+    }
+    yield Preferences.Begun(**wishes, originator_version=1, originator_topic="domain.preferences:Preferences")
+    yield Preferences.LanguageChosen(**wishes, originator_version=2, language="de-AT")
+    yield Preferences.TimeZoneChosen(**wishes, originator_version=3, time_zone="Europe/Vienna")
+    yield Preferences.QuietHoursChosen(**wishes, originator_version=4, quiet_hours=QuietHours(time(22), time(7, 30)))
+    yield Preferences.ChannelChosen(**wishes, originator_version=5, channel=Channel.SMS, enabled=False)
+    choice = Choice(enabled=True, channels={Channel.PUSH: False}, frequency=Frequency.DAILY)
+    yield Preferences.CategoryChosen(**wishes, originator_version=6, category="promotion", choice=choice)
+    yield Preferences.TypeChosen(**wishes, originator_version=7, type="welcome", choice=Choice(enabled=False))
+    yield Preferences.ContactAdded(
+        **wishes,
+        originator_version=8,
+        contact=UUID(int=0xC0),
+        channel=Channel.EMAIL,
+        source="signup",
+        given_at=NOON,
+        personal=ConsentedAddress(person=person, address="ada@example.com", text="Yes, write to me", ip="192.0.2.7"),
+    )
+    yield Preferences.ContactRemoved(**wishes, originator_version=9, contact=UUID(int=0xC0))
+    listed = {
+        "originator_id": UUID("8d0f5a35-2f7b-5a0e-8d5b-6c9f0f1e2d33"),
+        "timestamp": NOON,
+        "tenant": "acme",
+        "channel": Channel.EMAIL,
+        "address_digest": "ab12",
+        "by": "provider:resend",
+    }
+    yield Suppression.Begun(
+        **listed,
+        originator_version=1,
+        originator_topic="domain.suppression:Suppression",
+        personal=Listed(person=person, address="ada@example.com"),
+    )
+    yield Suppression.Added(
+        **listed,
+        originator_version=2,
+        ground=Ground.UNSUBSCRIBE,
+        category="promotion",
+        until=NOON + timedelta(days=7),
+        source="link",
+    )
+    yield Suppression.Removed(
+        **listed, originator_version=3, ground=Ground.UNSUBSCRIBE, category="promotion", source="api"
+    )
+    yield Suppression.SoftBounced(**listed, originator_version=4, occurred_at=NOON - timedelta(seconds=3))

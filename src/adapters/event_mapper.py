@@ -21,14 +21,18 @@ from domain.happening import Happening
 from domain.notification import Notification
 from domain.own_template import Template
 from domain.personal import Erased
+from domain.preferences import Preferences
 from domain.receipts import Receipt
 from domain.subscription import WebhookSubscription
+from domain.suppression import Suppression
 
 AGGREGATES: tuple[type[Aggregate], ...] = (
     Notification,
     Acceptance,
     Receipt,
     Template,
+    Preferences,
+    Suppression,
     WebhookSubscription,
     Happening,
     EventType,

@@ -1,7 +1,7 @@
 """Saves that wait at the same moment are written as one."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from uuid import UUID
@@ -43,12 +43,16 @@ class LaneRow(msgspec.Struct, frozen=True):
 
 
 class Append(msgspec.Struct, frozen=True):
-    """One caller's events with the work that follows from them: stored all together or not at all."""
+    """One caller's events with the work that follows from them: stored all together or not at all.
+
+    `seen` are the streams that must not have grown beyond these lengths.
+    """
 
     events: list[StoredEvent]
     due: list[DueRow]
     keys: list[WrappedKey]
     lanes: list[LaneRow] = []
+    seen: Mapping[UUID, int] = {}
 
 
 Writer = Callable[[Sequence[Append]], "list[int | Exception]"]

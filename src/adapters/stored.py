@@ -1,6 +1,6 @@
 """What a save comes to in bytes and work, and what stored events come to as aggregates: the same for every store."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -19,7 +19,11 @@ A = TypeVar("A", bound=Aggregate)
 
 
 def append_of(
-    events: Sequence[CanMutateAggregate[UUID]], aggregates: Iterable[Aggregate], mapper: EventMapper, keys: PersonKeys
+    events: Sequence[CanMutateAggregate[UUID]],
+    aggregates: Iterable[Aggregate],
+    mapper: EventMapper,
+    keys: PersonKeys,
+    seen: Mapping[UUID, int] | None = None,
 ) -> Append:
     """The bytes and the schedule rows that one save comes to.
 
@@ -31,7 +35,7 @@ def append_of(
         raise ConflictError(str(error)) from error
     due = [row for each in aggregates if isinstance(each, Notification) and (row := _due_row(each))]
     lanes = [lane_row(each) for each in aggregates if isinstance(each, WebhookSubscription)]
-    return Append(stored, due, keys.fresh(persons_of(events)), lanes)
+    return Append(stored, due, keys.fresh(persons_of(events)), lanes, seen or {})
 
 
 def replayed(kind: type[A], events: Iterable[CanMutateAggregate[UUID]]) -> dict[UUID, A]:

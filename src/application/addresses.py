@@ -5,7 +5,11 @@ from functools import lru_cache
 
 from email_validator import EmailNotValidError, validate_email
 
+from domain.vocabulary import Channel
+
 _PLAIN_LOCAL = re.compile(r"[A-Za-z0-9_+-]+(\.[A-Za-z0-9_+-]+)*")
+_PHONE = re.compile(r"\+[1-9][0-9]{6,14}")  # E.164
+_BETWEEN_FIGURES = re.compile(r"[ ()./-]")
 _LONGEST_LOCAL, _LONGEST = 64, 254  # RFC 5321, 4.5.3.1; RFC 3696, erratum 1690
 
 
@@ -22,6 +26,22 @@ def email_address(text: str) -> str:
     if len(local) <= _LONGEST_LOCAL and len(text) <= _LONGEST and _PLAIN_LOCAL.fullmatch(local):
         return f"{local}@{_domain(domain)}"
     return _checked(text)
+
+
+def address_of(channel: Channel, text: str) -> str:
+    """The address of this channel in its normal form. Raises InvalidAddressError."""
+    match channel:
+        case Channel.EMAIL:
+            return email_address(text)
+        case Channel.SMS if _PHONE.fullmatch(phone := _BETWEEN_FIGURES.sub("", text)):
+            return phone
+        case Channel.SMS:
+            raise InvalidAddressError("must be a phone number with its country, such as +4930123456")
+        case Channel.PUSH if text.isascii() and text.isprintable() and " " not in text:
+            return text
+        case Channel.PUSH:
+            raise InvalidAddressError("must be a device token")
+    raise InvalidAddressError(f"the channel {channel} has no addresses")
 
 
 @lru_cache(maxsize=4096)

@@ -10,6 +10,7 @@ class Scope(StrEnum):
     READ = "read"
     INTERNAL = "internal"
     TEMPLATES = "templates"
+    READERS = "readers"
     WEBHOOKS = "webhooks"
     ADMIN = "admin"
 

@@ -39,12 +39,21 @@ def email(
         subject=content.subject or "",
         html=content.html,
         text=content.text,
+        headers=_way_out(letter),
         tags={
             "notification_id": str(notification.id),
             "generation": str(generation),
             "type": notification.type,
         },
     )
+
+
+def _way_out(letter: Letter) -> dict[str, str]:
+    """One click (RFC 8058), which is for https only; the same link leads people to a page."""
+    link = letter.unsubscribe_url or ""
+    if not link.startswith("https://"):
+        return {}
+    return {"List-Unsubscribe": f"<{link}>", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
 
 
 def digest(email: Email) -> str:

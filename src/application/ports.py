@@ -49,6 +49,10 @@ class ConflictError(Exception):
     """Somebody else appended to one of these streams first; nothing of this save was stored."""
 
 
+class StaleError(ConflictError):
+    """What was decided on has changed meanwhile: look again, and decide again. Nothing of this save was stored."""
+
+
 class StoreUnavailableError(Exception):
     """The store does not answer. What was being saved may or may not be stored; nothing was acknowledged."""
 
@@ -67,13 +71,16 @@ class Recorded(msgspec.Struct, frozen=True):
 class EventStore(Protocol):
     """The only place where something becomes true."""
 
-    async def save(self, *aggregates: Aggregate, urgent: bool = True) -> int:
+    async def save(self, *aggregates: Aggregate, urgent: bool = True, seen: Mapping[UUID, int] | None = None) -> int:
         """Append the pending events of all `aggregates`, all or none, together with the work that follows from them.
 
         Answers the position of the last event once it is durable. Raises ConflictError when a stream has grown
         meanwhile and StoreUnavailableError when the store is away. Concurrent saves share one transaction; a conflict
         fails its own caller only. With nothing pending it answers the last position known. What is not `urgent` may
         wait a few milliseconds, so that more go together.
+
+        `seen` are streams and the lengths that the decision rests on: raises StaleError when one of them is longer by
+        now, also by what is stored together with this.
         """
 
     async def get(self, kind: type[A], id: UUID) -> A | None:

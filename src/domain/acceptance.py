@@ -3,9 +3,19 @@
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
 from eventsourcing.domain import Aggregate
 
 from domain.ids import acceptance_id
+from domain.vocabulary import Reason, Status
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What was said of one notification when it was accepted."""
+
+    status: Status
+    reason: Reason | None
+    until: datetime | None
 
 
 class Acceptance(Aggregate):
@@ -19,12 +29,21 @@ class Acceptance(Aggregate):
         body_digest: str
         request: UUID
         notifications: list[UUID]
+        told: list[Told] | None = None
 
-    def __init__(self, tenant: str, body_digest: str, request: UUID, notifications: list[UUID]) -> None:
+    def __init__(
+        self,
+        tenant: str,
+        body_digest: str,
+        request: UUID,
+        notifications: list[UUID],
+        told: list[Told] | None = None,
+    ) -> None:
         self.tenant = tenant
         self.body_digest = body_digest
         self.request = request
         self.notifications = notifications
+        self.told = told
 
     @classmethod
     def record(
@@ -37,8 +56,12 @@ class Acceptance(Aggregate):
         *,
         by: str,
         now: datetime,
+        told: list[Told] | None = None,
     ) -> "Acceptance":
-        """Remember that `request` was made under `key`; `body_digest` is a keyed digest of its body, not the body."""
+        """Remember that `request` was made under `key`; `body_digest` is a keyed digest of its body, not the body.
+
+        Without `told` all of them were to be sent when the request said.
+        """
         return cls._create(
             cls.Accepted,
             id=acceptance_id(tenant, key),
@@ -48,4 +71,5 @@ class Acceptance(Aggregate):
             body_digest=body_digest,
             request=request,
             notifications=notifications,
+            told=told,
         )

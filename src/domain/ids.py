@@ -6,6 +6,8 @@ _ACCEPTANCES = UUID("6f2b8f0e-0d3c-5a47-9d5e-3a0f5a0b7c11")
 _RECEIPTS = UUID("0f6c2b52-7f64-5b0a-8f9b-2e6a4d1c9e27")
 _EVENT_TYPES = UUID("5d0c3ad4-8f55-5c1b-9f0e-7a4c2f3b6e18")
 _TEMPLATES = UUID("b0e6a7a4-4d0e-5c55-8a0e-3c1f0d9f6a42")
+_PREFERENCES = UUID("7d1f3a0e-52c6-5b1d-a3c4-0f6b9d2e8c51")
+_SUPPRESSIONS = UUID("c2a94b16-8e0d-5f37-b6a1-4d5e7f90b2a8")
 _HAPPENINGS = UUID("9c1d7e52-43c8-5e1b-a6f4-7d20b5e3c918")
 
 
@@ -22,6 +24,16 @@ def receipt_id(provider: str, event_id: str) -> UUID:
 def template_id(tenant: str, name: str) -> UUID:
     """The stream of one template of a tenant's own."""
     return uuid5(_TEMPLATES, f"{tenant}\x00{name}")
+
+
+def preferences_id(tenant: str, user: str) -> UUID:
+    """The stream of what one user of a tenant wishes."""
+    return uuid5(_PREFERENCES, f"{tenant}\x00{user}")
+
+
+def suppression_id(tenant: str, channel: str, address_digest: str) -> UUID:
+    """The stream of one address of a channel, named by a keyed digest of it."""
+    return uuid5(_SUPPRESSIONS, f"{tenant}\x00{channel}\x00{address_digest}")
 
 
 def happening_id(tenant: str, event_id: str) -> UUID:

@@ -535,6 +535,13 @@ class Notification(Aggregate):
             raise NotAttemptableError(f"notification {self.id} is {self.status}")
         self.trigger_event(self.Suppressed, **self._about(by, now), reason=reason)
 
+    def wait(self, reason: Reason, until: datetime, *, now: datetime, by: str) -> None:
+        """Leave it for later, because the reader wishes so or is asleep. That uses up no attempt."""
+        if not self.is_open or self.in_flight:
+            raise NotAttemptableError(f"notification {self.id} is {self.status}")
+        said = {"reason": reason, "until": until, "provider": None, "call": 0, "personal": None}
+        self.trigger_event(self.Deferred, **self._about(by, now), **said)
+
     # What people ask
 
     def cancel(self, *, now: datetime, by: str) -> bool:

@@ -12,13 +12,14 @@ import msgspec
 
 
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
-    """Whom a notification goes to and what it says."""
+    """Whom a notification goes to and what it says. `unsubscribe_url` is where its reader leaves, if there is one."""
 
     person: UUID
     address: str
     name: str | None = None
     variables: dict[str, Any] = {}
     metadata: dict[str, Any] = {}
+    unsubscribe_url: str | None = None
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +79,22 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
 
     person: UUID
     data: dict[str, Any]
+
+
+class ConsentedAddress(msgspec.Struct, frozen=True, kw_only=True):
+    """An address as its reader gave it: `text` is what was shown when it was, `ip` where that came from."""
+
+    person: UUID
+    address: str
+    text: str | None = None
+    ip: str | None = None
+
+
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """An address on a suppression list."""
+
+    person: UUID
+    address: str
 
 
 class Erased(msgspec.Struct, frozen=True):

@@ -43,6 +43,40 @@ class Purpose(StrEnum):
     MARKETING = "marketing"
 
 
+class Frequency(StrEnum):
+    """How often a reader wants to hear of something; all but immediately it is gathered into a digest."""
+
+    IMMEDIATE = "immediate"
+    HOURLY = "hourly"
+    DAILY = "daily"
+    WEEKLY = "weekly"
+
+
+class Ground(StrEnum):
+    """Why an address stands on the suppression list. Callers see them, so none is ever renamed."""
+
+    HARD_BOUNCE = "hard_bounce"
+    """There is no such mailbox."""
+
+    SOFT_BOUNCES = "soft_bounces"
+    """It could not be reached so often that it is left alone for a while."""
+
+    COMPLAINT = "complaint"
+    """The reader called a message spam."""
+
+    UNSUBSCRIBE = "unsubscribe"
+    """The reader wants no more of it: of one category, or of anything that may be switched off."""
+
+    STOP = "stop"
+    """The reader answered STOP."""
+
+    MANUAL = "manual"
+    """Somebody put it there by hand."""
+
+    INVALID = "invalid"
+    """A provider says that this is no address."""
+
+
 class SecretKind(StrEnum):
     """How webhooks are signed: with a secret that both sides have (v1), or with a key pair (v1a, ed25519)."""
 
@@ -117,6 +151,17 @@ class Reason(StrEnum):
     EXPIRED = "expired"
     CANCELLED_BY_CALLER = "cancelled_by_caller"
     RETRIED_BY_CALLER = "retried_by_caller"
+    LOCAL_TIME = "local_time"
+    QUIET_HOURS = "quiet_hours"
+    DIGEST = "digest"
+    TYPE_OFF = "type_off"
+    CATEGORY_OFF = "category_off"
+    CHANNEL_OFF = "channel_off"
+    UNSUBSCRIBED = "unsubscribed"
+    COMPLAINED = "complained"
+    STOPPED = "stopped"
+    BLOCKED = "blocked"
+    IMPRINT_MISSING = "imprint_missing"
     ENDPOINT_ERROR = "endpoint_error"
     ENDPOINT_BUSY = "endpoint_busy"
     ENDPOINT_GONE = "endpoint_gone"

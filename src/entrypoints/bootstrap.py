@@ -1,5 +1,6 @@
 """Putting the adapters together: the one place that knows which port is played by what."""
 
+import asyncio
 import hashlib
 import hmac
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
@@ -12,6 +13,7 @@ from typing import Any
 
 from taskiq import AsyncBroker
 
+from adapters.address_digest import address_digests
 from adapters.allowance import Allowance
 from adapters.callbacks.resend import ResendCallbacks
 from adapters.email.capture import CapturedMails, CaptureEmailSender
@@ -34,12 +36,15 @@ from adapters.postgres.readers import (
     PostgresHappeningReader,
     PostgresNotificationReader,
     PostgresSubscriptionReader,
+    PostgresSuppressionReader,
     PostgresTemplateReader,
 )
 from adapters.postgres.recorder import LogRecorder, open_datastore
 from adapters.postgres.template_archive import PostgresTemplateArchive
 from adapters.postgres.views import PostgresView
 from adapters.postgres.wakeup import PostgresWakeups
+from adapters.reader_tokens import ReaderTokens
+from adapters.stopping import stopped
 from adapters.system import SystemDice
 from adapters.taskiq_queue import TaskiqDeliveryQueue, memory_broker, redis_broker
 from adapters.templates.files import FileTemplates
@@ -68,14 +73,18 @@ from application.projections.notifications import Notifications
 from application.projections.projection import Projection
 from application.projections.receipts import Receipts
 from application.projections.subscriptions import WebhookSubscriptions
+from application.projections.suppressions import Suppressions
 from application.projections.templates import OwnedTemplates
+from application.queries.explain import Explanation, explain
 from application.queries.proof import Proof, prove
+from application.readers import AddressDigest, ReaderLinks, Readers
 from application.subscriptions import SubscriptionDirectory
 from domain.mailbox import Mailbox
 from domain.receipts import ProviderReceipt
 from domain.retry import STANDARD_WEBHOOKS, Retries, exponential
 from domain.vocabulary import Channel
 from entrypoints.logs import Lines
+from entrypoints.reader_uses import ReaderUses, reader_uses
 from entrypoints.settings import SettingError, Settings
 from entrypoints.template_uses import TemplateUses, template_uses
 from entrypoints.webhook_uses import WebhookReaders, WebhookUses, webhook_uses
@@ -90,6 +99,7 @@ PROJECTIONS: tuple[Projection[Any], ...] = (
     Receipts(),
     OwnedTemplates(),
     WebhookSubscriptions(),
+    Suppressions(),
     Happenings(),
     EventTypesDescribed(),
 )
@@ -123,12 +133,17 @@ class Parts:
     clock: PostgresClock
     dice: SystemDice
     template_uses: TemplateUses
+    readers: Readers
+    reader_uses: ReaderUses
+    reader_links: ReaderLinks
+    address_digest: AddressDigest
     webhook_uses: WebhookUses
     subscriptions: PostgresSubscriptionReader
     send: Callable[..., Coroutine[Any, Any, SendAnswer]]
     cancel: Callable[[CancelNotification, Caller], Coroutine[Any, Any, CancelAnswer]]
     retry: Callable[[RetryNotification, Caller], Coroutine[Any, Any, RetryAnswer]]
     prove: Callable[..., Coroutine[Any, Any, Proof]]
+    explain: Callable[..., Coroutine[Any, Any, Explanation]]
     take_receipt: Callable[[ProviderReceipt], Coroutine[Any, Any, bool]]
     fingerprint: Callable[[bytes], str]
 
@@ -156,6 +171,8 @@ class Parts:
             budget=self.budget,
             clock=self.clock,
             dice=self.dice,
+            readers=self.readers,
+            default_time_zone=self.settings.default_time_zone,
             log=log,
             name=name,
         )
@@ -208,6 +225,9 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
         clock, dice = PostgresClock(database), SystemDice()
         await clock.start()
         stack.push_async_callback(clock.close)
+        digest = address_digests(master_key)
+        readers, links = Readers(store, digest), ReaderTokens(master_key, settings.public_url)
+        await stack.enter_async_context(_beside(readers.follow(store, wakeups.bell())))
         reader, happenings = PostgresNotificationReader(database), PostgresHappeningReader(database)
         subscriptions = PostgresSubscriptionReader(database)
         send_it = partial(
@@ -215,10 +235,14 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             events=store,
             templates=templates,
             own=OwnTemplates(store, maker.nearest).active,
+            readers=readers,
+            links=links,
             persons=store,
             clock=clock,
             dice=dice,
             default_language=settings.default_language,
+            default_time_zone=settings.default_time_zone,
+            postal_address=settings.postal_address,
         )
         yield Parts(
             settings=settings,
@@ -254,6 +278,10 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
                 send_it,
                 settings.default_language,
             ),
+            readers=readers,
+            reader_uses=reader_uses(store, readers, PostgresSuppressionReader(database), digest, clock, dice),
+            reader_links=links,
+            address_digest=digest,
             webhook_uses=webhook_uses(
                 store,
                 store,
@@ -270,9 +298,22 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             cancel=partial(cancel, events=store, clock=clock),
             retry=partial(retry, events=store, clock=clock),
             prove=partial(prove, events=store, renderer=partial(JinjaRenderer, archive, {}, sandbox=sandbox)),
+            explain=partial(
+                explain, events=store, digest=digest, clock=clock, default_time_zone=settings.default_time_zone
+            ),
             take_receipt=partial(take_receipt, events=store, clock=clock),
             fingerprint=partial(_fingerprint, hmac.digest(master_key, b"carillon request bodies", "sha256")),
         )
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run this for as long as the block lasts."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        await stopped(task)
 
 
 async def create_views(database: Database) -> None:
@@ -339,6 +380,7 @@ def email_rules(settings: Settings) -> EmailRules:
         concurrency=settings.email_concurrency,
         lease=settings.lease,
         deadline=settings.email_deadline,
+        postal_address=settings.postal_address,
     )
 
 

@@ -20,6 +20,7 @@ from adapters.taskiq_queue import TaskiqWorker
 from application.processes.chain import Chainer
 from application.processes.project import Followed, Projector
 from application.processes.settle import READ, Settlement
+from application.processes.suppress import Suppressing
 from domain.vocabulary import Channel
 from entrypoints.bootstrap import PROJECTIONS, Parts
 from entrypoints.http.app import create_app
@@ -140,8 +141,23 @@ async def follow(parts: Parts) -> None:
                 PostgresPlace(parts.database, "settlement"),
                 parts.clock,
             )
+            suppressing = Suppressing(
+                parts.store,
+                parts.store,
+                parts.store,
+                parts.address_digest,
+                PostgresPlace(parts.database, "suppressing"),
+                parts.clock,
+            )
+
+            async def after_each(position: int) -> None:
+                try:
+                    await settlement.catch_up(position)
+                finally:
+                    await suppressing.catch_up(position)
+
             followed = [Followed(projection, parts.view(projection)) for projection in PROJECTIONS]
-            await Projector(parts.store, followed, Lines("projector")).run(bell, settlement.catch_up, behind=READ)
+            await Projector(parts.store, followed, Lines("projector")).run(bell, after_each, behind=READ)
 
     await _supervised("projector", lead)
 

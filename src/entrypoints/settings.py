@@ -8,6 +8,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal, TypeVar
 from urllib.parse import quote, urlsplit
+from zoneinfo import ZoneInfo
 
 import msgspec
 import psycopg
@@ -51,6 +52,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     master_key: bytes | None
     templates: Path | None
     default_language: str
+    default_time_zone: str
+    postal_address: str | None
     log_level: str
     loki: str | None
     public_url: str | None
@@ -94,6 +97,8 @@ def load(environment: Mapping[str, str]) -> Settings:
         master_key=env.maybe("CARILLON_MASTER_KEY", master_key),
         templates=env.maybe("TEMPLATES_PATH", _folder),
         default_language=env.get("DEFAULT_LANGUAGE", str, "en"),
+        default_time_zone=env.get("DEFAULT_TIME_ZONE", _time_zone, "UTC"),
+        postal_address=env.maybe("POSTAL_ADDRESS", str),
         log_level=env.get("LOG_LEVEL", _one_of("debug", "info", "warning", "error"), "info"),
         loki=env.maybe("LOKI_HOST", _loki_address),
         public_url=env.maybe("PUBLIC_URL", _web_address),
@@ -220,6 +225,13 @@ def _is_address(text: str, *schemes: str) -> bool:
         return parts.scheme in schemes and (parts.port is None or parts.port > 0)
     except ValueError:
         return False
+
+
+def _time_zone(text: str) -> str:
+    try:
+        return ZoneInfo(text).key
+    except (ValueError, OSError, KeyError):
+        raise ValueError("must be an IANA time zone such as Europe/Berlin") from None
 
 
 def _mail_address(text: str) -> str:

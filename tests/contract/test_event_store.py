@@ -11,13 +11,16 @@ import psycopg
 import pytest
 from eventsourcing.persistence import OperationalError
 
+from adapters.event_mapper import EventMapper
 from adapters.group_commit import ClosedError
+from adapters.person_keys import PersonKeys
 from adapters.postgres.recorder import APPEND_LOCK
-from application.ports import AlteredError, ConflictError, Recorded, StoreUnavailableError
+from application.ports import AlteredError, ConflictError, Recorded, StaleError, StoreUnavailableError
 from domain.acceptance import Acceptance
 from domain.notification import Notification
 from domain.outcomes import Refused
 from domain.personal import Erased, Letter
+from domain.preferences import Preferences
 from domain.receipts import Receipt
 from domain.vocabulary import Channel, Reason, Status
 from tests.contract.conftest import PostgresHouse
@@ -101,6 +104,39 @@ async def test_a_conflict_stores_nothing_of_its_save(house):
     assert await house.events.get(Notification, second.id) is None
     assert await house.events.head() == 1
     assert await house.due.lease(Channel.EMAIL, 10, 10, timedelta(minutes=1)) == []
+
+
+async def test_what_was_decided_on_what_still_holds_is_stored(house):
+    wishes, sent = Preferences.begin("acme", "u-1", now=NOON, by="key:k1"), queued(house)
+    await house.events.save(wishes)
+    await house.events.save(sent, seen={wishes.id: 1, uuid4(): 0})
+    assert await house.events.get(Notification, sent.id)
+
+
+async def test_what_was_decided_on_what_has_changed_is_not_stored(house):
+    wishes, sent = Preferences.begin("acme", "u-1", now=NOON, by="key:k1"), queued(house)
+    await house.events.save(wishes)
+    with pytest.raises(StaleError):
+        await house.events.save(sent, seen={wishes.id: 0})
+    assert await house.events.length(sent.id) == 0
+    assert await house.due.lease(Channel.EMAIL, 10, 10, timedelta(minutes=1)) == []
+
+
+async def test_of_what_is_stored_at_once_nothing_rests_on_what_changes_with_it(house):
+    """Whichever comes first: an opt-out that was acknowledged is never overtaken, and others do not notice."""
+    wishes = Preferences.begin("acme", "u-1", now=NOON, by="key:k1")
+    before, after, other = queued(house), queued(house), queued(house)
+    saves = [
+        house.events.save(before, seen={wishes.id: 0}),
+        house.events.save(wishes),
+        house.events.save(after, seen={wishes.id: 0}),
+        house.events.save(other, seen={uuid4(): 0}),
+    ]
+    first, stored, second, unconcerned = await asyncio.gather(*saves, return_exceptions=True)
+    assert isinstance(stored, int)
+    assert isinstance(unconcerned, int)
+    assert isinstance(second, StaleError)
+    assert isinstance(first, StaleError) or first < stored
 
 
 async def test_a_stream_that_has_grown_meanwhile_takes_nothing(house):
@@ -448,3 +484,29 @@ def out_of_reach(server: str, conninfo: str) -> Iterator[None]:
             yield
         finally:
             connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+
+
+async def test_what_waited_for_the_lock_sees_what_its_holder_stored(here):
+    """A statement sees what was committed when it began; whether a decision still holds is asked after that."""
+    house = here
+    wishes, sent = Preferences.begin("acme", "u-1", now=NOON, by="key:k1"), queued(house)
+    await house.events.save(queued(house))  # whatever is prepared is prepared
+    async with house.database.connection() as connection:
+        async with connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock(%s)", (APPEND_LOCK,))
+            (event,) = wishes.pending_events
+            state = EventMapper(PersonKeys(bytes(32))).to_stored(event).state
+            await connection.execute(
+                "INSERT INTO stored_events (originator_id, originator_version, topic, state) VALUES (%s, 1, %s, %s)",
+                (wishes.id, Preferences.Begun.TOPIC, state),
+            )
+            waiting = asyncio.create_task(house.events.save(sent, seen={wishes.id: 0}))
+            await house.time.until(lambda: _somebody_waits_for_the_lock(house))
+        with pytest.raises(StaleError):
+            await waiting
+    assert await house.events.length(sent.id) == 0
+
+
+async def _somebody_waits_for_the_lock(house: Any) -> bool:
+    ((waiting,),) = await house.database.rows("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    return bool(waiting)

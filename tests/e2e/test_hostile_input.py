@@ -534,3 +534,9 @@ async def _away(*_: Any, **__: Any) -> None:
 async def test_a_parameter_that_is_not_known_is_named(tenant: Tenant) -> None:
     problem = assert_problem(await tenant.get(API, statuss="sent"), 422, "invalid")
     assert problem["errors"] == [{"path": "statuss", "message": "is not a parameter of this call"}]
+
+
+async def test_a_parameter_that_is_null_is_refused_where_null_is_no_text(tenant: Tenant):
+    answer = await tenant.get("/api/v1/notifications", wait_for="null", type="null")
+    assert answer.status_code == 422
+    assert [error["path"] for error in answer.json()["errors"]] == ["wait_for"]

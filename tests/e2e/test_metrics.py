@@ -65,7 +65,7 @@ async def lived(service: Service, tenant: Tenant) -> None:
         event("delivered", notification=ids[1]),
         event("opened", notification=ids[1]),
         event("opened", notification=ids[1]),
-        event("bounced", notification=ids[2], bounce={"type": "Permanent"}),
+        event("bounced", notification=ids[2], bounce={"type": "Transient"}),
     )
     await tenant.detail_when(ids[2], status="bounced")
     await tenant.post(f"{API}/{ids[2]}/retry")

@@ -80,7 +80,7 @@ def bounced(id: str) -> Any:
     return ProviderReceipt(
         provider="capture",
         event_id=f"bounce of {id}",
-        kind=ReceiptKind.BOUNCED,
+        kind=ReceiptKind.SOFT_BOUNCED,
         said="bounced",
         provider_id=None,
         notification=UUID(id),

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Collection, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
+from adapters.address_digest import address_digests
 from adapters.allowance import Allowance
 from adapters.event_mapper import EventMapper
 from adapters.memory.budget import MemoryProviderBudget
@@ -19,16 +20,21 @@ from application.carriers.email import EmailCarrier, EmailRules
 from application.ports import Email, RenderError, RendererUnavailableError, StoreUnavailableError
 from application.processes import deliver
 from application.processes.deliver import Delivery
+from application.readers import Readers
 from domain.mailbox import Mailbox
 from domain.notification import Notification
 from domain.outcomes import Accepted, Misconfigured, Outcome, Retryable, Throttled
-from domain.personal import Letter
+from domain.personal import Letter, Listed
+from domain.preferences import Preferences, Wishes
+from domain.suppression import Suppression
 from domain.template import Content, TemplatePin
-from domain.vocabulary import Channel, Purpose, Reason, Status
+from domain.vocabulary import Channel, Ground, Purpose, Reason, Status
+from domain.wall_clock import QuietHours
 from tests.examples import SENDER, attempted, notification
 from tests.fakes.chance import LoadedDice, SetClock
 
 MINUTE = timedelta(minutes=1)
+DIGEST = address_digests(bytes(32))
 
 
 class Provider:
@@ -89,6 +95,7 @@ class House:
         self.due = MemoryDueWork(self.clock)
         keys = PersonKeys(bytes(32))
         self.events = MemoryEventStore(self.due, MemoryWakeups(), EventMapper(keys), keys)
+        self.readers = Readers(self.events, DIGEST)
         self.budget = MemoryProviderBudget(self.clock, {"resend": Allowance(per_day=10)})
         self.provider, self.words, self.log = Provider(), Words(), Notes()
         self.rules = EmailRules(sender=Mailbox("hello@acme.example"), reply_to=Mailbox("help@acme.example"))
@@ -102,16 +109,30 @@ class House:
             clock=self.clock,
             dice=LoadedDice(),
             log=self.log,
+            readers=self.readers,
             name="worker:1",
         )
 
-    async def accept(self, **wishes: Any) -> Notification:
+    async def accept(self, address: str = "jane@example.com", **wishes: Any) -> Notification:
         variables = {"link": "https://acme.example/reset/s3cret"}
-        person = self.events.person("acme", "jane@example.com")
-        letter = Letter(person=person, address="jane@example.com", name="Jane", variables=variables)
+        person = self.events.person("acme", address)
+        letter = Letter(person=person, address=address, name="Jane", variables=variables)
         it = notification(uuid4(), letter=letter, now=self.clock.now(), **({"secrets": ["link"]} | wishes))
         await self.events.save(it)
         return it
+
+    async def leave(self, ground: Ground = Ground.UNSUBSCRIBE, address: str = "jane@example.com") -> int:
+        """The address goes on the list; answers where the log stood when that was acknowledged."""
+        listed = Listed(person=self.events.person("acme", address), address=address)
+        digest = DIGEST("acme", Channel.EMAIL, address)
+        entry = Suppression.begin("acme", Channel.EMAIL, digest, listed, now=self.clock.now(), by="reader")
+        entry.add(ground, source="link", now=self.clock.now(), by="reader")
+        return await self.events.save(entry)
+
+    async def wish(self, **wishes: Any) -> None:
+        preferences = Preferences.begin("acme", "u-1", now=self.clock.now(), by="key:k1")
+        preferences.adopt(Wishes(**wishes), now=self.clock.now(), by="key:k1")
+        await self.events.save(preferences)
 
     async def work(self, delivery: Delivery | None = None) -> None:
         leases = await self.due.lease(Channel.EMAIL, 10, 10, MINUTE)
@@ -431,3 +452,98 @@ async def test_a_call_that_is_too_late_to_begin_is_taken_back_however_long_the_s
     known = await house.now(it)
     assert (known.in_flight, known.status, known.attempts) == (None, Status.DEFERRED, 0)
     assert house.log.noted == ["lease too short for the call"]
+
+
+async def test_who_has_left_before_it_is_sent_gets_nothing(house):
+    it = await house.accept()
+    await house.leave()
+    await house.work()
+    found = await house.now(it)
+    assert (found.status, found.reason_code) == (Status.SUPPRESSED, Reason.UNSUBSCRIBED)
+    assert house.provider.calls == []
+    assert found.due is None
+
+
+async def test_who_leaves_while_it_is_rendered_gets_nothing(house, monkeypatch):
+    it = await house.accept()
+    render = house.words.render
+
+    async def leaving(*args: Any, **kwargs: Any) -> Content:
+        monkeypatch.undo()
+        await house.leave()
+        return await render(*args, **kwargs)
+
+    monkeypatch.setattr(house.words, "render", leaving)
+    await house.work()
+    assert (await house.now(it)).reason_code is Reason.UNSUBSCRIBED
+    assert house.provider.calls == []
+    history = [type(recorded.event).__name__ for recorded in await house.events.history(it.id)]
+    assert history == ["Queued", "Suppressed"], "no intent was stored"
+
+
+async def test_what_changes_while_it_is_rendered_and_does_not_matter_is_looked_at_again_and_sent(house, monkeypatch):
+    it = await house.accept(recipient_user_id="u-1")
+    render = house.words.render
+
+    async def choosing(*args: Any, **kwargs: Any) -> Content:
+        monkeypatch.undo()
+        await house.wish(language="de")
+        return await render(*args, **kwargs)
+
+    monkeypatch.setattr(house.words, "render", choosing)
+    await house.work()
+    assert (await house.now(it)).status is Status.SENT
+    assert len(house.provider.calls) == 1
+
+
+async def test_who_sleeps_by_now_gets_it_when_awake(house):
+    it = await house.accept(recipient_user_id="u-1", time_zone="Europe/Berlin")
+    await house.wish(quiet_hours=QuietHours(time(12), time(15)))  # it is 13:00 there
+    await house.work()
+    found = await house.now(it)
+    assert (found.status, found.reason_code) == (Status.DEFERRED, Reason.QUIET_HOURS)
+    assert found.due_at == house.clock.now() + timedelta(hours=2)
+    assert house.provider.calls == []
+    house.clock.move(timedelta(hours=2))
+    await house.work()
+    assert (await house.now(it)).status is Status.SENT
+
+
+async def test_what_expires_while_its_reader_sleeps_is_never_sent(house):
+    it = await house.accept(recipient_user_id="u-1", expires_at=house.clock.now() + timedelta(minutes=30))
+    await house.wish(quiet_hours=QuietHours(time(11), time(15)))
+    await house.work()
+    house.clock.move(timedelta(minutes=30))
+    await house.work()
+    assert (await house.now(it)).status is Status.EXPIRED
+
+
+async def test_another_attempt_asks_again(house):
+    house.provider.says = [Retryable(Reason.PROVIDER_ERROR)]
+    it = await house.accept()
+    await house.work()
+    await house.leave(Ground.HARD_BOUNCE)
+    house.readers.forget(list(house.readers._known))
+    house.clock.move(5 * MINUTE)
+    await house.work()
+    assert (await house.now(it)).reason_code is Reason.HARD_BOUNCE
+    assert len(house.provider.calls) == 1
+
+
+async def test_of_a_thousand_races_with_an_opt_out_none_is_sent_after_it(house):
+    """Whichever comes first in the log decides."""
+    house.budget = MemoryProviderBudget(house.clock, {})
+    delivery, ends = house.delivery(), []
+    for race in range(1_000):
+        it = await house.accept(address := f"reader-{race}@example.com")
+        leases = await house.due.lease(Channel.EMAIL, 10, 10, MINUTE)
+        delivering = asyncio.create_task(delivery.deliver(Channel.EMAIL, leases))
+        for _ in range(race % 12):
+            await asyncio.sleep(0)
+        left = await house.leave(address=address)
+        await delivering
+        history = await house.events.history(it.id)
+        intents = [recorded.position for recorded in history if isinstance(recorded.event, Notification.Rendered)]
+        assert all(position < left for position in intents)
+        ends.append((await house.now(it)).status)
+    assert {*ends} == {Status.SENT, Status.SUPPRESSED}

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from eventsourcing.persistence import StoredEvent
 
+from adapters.address_digest import address_digests
 from adapters.event_mapper import EventMapper
 from adapters.http_client import Answer, NoAnswer
 from adapters.memory.budget import MemoryProviderBudget
@@ -22,6 +23,7 @@ from application.carriers.webhook import WebhookCarrier
 from application.commands.webhooks import key_name
 from application.processes.deliver import Delivery
 from application.queries.proof import prove
+from application.readers import Readers
 from domain.happening import Addressed, Happening
 from domain.notification import Notification
 from domain.personal import Endpoint, Letter, Payload, SigningSecret
@@ -76,6 +78,7 @@ class House:
             clock=self.clock,
             dice=LoadedDice(),
             log=self.lines,
+            readers=Readers(self.events, address_digests(bytes(32))),
             name="worker:1",
         )
 

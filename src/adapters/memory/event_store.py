@@ -1,7 +1,7 @@
 """The log of this process: the bytes that PostgreSQL would keep, in a list."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from adapters.memory.due_work import MemoryDueWork
 from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys, WrappedKey
 from adapters.stored import append_of, persons_of, replayed
-from application.ports import ConflictError, Recorded
+from application.ports import ConflictError, Recorded, StaleError
 from domain.chain import Entry
 
 A = TypeVar("A", bound=Aggregate)
@@ -34,13 +34,15 @@ class MemoryEventStore:
         self._log: list[StoredEvent] = []
         self._places: dict[UUID | str, dict[int, int]] = {}
 
-    async def save(self, *aggregates: Aggregate, urgent: bool = True) -> int:
+    async def save(self, *aggregates: Aggregate, urgent: bool = True, seen: Mapping[UUID, int] | None = None) -> int:
         events = [event for aggregate in aggregates for event in aggregate.collect_events()]
         await asyncio.sleep(0)  # others may come first, as they may with a real store
         self._load_keys(persons_of(events))
         append = append_of(events, aggregates, self._mapper, self._keys)
         if any(e.originator_version in self._places.get(e.originator_id, ()) for e in append.events):
             raise ConflictError("the stream has grown meanwhile")
+        if any(len(self._places.get(id, ())) > length for id, length in (seen or {}).items()):
+            raise StaleError("what was decided on has changed meanwhile")
         for event in append.events:
             self._log.append(event)
             self._places.setdefault(event.originator_id, {})[event.originator_version] = len(self._log)

@@ -1,6 +1,6 @@
 """The event store and the log on PostgreSQL: appends by the library's recorder, reads by an asynchronous pool."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -29,12 +29,12 @@ class PostgresEventStore:
         self._keys = keys
         self.lately = LatelyRead(self)
 
-    async def save(self, *aggregates: Aggregate, urgent: bool = True) -> int:
+    async def save(self, *aggregates: Aggregate, urgent: bool = True, seen: Mapping[UUID, int] | None = None) -> int:
         events = [event for aggregate in aggregates for event in aggregate.collect_events()]
         if not events:
             return await self.head()
         await self._load_keys(persons_of(events))
-        append = append_of(events, aggregates, self._mapper, self._keys)
+        append = append_of(events, aggregates, self._mapper, self._keys, seen)
         position = await self._commit.put(append, urgent=urgent)
         self._keys.stored(append.keys)
         return position

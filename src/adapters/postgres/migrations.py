@@ -6,7 +6,7 @@ import psycopg
 
 from adapters.postgres.captured_mails import CREATE_CAPTURED_MAILS
 from adapters.postgres.chain import CREATE_CHAIN
-from adapters.postgres.recorder import LogRecorder, open_datastore
+from adapters.postgres.recorder import CREATE_APPEND_LOCK, LogRecorder, open_datastore
 from adapters.postgres.schedule import CREATE_LANES, CREATE_SCHEDULE
 from adapters.postgres.template_archive import CREATE_TEMPLATE_BUNDLES
 
@@ -65,6 +65,7 @@ MIGRATIONS: Sequence[tuple[str, str]] = (
     ("api_key_owners", _API_KEY_OWNERS),
     ("schedule_unreadable", _UNREADABLE),
     ("lanes", _LANES),
+    ("append_lock", CREATE_APPEND_LOCK),
 )
 
 

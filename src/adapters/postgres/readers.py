@@ -16,7 +16,9 @@ from application.projections.happenings import HappeningRow
 from application.projections.metrics import MetricTotal
 from application.projections.notifications import NotificationRow
 from application.projections.subscriptions import SubscriptionRow
+from application.projections.suppressions import SuppressionRow
 from application.queries.notifications import ListNotifications
+from application.queries.suppressions import ListSuppressions
 
 R = TypeVar("R", bound=msgspec.Struct)
 
@@ -79,6 +81,7 @@ class PostgresNotificationReader:
             "receipts",
             "templates",
             "subscriptions",
+            "suppressions",
             "happenings",
             "event_types",
         )
@@ -177,6 +180,35 @@ class PostgresEventTypeReader:
             (tenant, after, limit),
         )
         return [_row(EventTypeRow, row) for row in rows]
+
+
+_SUPPRESSION = ", ".join(SuppressionRow.__struct_fields__)
+
+
+class PostgresSuppressionReader:
+    """Implements the port SuppressionReader."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def page(self, tenant: str, query: ListSuppressions) -> list[SuppressionRow]:
+        wishes = {"channel": query.channel, "address_digest": query.address_digest, "id > ": query.after}
+        given = {name: value for name, value in wishes.items() if value is not None}
+        wanted = "".join(f" AND {name} {'' if name.endswith('> ') else '='} %s" for name in given)
+        ground = " AND entries @> %s::jsonb" if query.ground else ""
+        values = [*given.values(), *([f'[{{"ground": "{query.ground}"}}]'] if query.ground else [])]
+        rows = await self._database.rows(
+            f"SELECT {_SUPPRESSION} FROM view_suppressions.rows WHERE tenant = %s AND listed{wanted}{ground}"
+            " ORDER BY id LIMIT %s",
+            (tenant, *values, query.limit),
+        )
+        return [_row(SuppressionRow, row) for row in rows]
+
+    async def count(self, tenant: str) -> int:
+        ((count,),) = await self._database.rows(
+            "SELECT count(*) FROM view_suppressions.rows WHERE tenant = %s AND listed", (tenant,)
+        )
+        return int(count)
 
 
 _ONE_OF = "(provider, provider_id) IN (SELECT * FROM unnest(%s::text[], %s::text[]))"

@@ -14,7 +14,7 @@ from psycopg.sql import SQL, Identifier
 from adapters.group_commit import Append, LaneRow
 from adapters.postgres.columns import Bigints, Blobs, Texts, Uuids
 from adapters.postgres.database import RECONNECT_SECONDS, network_patience
-from application.ports import ConflictError, StoreUnavailableError
+from application.ports import ConflictError, StaleError, StoreUnavailableError
 
 APPEND_LOCK = 0x0CA7_1110
 """The lock under which positions are drawn and committed, so that the log never shows a gap that fills later."""
@@ -70,7 +70,7 @@ class LogRecorder(PostgresApplicationRecorder):
 
         What comes with lanes, which is seldom, has a statement of its own: the other is what everybody waits for.
         """
-        lock = SQL("SELECT pg_advisory_xact_lock({0})").format(APPEND_LOCK) if locked else SQL("SELECT 1")
+        lock = SQL("SELECT append_lock(%b::uuid[], %b::bigint[])" if locked else "SELECT %b::uuid[], %b::bigint[]")
         table = Identifier(self.datastore.schema, self.events_table_name)
         return SQL(_APPEND).format(lock=lock, lanes=SQL(lanes), channel=self.channel_name, table=table).as_string()
 
@@ -88,9 +88,13 @@ class LogRecorder(PostgresApplicationRecorder):
         with self.datastore.get_connection() as conn, conn.cursor() as curs:
             lanes = [lane for append in appends for lane in append.lanes]
             statement = self._append_with_lanes if lanes else self.append_statement
-            values = (
-                [*lane_columns(lanes), *_values(stored_events, appends)] if lanes else _values(stored_events, appends)
-            )
+            seen = {(id, length) for append in appends for id, length in append.seen.items()}
+            values = [
+                [id for id, _ in seen],
+                [length for _, length in seen],
+                *(lane_columns(lanes) if lanes else ()),
+                *_values(stored_events, appends),
+            ]
             curs.execute(statement, values, prepare=True, binary=True)
             return [row["notification_id"] for row in curs.fetchall()]
 
@@ -107,12 +111,14 @@ class LogRecorder(PostgresApplicationRecorder):
     def _append(self, appends: Sequence[Append]) -> list[int | Exception]:
         answers: list[int | Exception] = [ConflictError("the stream has grown meanwhile")] * len(appends)
         pending = _without_clashes(appends)
+        pending = self._without_stale(pending, _grown_by(pending), answers)
         while pending:
             try:
                 positions = self.insert_events(_events(pending), appends=[appends[i] for i in pending])
             except IntegrityError as error:
                 stored = self._stored([appends[i] for i in pending])
                 rest = self._sort_out(pending, stored, answers)
+                rest = self._without_stale(rest, self._lengths(rest), answers)
                 if len(rest) == len(pending):
                     raise StoreUnavailableError(str(error)) from error
                 pending = rest
@@ -137,6 +143,28 @@ class LogRecorder(PostgresApplicationRecorder):
                 answers[i] = found[-1][0]  # type: ignore[index]
         return rest
 
+    def _without_stale(
+        self, pending: Mapping[int, Append], lengths: Mapping[UUID | str, int], answers: list[int | Exception]
+    ) -> dict[int, Append]:
+        """Those whose decisions still rest on all that there is."""
+        stale = {i for i, append in pending.items() if any(lengths.get(id, 0) > n for id, n in append.seen.items())}
+        for i in stale:
+            answers[i] = StaleError("what was decided on has changed meanwhile")
+        return {i: append for i, append in pending.items() if i not in stale}
+
+    def _lengths(self, pending: Mapping[int, Append]) -> dict[UUID | str, int]:
+        """Of the streams that these were decided on."""
+        ids = list({id for append in pending.values() for id in append.seen})
+        with self.datastore.get_connection() as conn, conn.cursor() as curs:
+            curs.execute(
+                SQL(
+                    "SELECT originator_id, max(originator_version) AS length FROM {0}.{1}"
+                    " WHERE originator_id = ANY(%b::uuid[]) GROUP BY originator_id"
+                ).format(Identifier(self.datastore.schema), Identifier(self.events_table_name)),
+                (ids,),
+            )
+            return {row["originator_id"]: row["length"] for row in curs.fetchall()}
+
     def _stored(self, appends: Sequence[Append]) -> dict[_Version, tuple[int, bytes]]:
         events = [event for append in appends for event in append.events]
         with self.datastore.get_connection() as conn, conn.cursor() as curs:
@@ -153,6 +181,24 @@ class LogRecorder(PostgresApplicationRecorder):
                 for r in curs.fetchall()
             }
 
+
+CREATE_APPEND_LOCK = f"""
+    CREATE FUNCTION append_lock(ids uuid[], lengths bigint[]) RETURNS void LANGUAGE plpgsql AS $$
+    BEGIN
+        PERFORM pg_advisory_xact_lock({APPEND_LOCK});
+        PERFORM FROM unnest(ids, lengths) AS seen (id, length), LATERAL (
+            SELECT FROM stored_events WHERE originator_id = seen.id AND originator_version > seen.length LIMIT 1
+        ) AS later;
+        IF FOUND THEN
+            RAISE unique_violation USING MESSAGE = 'what was decided on has changed meanwhile';
+        END IF;
+    END $$;
+"""
+"""Takes the lock, then refuses if one of these streams is longer than that.
+
+It has to be a function: a statement sees what was committed when it began, which was before it waited for the lock;
+each statement of a function sees what is committed when that one begins (PostgreSQL, 38.7).
+"""
 
 _LANES = """
     laned AS (
@@ -234,6 +280,11 @@ def _without_clashes(appends: Sequence[Append]) -> dict[int, Append]:
             claimed |= places
             free[i] = append
     return free
+
+
+def _grown_by(pending: Mapping[int, Append]) -> dict[UUID | str, int]:
+    """How long the streams will be that these add to."""
+    return {e.originator_id: e.originator_version for append in pending.values() for e in append.events}
 
 
 def _hand_out(pending: Mapping[int, Append], positions: Sequence[int], answers: list[int | Exception]) -> None:

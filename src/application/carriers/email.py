@@ -7,23 +7,25 @@ from functools import partial
 from application import message
 from application.carriers.carrier import Parcel, UnsendableError, WorkRules
 from application.ports import EmailSender, RenderError, TemplateRenderer
+from domain.imprint import shows_imprint
 from domain.mailbox import Mailbox
 from domain.notification import Notification
 from domain.personal import Envelope, Letter
 from domain.retry import RetryPolicy
 from domain.template import Content
-from domain.vocabulary import Reason
+from domain.vocabulary import Purpose, Reason
 
 _PREVIEW = 140
 _MASK = "•••"
 
 
 class EmailRules(WorkRules, frozen=True, kw_only=True):
-    """How email is worked, and whom it comes from."""
+    """How email is worked, and whom it comes from. `postal_address` is demanded of advertising, if there is one."""
 
     sender: Mailbox
     reply_to: Mailbox | None = None
     retry: RetryPolicy = RetryPolicy()
+    postal_address: str | None = None
 
 
 class EmailCarrier:
@@ -57,6 +59,8 @@ class EmailCarrier:
             content = await message.rendered(notification, self._renderer)
         except RenderError as error:
             raise UnsendableError(Reason.RENDER_FAILED, str(error)) from None
+        if self._rules.postal_address and not _shows_imprint(notification, content, self._rules.postal_address):
+            raise UnsendableError(Reason.IMPRINT_MISSING)
         email = message.email(
             notification,
             content,
@@ -71,6 +75,15 @@ class EmailCarrier:
             email.reply_to,
             partial(self._sender.send, email, notification.idempotency_key),
         )
+
+
+def _shows_imprint(notification: Notification, content: Content, postal_address: str) -> bool:
+    letter = notification.letter
+    assert isinstance(letter, Letter)
+    if notification.purpose is not Purpose.MARKETING:
+        return True
+    links = [letter.unsubscribe_url or "", str(letter.variables.get("unsubscribe_url") or "")]
+    return shows_imprint(content, [postal_address, str(letter.variables.get("postal_address") or "")], links)
 
 
 def _envelope(notification: Notification, content: Content) -> Envelope:

@@ -1,8 +1,8 @@
 """Accept messages for delivery: one or many recipients, one or many channels, all or none."""
 
 import re
-from collections.abc import Awaitable, Callable, Iterator
-from datetime import MAXYEAR, MINYEAR, datetime
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from datetime import MAXYEAR, MINYEAR, datetime, time
 from typing import Annotated, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -14,14 +14,22 @@ from application.addresses import InvalidAddressError, email_address
 from application.caller import Caller
 from application.ports import Clock, ConflictError, CurrentTexts, Dice, EventStore, Persons
 from application.problems import InvalidCommandError, KeyReusedError, Problem
-from domain.acceptance import Acceptance
+from application.readers import ReaderLinks, Readers, Who, heed
+from domain.acceptance import Acceptance, Told
 from domain.headers import UnsafeHeaderError, check_header
 from domain.ids import acceptance_id
 from domain.notification import Notification
 from domain.own_template import is_own_name
-from domain.personal import Letter
-from domain.template import CurrentTemplate, InvalidVariablesError, UnknownTemplateError, check_variables
-from domain.vocabulary import Channel, Priority, Status
+from domain.personal import ConsentedAddress, Letter
+from domain.preferences import Preferences, Wishes
+from domain.template import (
+    CurrentTemplate,
+    InvalidVariablesError,
+    NotificationType,
+    UnknownTemplateError,
+    check_variables,
+)
+from domain.vocabulary import Channel, Priority, Purpose, Reason, Status
 
 MOST_RECIPIENTS = 1_000
 MOST_LEVELS = 32
@@ -58,6 +66,10 @@ class _Sending(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Annotated[str, Meta(min_length=1, max_length=100)] | None,
         Meta(description="What readers choose by; default: that of the type"),
     ] = None
+    scheduled_local: Annotated[
+        Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")] | None,
+        Meta(description="At this time by each recipient's clock, such as 09:00"),
+    ] = None
     scheduled_at: Annotated[datetime, Meta(tz=True, description="Not before this moment")] | None = None
     expires_at: Annotated[datetime, Meta(tz=True, description="Not from this moment on")] | None = None
     context: Context = Context()
@@ -85,10 +97,14 @@ class SendEmail(_Sending, frozen=True, kw_only=True, forbid_unknown_fields=True,
 
 
 class AcceptedNotification(msgspec.Struct, frozen=True):
+    """What is to become of it as things are: it may be `suppressed` for a reason, or wait `until` a moment for one."""
+
     id: UUID
     channel: Channel
     recipient: Recipient
     status: Status
+    reason_code: Reason | None = None
+    until: datetime | None = None
 
 
 class SendAnswer(msgspec.Struct, frozen=True):
@@ -111,6 +127,7 @@ class _Addressee(msgspec.Struct, frozen=True):
     channel: Channel
     address: str
     template: CurrentTemplate
+    time_zone: str | None
 
 
 async def send(
@@ -121,10 +138,14 @@ async def send(
     events: EventStore,
     templates: CurrentTexts,
     own: Callable[[str, str], Awaitable[CurrentTexts]],
+    readers: Readers,
+    links: ReaderLinks,
     persons: Persons,
     clock: Clock,
     dice: Dice,
     default_language: str,
+    default_time_zone: str,
+    postal_address: str | None,
 ) -> SendAnswer:
     """Accept the command: every notification is stored before this returns, or none is.
 
@@ -133,12 +154,15 @@ async def send(
     """
     if is_own_name(command.type):
         templates = await own(caller.tenant, command.type)
+    users = {recipient.user_id for recipient in command.recipients if recipient.user_id}
+    known = await readers.users(caller.tenant, users) if users else {}
     try:
-        addressees, variables = _checked(command, caller, templates, default_language)
+        addressees, variables = _checked(command, caller, templates, known, links, default_language, postal_address)
     except InvalidCommandError:
         if key and (answer := await _first_answer(command, caller, key, events)):
             return answer
         raise
+    found = await readers.of([Who(caller.tenant, to.channel, to.address, to.recipient.user_id) for to in addressees])
     now, request = clock.now(), dice.id()
     notifications = [
         Notification.queue(
@@ -150,19 +174,13 @@ async def send(
             purpose=to.template.type.purpose,
             priority=command.priority or to.template.type.priority,
             request=request,
-            letter=Letter(
-                person=persons.person(caller.tenant, to.address),
-                address=to.address,
-                name=to.recipient.name,
-                variables=variables,
-                metadata=command.context.metadata,
-            ),
+            letter=_letter(to, command, variables, caller, links, persons),
             template=to.template.pin,
             now=now,
             by=caller.by,
             locale=to.template.pin.locale,
             recipient_user_id=to.recipient.user_id,
-            time_zone=to.recipient.time_zone,
+            time_zone=to.time_zone,
             scheduled_at=command.scheduled_at,
             expires_at=command.expires_at,
             source=command.context.source,
@@ -171,25 +189,75 @@ async def send(
         )
         for to in addressees
     ]
+    local = time.fromisoformat(command.scheduled_local) if command.scheduled_local else None
+    for notification, reader in zip(notifications, found, strict=True):
+        decision = reader.decide(notification, max(now, notification.due_at), default_time_zone, local)
+        heed(decision, notification, now=now, by=caller.by)
+    told = [_told(notification) for notification in notifications]
     try:
-        position = await events.save(*notifications, *_acceptance(key, caller, request, notifications, now))
+        position = await events.save(*notifications, *_acceptance(key, caller, request, notifications, told, now))
     except ConflictError:
         if key and (answer := await _first_answer(command, caller, key, events)):
             return answer
         raise
     accepted = [
-        AcceptedNotification(n.id, n.channel, to.recipient, n.status)
-        for n, to in zip(notifications, addressees, strict=True)
+        AcceptedNotification(n.id, n.channel, to.recipient, said.status, said.reason, said.until)
+        for n, to, said in zip(notifications, addressees, told, strict=True)
     ]
     return SendAnswer(request, position, accepted)
 
 
+def _letter(
+    to: _Addressee,
+    command: SendNotification,
+    variables: dict[str, Any],
+    caller: Caller,
+    links: ReaderLinks,
+    persons: Persons,
+) -> Letter:
+    type_ = to.template.type
+    who = Who(caller.tenant, to.channel, to.address, to.recipient.user_id)
+    link = links.unsubscribe(who, command.category or type_.category) if _may_be_left(type_, command, to) else None
+    if link and _LINK in type_.variables:
+        variables = {_LINK: link, **variables}
+    return Letter(
+        person=persons.person(caller.tenant, to.address),
+        address=to.address,
+        name=to.recipient.name,
+        variables=variables,
+        metadata=command.context.metadata,
+        unsubscribe_url=link,
+    )
+
+
+_LINK = "unsubscribe_url"
+"""The variable that is ours to give where the sender does not."""
+
+_SUBSCRIPTION = "subscription"
+
+
+def _may_be_left(type_: NotificationType, command: SendNotification, to: _Addressee) -> bool:
+    """Advertising, and what readers have subscribed to."""
+    advertising = type_.purpose is Purpose.MARKETING
+    return to.channel is Channel.EMAIL and (advertising or (command.category or type_.category) == _SUBSCRIPTION)
+
+
+def _told(notification: Notification) -> Told:
+    until = notification.due_at if notification.status is Status.DEFERRED else None
+    return Told(notification.status, notification.reason_code, until)
+
+
 def _acceptance(
-    key: IdempotencyKey | None, caller: Caller, request: UUID, notifications: list[Notification], now: datetime
+    key: IdempotencyKey | None,
+    caller: Caller,
+    request: UUID,
+    notifications: list[Notification],
+    told: list[Told],
+    now: datetime,
 ) -> Iterator[Acceptance]:
     if key:
         ids = [notification.id for notification in notifications]
-        yield Acceptance.record(caller.tenant, key.key, key.body_digest, request, ids, by=caller.by, now=now)
+        yield Acceptance.record(caller.tenant, key.key, key.body_digest, request, ids, by=caller.by, now=now, told=told)
 
 
 async def _first_answer(
@@ -203,17 +271,29 @@ async def _first_answer(
     if accepted.body_digest != key.body_digest:
         raise KeyReusedError(f"the idempotency key was used on {accepted.timestamp:%Y-%m-%d} with another body")
     places = [(recipient, channel) for recipient in command.recipients for channel in command.channels]
-    later = command.scheduled_at is not None and command.scheduled_at > accepted.timestamp
-    status = Status.DEFERRED if later else Status.PENDING
+    told = accepted.told or [_told_before(command, accepted.timestamp)] * len(places)
     given = [
-        AcceptedNotification(id, channel, recipient, status)
-        for id, (recipient, channel) in zip(accepted.notifications, places, strict=True)
+        AcceptedNotification(id, channel, recipient, said.status, said.reason, said.until)
+        for id, (recipient, channel), said in zip(accepted.notifications, places, told, strict=True)
     ]
     return SendAnswer(accepted.request, history[0].position, given)
 
 
+def _told_before(command: SendNotification, at: datetime) -> Told:
+    """What was said when nothing but the request itself decided."""
+    if command.scheduled_at is None or command.scheduled_at <= at:
+        return Told(Status.PENDING, None, None)
+    return Told(Status.DEFERRED, Reason.SCHEDULED, command.scheduled_at)
+
+
 def _checked(
-    command: SendNotification, caller: Caller, templates: CurrentTexts, default_language: str
+    command: SendNotification,
+    caller: Caller,
+    templates: CurrentTexts,
+    known: Mapping[str, Preferences],
+    links: ReaderLinks,
+    default_language: str,
+    postal_address: str | None,
 ) -> tuple[list[_Addressee], dict[str, Any]]:
     """Everybody to write to, and the variables under their declared names."""
     problems = [*_misfits(command), *_not_to_be_kept(command)]
@@ -223,27 +303,51 @@ def _checked(
         problems += _odd_wishes(recipient, f"recipients[{i}]")
         if "\0" in (recipient.user_id or ""):
             problems.append(Problem(f"recipients[{i}].user_id", _NUL))
+        preferences = known.get(recipient.user_id or "")
+        wishes = preferences.wishes if preferences else _NOTHING_WISHED
         for channel in command.channels:
-            locale = recipient.locale or default_language
+            locale = recipient.locale or wishes.language or default_language
             try:
                 if (channel, locale) not in chosen:
                     chosen[channel, locale] = templates.current(caller.tenant, command.type, channel, locale)
-                address = _address(recipient, channel)
+                address = _address(recipient, channel, preferences)
             except UnknownTemplateError as error:
                 raise InvalidCommandError([*problems, Problem("type", str(error))]) from None
             except InvalidAddressError as error:
                 problems.append(Problem(f"recipients[{i}].{_FIELDS.get(channel, 'email')}", str(error)))
             else:
-                addressees.append(_Addressee(recipient, channel, address, chosen[channel, locale]))
+                zone = recipient.time_zone or wishes.time_zone
+                addressees.append(_Addressee(recipient, channel, address, chosen[channel, locale], zone))
     variables = command.variables
     try:
         if chosen:
-            variables = check_variables(next(iter(chosen.values())).type, command.variables)
+            variables = _variables(next(iter(chosen.values())).type, command, links, postal_address)
     except InvalidVariablesError as error:
         problems += [Problem(f"variables.{p.variable}", p.message) for p in error.problems]
     if problems:
         raise InvalidCommandError(problems)
     return addressees, variables
+
+
+def _variables(
+    type_: NotificationType, command: SendNotification, links: ReaderLinks, postal_address: str | None
+) -> dict[str, Any]:
+    """Under their declared names. What advertising must show is ours where the sender does not give it."""
+    ours = {_LINK: links.unsubscribe(_ANYBODY, ""), _POSTAL_ADDRESS: postal_address}
+    given = {each.replace("_", "").lower() for each in command.variables}
+    added = {
+        name: value
+        for name, value in ours.items()
+        if value and name in type_.variables and name.replace("_", "") not in given
+    }
+    if type_.purpose is not Purpose.MARKETING or not added:
+        return check_variables(type_, command.variables)
+    checked = check_variables(type_, {**command.variables, **added})
+    return {name: value for name, value in checked.items() if name != _LINK or name not in added}
+
+
+_ANYBODY = Who("", Channel.EMAIL, "")
+_POSTAL_ADDRESS = "postal_address"
 
 
 def _misfits(command: SendNotification) -> Iterator[Problem]:
@@ -298,12 +402,21 @@ def fault_of(value: Any) -> str | None:
 _FIELDS = {Channel.EMAIL: "email", Channel.SMS: "phone", Channel.PUSH: "device_token"}
 
 
-def _address(recipient: Recipient, channel: Channel) -> str:
+def _address(recipient: Recipient, channel: Channel, preferences: Preferences | None) -> str:
+    """The one that was given, else the one that the user gave last."""
     if channel is not Channel.EMAIL:
         raise InvalidAddressError(f"the channel {channel} is not available yet")
-    if recipient.email is None:
-        raise InvalidAddressError("is needed for the channel email")
-    return email_address(recipient.email)
+    if recipient.email is not None:
+        return email_address(recipient.email)
+    contacts = preferences.reached_by(channel) if preferences else []
+    if not contacts:
+        unknown = ", as no address of the user is known" if recipient.user_id else ""
+        raise InvalidAddressError(f"is needed for the channel email{unknown}")
+    assert isinstance(contacts[-1].personal, ConsentedAddress)
+    return contacts[-1].personal.address
+
+
+_NOTHING_WISHED = Wishes()
 
 
 def _odd_wishes(recipient: Recipient, path: str) -> Iterator[Problem]:

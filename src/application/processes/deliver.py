@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypedDict
 from uuid import UUID
@@ -16,12 +17,15 @@ from application.ports import (
     Lease,
     ProviderBudget,
     RendererUnavailableError,
+    StaleError,
     StoreUnavailableError,
     WebhookCall,
 )
+from application.readers import Readers, Who, heed
+from domain.decision import Digest, SendNow
 from domain.notification import Attempt, NotAttemptableError, Notification
 from domain.outcomes import Accepted, Misconfigured, Outcome, Throttled, Unknown
-from domain.personal import Response
+from domain.personal import Letter, Response
 from domain.vocabulary import Channel, Reason
 
 _ASK_THE_STORE_EVERY = 0.2
@@ -43,11 +47,12 @@ class AttemptLog(Protocol):
 
 
 class Delivery:
-    """Checks again, renders, records the intent, calls the provider, records what it came to.
+    """Asks what the reader wishes, prepares, records the intent, calls the provider, records what it came to.
 
     The intent is stored before the call, by whom held the lease when the work began; the version check of the log lets
-    one of two holders through and refuses an outcome that comes after somebody else has moved on. Outcomes are
-    recorded as they arrive.
+    one of two holders through and refuses an outcome that comes after somebody else has moved on. It rests on what was
+    read of the reader's wishes, and the log refuses it once those have changed: no intent follows an opt-out. Outcomes
+    are recorded as they arrive.
     """
 
     def __init__(
@@ -60,6 +65,8 @@ class Delivery:
         clock: Clock,
         dice: Dice,
         log: AttemptLog,
+        readers: Readers,
+        default_time_zone: str = "UTC",
         name: str = "worker",
     ) -> None:
         self._events = events
@@ -69,6 +76,8 @@ class Delivery:
         self._clock = clock
         self._dice = dice
         self._log = log
+        self._readers = readers
+        self._default_time_zone = default_time_zone
         self._name = name
         self._slots = {channel: asyncio.Semaphore(each.rules.concurrency) for channel, each in carriers.items()}
         self._peace_until: dict[Channel, float] = {}
@@ -100,6 +109,8 @@ class Delivery:
         except StoreUnavailableError:
             self._log.note("store away, left for later", leases[0].notification, others=len(leases) - 1)
             return 0
+        with suppress(Exception):  # whoever it concerns will meet it again, and the others must not pay for it
+            await self._readers.of([who for each in found.values() if (who := _reader_of(each))])
         work = [
             self._attend(notification, lease, lapses, carrier, load)
             for lease in held
@@ -133,7 +144,7 @@ class Delivery:
             if notification.due is None:
                 await self._due.drop([lease])
             elif not await self._settle_without_a_call(notification, load):
-                return await self._send(notification, lease, lapses, carrier, load)
+                return await self._send_if_wished(notification, lease, lapses, carrier, load)
         except (ConflictError, NotAttemptableError):
             self._log.note("moved on elsewhere", notification.id)
         except StoreUnavailableError:
@@ -154,8 +165,32 @@ class Delivery:
         await self._events.save(notification)
         return True
 
-    async def _send(
+    async def _send_if_wished(
         self, notification: Notification, lease: Lease, lapses: float, carrier: Carrier, load: Load
+    ) -> bool:
+        """The intent is stored only if what was looked at is still all there is; else it is looked at again."""
+        while who := _reader_of(notification):
+            (reader,) = await self._readers.of([who])
+            decision = reader.decide(notification, self._clock.now(), self._default_time_zone)
+            if not isinstance(decision, SendNow | Digest):
+                heed(decision, notification, **self._signed())
+                await self._events.save(notification)
+                return False
+            try:
+                return await self._send(notification, lease, lapses, carrier, load, reader.seen)
+            except StaleError:
+                self._readers.forget(reader.seen)
+                notification = await self._events.get(Notification, notification.id) or notification
+        return await self._send(notification, lease, lapses, carrier, load, {})
+
+    async def _send(
+        self,
+        notification: Notification,
+        lease: Lease,
+        lapses: float,
+        carrier: Carrier,
+        load: Load,
+        seen: Mapping[UUID, int],
     ) -> bool:
         try:
             parcel = await load.prepare(notification)
@@ -172,7 +207,7 @@ class Delivery:
             if not self._may_begin(notification.channel, lapses):
                 await self._due.release([lease])
                 return False
-            called = await self._attempt(notification, parcel, carrier, lapses)
+            called = await self._attempt(notification, parcel, carrier, lapses, seen)
         if called:  # the place is free for the next call while the log is written
             await self._record(notification, *called, load)
         return called is not None
@@ -191,7 +226,7 @@ class Delivery:
         return not self._stopping and now + longest <= lapses and now >= self._peace_until.get(channel, 0.0)
 
     async def _attempt(
-        self, notification: Notification, parcel: Parcel, carrier: Carrier, lapses: float
+        self, notification: Notification, parcel: Parcel, carrier: Carrier, lapses: float, seen: Mapping[UUID, int]
     ) -> tuple[Attempt, Outcome, Response | None] | None:
         """Record the intent, then call; None when no call was made after all."""
         deadline = carrier.rules.deadline
@@ -205,7 +240,7 @@ class Delivery:
             reply_to=parcel.reply_to,
             **self._signed(),
         )
-        await self._events.save(notification)
+        await self._events.save(notification, seen=seen)
         started = asyncio.get_running_loop().time()
         if started + deadline.total_seconds() + _GRACE > lapses:  # the save took long: others may take over
             self._log.note("lease too short for the call", notification.id, call=attempt.call)
@@ -266,6 +301,14 @@ class Delivery:
 
     def _signed(self) -> "_Signature":
         return {"now": self._clock.now(), "by": self._name}
+
+
+def _reader_of(notification: Notification) -> Who | None:
+    """Nobody where there is no person: for a webhook, and after an erasure."""
+    letter = notification.letter
+    if notification.channel is Channel.WEBHOOK or not isinstance(letter, Letter):
+        return None
+    return Who(notification.tenant, notification.channel, letter.address, notification.recipient_user_id)
 
 
 class _Signature(TypedDict):

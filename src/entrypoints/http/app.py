@@ -16,8 +16,11 @@ from entrypoints.http.mailbox import MailboxController
 from entrypoints.http.notifications import InternalController, NotificationsController
 from entrypoints.http.operations import OperationsController
 from entrypoints.http.page import asset
+from entrypoints.http.preferences import PreferencesController
 from entrypoints.http.problems import handlers
+from entrypoints.http.readers import ReadersController
 from entrypoints.http.request import MOST_BYTES, JsonRequest, header, needs_key, refuse_unknown_parameters
+from entrypoints.http.suppressions import SuppressionsController
 from entrypoints.http.templates import TemplatesController
 from entrypoints.http.webhooks import EventsController, EventTypesController, WebhooksController
 
@@ -37,6 +40,9 @@ def create_app(parts: Parts) -> Litestar:
     controllers: list[Any] = [
         NotificationsController,
         TemplatesController,
+        PreferencesController,
+        SuppressionsController,
+        ReadersController,
         WebhooksController,
         EventsController,
         EventTypesController,

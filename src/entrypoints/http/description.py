@@ -19,6 +19,7 @@ from application.commands.send import SendNotification
 from application.commands.webhooks import SendWebhook
 from domain.template import NotificationType
 from entrypoints.http.problems import ProblemDetails
+from entrypoints.http.reader_examples import CSV, USER, reader_examples
 from entrypoints.http.request import needs_key
 from entrypoints.http.template_examples import path_example, template_examples
 from entrypoints.http.webhook_examples import EVENT, webhook_examples, webhook_path_example
@@ -37,6 +38,7 @@ Every write answers its `position` in the log; a read with `wait_for` that posit
 _TAGS = {
     "Notifications": "Send, look, cancel, send once more.",
     "Templates": "What is said: the house's templates, and your own in versions. To write needs the scope templates.",
+    "Readers": "What readers wish, and addresses that nothing is sent to. To change it needs the scope readers.",
     "Webhooks": "Say what happened, and everybody who subscribed to it is told by a signed request. To say it needs "
     "the scope send, all else the scope webhooks.",
     "Event types": "What your events are called and look like, for those who receive them. To write needs the scope "
@@ -63,6 +65,11 @@ _PARAMETERS = {
     "name": "Its name, such as `welcome` or, of your own templates, `spring-sale`; of events such as `order.created`.",
     "locale": "The language of the texts, such as `de` or `pt-BR`.",
     "version": "The number of a version.",
+    "as_of": "As things were at this moment; default: now.",
+    "user_id": "Your own id of the user.",
+    "address": "An address of the channel.",
+    "channel": "By which way it goes or went.",
+    "ground": "Why an address is on the list.",
     "base": "The version to start from; default: the newest.",
 }
 
@@ -159,6 +166,8 @@ class Description(OpenAPISchemaPlugin, ReceiveRoutePlugin):
             named = webhook_path_example if operation["tags"] == ["Event types"] else path_example
             if parameter["in"] == "path" and (example := named(id, parameter["name"])):
                 parameter["example"] = example
+            if parameter["name"] == "user_id":
+                parameter["example"] = USER
         if not with_key:
             operation["security"] = []
         if body := operation.get("requestBody"):
@@ -171,6 +180,9 @@ class Description(OpenAPISchemaPlugin, ReceiveRoutePlugin):
                     content["schema"] = {"anyOf": content["schema"]["oneOf"]}
         if id in _ANSWERS:
             operation["responses"]["200"]["content"]["application/json"]["example"] = _ANSWERS[id]
+        if id == "ImportSuppressions":
+            csv = {"schema": {"type": "string"}, "example": CSV}
+            operation["requestBody"] = {"required": True, "content": {"text/csv": csv}}
         for status in _problems(operation, with_key):
             operation["responses"].setdefault(str(status), {"$ref": f"#/components/responses/Problem{status}"})
         operation["responses"] = dict(sorted(operation["responses"].items()))
@@ -211,6 +223,14 @@ _MORE_PROBLEMS: Mapping[str, tuple[int, ...]] = {
     "DescribeEventType": (409,),
     "RemoveEventType": (409,),
     "InternalSend": (404,),
+    "UpdatePreferences": (409,),
+    "ChangePreferences": (409,),
+    "Unsubscribe": (409,),
+    "Subscribe": (409,),
+    "RemoveContact": (409,),
+    "Suppress": (409,),
+    "Allow": (409,),
+    "ImportSuppressions": (400, 408, 413),
     "ResendCallback": (400, 401, 404, 408, 413),
 }
 
@@ -313,7 +333,13 @@ def _examples(types: list[NotificationType]) -> dict[str, dict[str, Any]]:
             "value": {"command": "CancelNotification", "id": unknown},
         },
     }
-    return {"SendNotification": sends, "InternalSend": internal, **template_examples(first), **webhook_examples()}
+    return {
+        "SendNotification": sends,
+        "InternalSend": internal,
+        **template_examples(first),
+        **webhook_examples(),
+        **reader_examples(),
+    }
 
 
 def _first(types: list[NotificationType]) -> NotificationType:

@@ -100,6 +100,7 @@ def _shown(personal: Any, secrets: Collection[str]) -> dict[str, Any] | None:
         return None
     shown: dict[str, Any] = msgspec.structs.asdict(personal)
     shown.pop("person")
+    shown.pop("unsubscribe_url", None)  # it is the reader's, who need not be asked for anything else
     if isinstance(personal, Letter):
         shown["variables"] = {n: _MASK if n in secrets else v for n, v in personal.variables.items()}
     return shown or {"erased": True}

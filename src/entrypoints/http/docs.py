@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 from litestar import Response, get
@@ -191,6 +192,11 @@ class _Reader:
         for parameter in said.get("parameters", []):
             if parameter["in"] == "path" and "example" in parameter:
                 path = path.replace(f"{{{parameter['name']}}}", str(parameter["example"]))
+        needed = {p["name"]: p["example"] for p in said.get("parameters", []) if p["in"] == "query" and "example" in p}
+        path += f"?{urlencode(needed)}" if needed else ""
+        if file := said.get("requestBody", {}).get("content", {}).get("text/csv"):
+            yield Example("", "", self._curl(method, path, needs_key, file["example"]))
+            return
         content = said.get("requestBody", {}).get("content", {}).get("application/json", {})
         examples = content.get("examples", {})
         if not examples:
@@ -204,7 +210,10 @@ class _Reader:
             yield Example("idempotent", summary, curl)
 
     def _curl(self, method: str, path: str, needs_key: bool, body: Any = None, header: str | None = None) -> Markup:
-        """To paste into a shell. What the reader fills in is marked, so that the page can put it there."""
+        """To paste into a shell. What the reader fills in is marked, so that the page can put it there.
+
+        A body that is text is a file.
+        """
         address = escape(self._address + path)
         for name in re.findall(r"{(\w+)}", path):
             place = Markup('<span data-fill="{}">${}</span>').format(name, name.upper())
@@ -215,7 +224,10 @@ class _Reader:
             lines.append(Markup('-H "Authorization: Bearer <span data-fill="key">$CARILLON_KEY</span>"'))
         if header:
             lines.append(Markup("-H {}").format(shlex.quote(header)))
-        if body is not None:
+        if isinstance(body, str):
+            lines.append(Markup("-H 'Content-Type: text/csv'"))
+            lines.append(Markup("--data-binary {}").format(shlex.quote(body)))
+        elif body is not None:
             lines.append(Markup("-H 'Content-Type: application/json'"))
             lines.append(Markup("-d {}").format(shlex.quote(msgspec.json.format(msgspec.json.encode(body)).decode())))
         return Markup(" \\\n  ").join(lines)

@@ -19,6 +19,7 @@ from application.commands.send import IdempotencyKey, SendAnswer, SendEmail, Sen
 from application.commands.webhooks import EventAnswer, SendWebhook
 from application.problems import InvalidCommandError, NotFoundError, Problem
 from application.projections.notifications import NotificationRow
+from application.queries.explain import Explanation
 from application.queries.notifications import DeliveryStatus, ListNotifications, delivery_status
 from application.queries.proof import Proof
 from domain.notification import Notification
@@ -109,6 +110,18 @@ class NotificationsController(Controller):
         with the digest recorded before the call. `reason_code` says why where it does not match."""
         demand(request.caller, Scope.READ)
         return await request.parts.prove(id, request.caller.tenant)
+
+    @get("/{id:uuid}/explain", operation_id="ExplainNotification", summary="Why it was, or was not, sent")
+    async def explain(
+        self,
+        id: FromPath[UUID],
+        request: JsonRequest,
+        as_of: Annotated[datetime | None, QueryParameter(name="as_of", required=False)] = None,
+    ) -> Explanation:
+        """In words and in data: where it stood, each step that led there, and what its reader wished, now or as of a
+        moment. Read from the log itself, which never has to be waited for."""
+        demand(request.caller, Scope.READ)
+        return await request.parts.explain(id, request.caller.tenant, _told_everywhere("as_of", as_of))
 
     @post("/{id:uuid}/cancel", status_code=200, operation_id="CancelNotification", summary="Cancel before it is sent")
     async def cancel(self, id: FromPath[UUID], request: JsonRequest) -> CancelAnswer:

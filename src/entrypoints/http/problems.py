@@ -22,6 +22,7 @@ from domain.own_template import (
     TooManyTemplatesError,
     TooManyVersionsError,
 )
+from domain.preferences import NoSuchContactError, TooManyChoicesError, TooManyContactsError
 from domain.subscription import TooManySecretsError
 from domain.template import RenderError
 
@@ -67,6 +68,9 @@ _ANSWERS: Mapping[type[Exception], _Answer] = {
     TooManyActivationsError: _Answer(409, "too_many_activations", "It was activated too often"),
     TooManyTemplatesError: _Answer(409, "too_many_templates", "There is no room for another template"),
     NoOwnerAddressError: _Answer(409, "no_owner_address", "The API key has no address of its owner"),
+    NoSuchContactError: _Answer(404, "not_found", "There is no such address"),
+    TooManyChoicesError: _Answer(409, "too_many_choices", "There is no room for another choice"),
+    TooManyContactsError: _Answer(409, "too_many_contacts", "There is no room for another address"),
     TooManySecretsError: _Answer(409, "too_many_secrets", "Too many older secrets still sign"),
     RenderError: _Answer(422, "not_renderable", "The template cannot be rendered with these variables"),
     TenantSlowError: _Answer(429, "templates_too_slow", "Your own templates took too much computing time"),

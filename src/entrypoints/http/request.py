@@ -34,18 +34,30 @@ def needs_key(handler: BaseRouteHandler) -> bool:
 
 
 def refuse_unknown_parameters(request: Request[Any, Any, Any]) -> None:
-    """A parameter that is misspelled would silently not count. Raises InvalidCommandError naming each."""
+    """A parameter that is misspelled, or is said to be null, would silently not count.
+
+    Raises InvalidCommandError naming each.
+    """
     if request.scope["query_string"]:
         known = _parameters(request.route_handler)
-        unknown = [name for name in request.query_params if name not in known]
-        if unknown:
-            raise InvalidCommandError([Problem(name, "is not a parameter of this call") for name in unknown])
+        problems = [
+            Problem(name, "is not a parameter of this call") for name in request.query_params if name not in known
+        ]
+        for name, value in request.query_params.items():
+            if value.lower() == "null" and not known.get(name, True):
+                problems.append(Problem(name, "is null: leave it out"))
+        if problems:
+            raise InvalidCommandError(problems)
 
 
 @lru_cache(maxsize=64)
-def _parameters(handler: BaseRouteHandler) -> frozenset[str]:
+def _parameters(handler: BaseRouteHandler) -> Mapping[str, bool]:
+    """By name, whether any text will do."""
     given = handler.parsed_fn_signature.parameters.items()
-    return frozenset(getattr(field.kwarg_definition, "name", None) or name for name, field in given)
+    return {
+        getattr(field.kwarg_definition, "name", None) or name: str in (field.annotation, *get_args(field.annotation))
+        for name, field in given
+    }
 
 
 def header(request: Request[Any, Any, Any], name: bytes) -> str:
