@@ -90,8 +90,8 @@ class LogRecorder(PostgresApplicationRecorder):
             statement = self._append_with_lanes if lanes else self.append_statement
             seen = {(id, length) for append in appends for id, length in append.seen.items()}
             values = [
-                [id for id, _ in seen],
-                [length for _, length in seen],
+                Uuids(id for id, _ in seen),
+                Bigints(length for _, length in seen),
                 *(lane_columns(lanes) if lanes else ()),
                 *_values(stored_events, appends),
             ]
