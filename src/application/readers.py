@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from eventsourcing.domain import Aggregate
 
-from application.ports import EventLog, EventStore, StoreUnavailableError, Wakeup
+from application.ports import EventLog, EventStore, StoreUnavailableError
 from domain.decision import Decision, Defer, Digest, Message, Suppress, decide
 from domain.ids import preferences_id, suppression_id
 from domain.notification import Notification
@@ -26,7 +26,7 @@ MOST_KNOWN = 50_000
 SECONDS_KEPT = 60.0
 """As long as keys of persons: whoever is forgotten is soon forgotten here too."""
 
-_SHORTEST_REST, _POLL = 0.1, 1.0
+_POLL = 0.5
 _BATCH = 1_000
 _NOBODY = Wishes()
 _TOPICS: Sequence[str] = [
@@ -137,16 +137,18 @@ class Readers:
             for each in self._reading:
                 each.add(id)
 
-    async def follow(self, log: EventLog, wakeup: Wakeup) -> None:
-        """Forget what the log says has changed, until cancelled."""
+    async def follow(self, log: EventLog) -> None:
+        """Forget what the log says has changed, until cancelled.
+
+        It looks twice a second: to be woken by every commit would cost each process more than it is worth.
+        """
         position: int | None = None
         while True:
             try:
                 position = await self._catch_up(log, position)
             except StoreUnavailableError:
                 position = None
-            await asyncio.sleep(_SHORTEST_REST)
-            await wakeup.wait(_POLL)
+            await asyncio.sleep(_POLL)
 
     async def _catch_up(self, log: EventLog, position: int | None) -> int:
         head = await log.head()

@@ -227,7 +227,7 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
         stack.push_async_callback(clock.close)
         digest = address_digests(master_key)
         readers, links = Readers(store, digest), ReaderTokens(master_key, settings.public_url)
-        await stack.enter_async_context(_beside(readers.follow(store, wakeups.bell())))
+        await stack.enter_async_context(_beside(readers.follow(store)))
         reader, happenings = PostgresNotificationReader(database), PostgresHappeningReader(database)
         subscriptions = PostgresSubscriptionReader(database)
         send_it = partial(

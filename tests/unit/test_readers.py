@@ -119,9 +119,9 @@ async def test_what_changes_while_it_is_read_is_not_kept(readers, store):
     assert (await readers.of([JANE]))[0].entries
 
 
-async def test_the_log_says_what_has_changed(readers, store, wakeups, monkeypatch):
-    monkeypatch.setattr(module, "_SHORTEST_REST", 0)
-    following = asyncio.create_task(readers.follow(store, wakeups.bell()))
+async def test_the_log_says_what_has_changed(readers, store, monkeypatch):
+    monkeypatch.setattr(module, "_POLL", 0)
+    following = asyncio.create_task(readers.follow(store))
     await readers.of([JANE])
     await asyncio.sleep(0)
     await store.save(muted())
