@@ -12,7 +12,7 @@ import msgspec
 from eventsourcing.domain import Aggregate
 
 from application.ports import EventLog, EventStore, StoreUnavailableError
-from domain.decision import Decision, Defer, Digest, Message, Suppress, decide
+from domain.decision import Decision, Defer, Digest, Message, SendNow, Suppress, decide
 from domain.ids import preferences_id, suppression_id
 from domain.notification import Notification
 from domain.preferences import Preferences, Wishes
@@ -67,6 +67,8 @@ class Reader(msgspec.Struct, frozen=True):
         self, notification: Notification, now: datetime, default_zone: str, local: time | None = None
     ) -> Decision:
         """Where the reader chose no zone, that of the notification counts, else the default."""
+        if local is None and not self.entries and self.wishes is _NOBODY:
+            return SendNow()  # as most are, and what `decide` comes to as well
         zone = ZoneInfo(self.wishes.time_zone or notification.time_zone or default_zone)
         return decide(message_of(notification), self.wishes, self.entries, now, zone, local=local)
 
@@ -99,6 +101,14 @@ class _Kept(msgspec.Struct, frozen=True):
     until: float
 
 
+class _Lot:
+    """Streams that are asked for while others are read, to be read together next."""
+
+    def __init__(self) -> None:
+        self.ids: set[UUID] = set()
+        self.reading: asyncio.Task[dict[UUID, _Kept]] | None = None
+
+
 class Readers:
     """Streams that were read are kept for a minute at most, and until the log says that they have grown.
 
@@ -112,6 +122,8 @@ class Readers:
         self._most = most
         self._known: OrderedDict[UUID, _Kept] = OrderedDict()
         self._reading: list[set[UUID]] = []
+        self._next: dict[type[Aggregate], _Lot] = {}
+        self._turn = asyncio.Lock()
 
     async def users(self, tenant: str, users: Collection[str]) -> dict[str, Preferences]:
         """The preferences of those who have any."""
@@ -122,11 +134,12 @@ class Readers:
     async def of(self, readers: Sequence[Who]) -> list[Reader]:
         """What holds for each of these."""
         users = [preferences_id(who.tenant, who.user) if who.user else None for who in readers]
+        named = [id for id in users if id]
         lists = [
             suppression_id(who.tenant, who.channel, self._digest(who.tenant, who.channel, who.address))
             for who in readers
         ]
-        wishes = await self._kept(Preferences, [id for id in users if id])
+        wishes = await self._kept(Preferences, named) if named else {}
         entries = await self._kept(Suppression, lists)
         return [_reader(wishes, entries, *ids) for ids in zip(users, lists, strict=True)]
 
@@ -163,16 +176,28 @@ class Readers:
         now = asyncio.get_running_loop().time()
         found = {id: kept for id in ids if (kept := self._known.get(id)) and kept.until > now}
         if len(found) < len(ids) and (missing := set(ids) - found.keys()):
-            found |= await self._read(kind, missing, now + SECONDS_KEPT)
+            there = await self._asked(kind, missing)
+            found |= {id: there[id] for id in missing}
         return found
 
-    async def _read(self, kind: type[Any], ids: Collection[UUID], until: float) -> dict[UUID, _Kept]:
+    async def _asked(self, kind: type[Any], ids: Collection[UUID]) -> Mapping[UUID, _Kept]:
+        """Whoever asks while others are answered is answered with all who do: one query for many strangers."""
+        lot = self._next.setdefault(kind, _Lot())
+        lot.ids.update(ids)
+        if lot.reading is None:
+            lot.reading = asyncio.create_task(self._read(kind))
+        return await asyncio.shield(lot.reading)
+
+    async def _read(self, kind: type[Any]) -> dict[UUID, _Kept]:
         changed: set[UUID] = set()
-        self._reading.append(changed)
-        try:
-            there = await self._events.get_many(kind, ids)
-        finally:
-            self._reading.remove(changed)
+        async with self._turn:
+            ids = self._next.pop(kind).ids
+            until = asyncio.get_running_loop().time() + SECONDS_KEPT
+            self._reading.append(changed)
+            try:
+                there = await self._events.get_many(kind, ids)
+            finally:
+                self._reading.remove(changed)
         found = {id: _Kept(each := there.get(id), each.version if each else 0, until) for id in ids}
         self._known |= {id: kept for id, kept in found.items() if id not in changed}
         while len(self._known) > self._most:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Collection
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -15,13 +16,14 @@ from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys
 from adapters.stopping import stopped
 from application import readers as module
-from application.readers import HeardOf, Readers, Who
+from application.readers import HeardOf, Readers, Who, message_of
+from domain.decision import decide
 from domain.ids import preferences_id, suppression_id
 from domain.personal import Listed
 from domain.preferences import Preferences, Wishes
 from domain.suppression import Suppression
-from domain.vocabulary import Channel, Ground
-from tests.examples import NOON
+from domain.vocabulary import Channel, Ground, Priority, Purpose
+from tests.examples import NOON, notification
 from tests.fakes.chance import SetClock
 
 BY: dict[str, Any] = {"now": NOON, "by": "key:k1"}
@@ -36,9 +38,11 @@ class CountedStore(MemoryEventStore):
 
     reads = 0
     gate: asyncio.Event | None = None
+    asked: asyncio.Event
 
     async def get_many(self, kind: Any, ids: Collection[UUID]) -> Any:
         self.reads += 1
+        self.asked.set()
         found = await super().get_many(kind, ids)
         if self.gate:
             await self.gate.wait()
@@ -53,7 +57,9 @@ def wakeups() -> MemoryWakeups:
 @pytest.fixture
 def store(wakeups: MemoryWakeups) -> CountedStore:
     keys = PersonKeys(bytes(32))
-    return CountedStore(MemoryDueWork(SetClock()), wakeups, EventMapper(keys), keys)
+    store = CountedStore(MemoryDueWork(SetClock()), wakeups, EventMapper(keys), keys)
+    store.asked = asyncio.Event()
+    return store
 
 
 @pytest.fixture
@@ -105,6 +111,36 @@ async def test_what_this_process_changes_it_knows_at_once(readers, store):
     await events.save(muted())
     assert (await readers.of([JANE]))[0].seen[USER] == 2
     assert await events.get(Preferences, USER)
+
+
+async def test_whoever_asks_while_others_are_answered_is_answered_with_all_who_do(readers, store):
+    store.gate = asyncio.Event()
+    strangers = [Who("acme", Channel.EMAIL, f"reader{n}@example.com") for n in range(20)]
+    first = asyncio.create_task(readers.of(strangers[:1]))
+    await store.asked.wait()
+    others = [asyncio.create_task(readers.of([each])) for each in strangers[1:]]
+    await asyncio.sleep(0)
+    store.gate.set()
+    assert len(await first) == 1
+    assert all(await asyncio.gather(*others))
+    assert store.reads == 2
+
+
+async def test_who_goes_away_meanwhile_keeps_nobody_from_an_answer(readers, store):
+    store.gate = asyncio.Event()
+    gone, stays = [asyncio.create_task(readers.of([JANE])) for _ in range(2)]
+    await asyncio.sleep(0)
+    gone.cancel()
+    store.gate.set()
+    assert (await stays)[0].entries == ()
+
+
+@pytest.mark.parametrize("purpose", list(Purpose))
+@pytest.mark.parametrize("priority", list(Priority))
+async def test_somebody_unknown_gets_what_the_rules_say(readers, purpose, priority):
+    it = notification(USER, purpose=purpose, priority=priority)
+    (reader,) = await readers.of([JANE])
+    assert reader.decide(it, NOON, "UTC") == decide(message_of(it), Wishes(), (), NOON, ZoneInfo("UTC"))
 
 
 async def test_what_changes_while_it_is_read_is_not_kept(readers, store):

@@ -333,6 +333,8 @@ def _variables(
     type_: NotificationType, command: SendNotification, links: ReaderLinks, postal_address: str | None
 ) -> dict[str, Any]:
     """Under their declared names. What advertising must show is ours where the sender does not give it."""
+    if type_.purpose is not Purpose.MARKETING:
+        return check_variables(type_, command.variables)
     ours = {_LINK: links.unsubscribe(_ANYBODY, ""), _POSTAL_ADDRESS: postal_address}
     given = {each.replace("_", "").lower() for each in command.variables}
     added = {
@@ -340,8 +342,6 @@ def _variables(
         for name, value in ours.items()
         if value and name in type_.variables and name.replace("_", "") not in given
     }
-    if type_.purpose is not Purpose.MARKETING or not added:
-        return check_variables(type_, command.variables)
     checked = check_variables(type_, {**command.variables, **added})
     return {name: value for name, value in checked.items() if name != _LINK or name not in added}
 
