@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from application.caller import Caller
 from application.commands.send import Context, IdempotencyKey, Recipient, SendAnswer, SendNotification
-from application.ports import Clock, ConflictError, EventStore
+from application.ports import Clock, ConflictError, EventLog, EventStore
 from application.problems import InvalidCommandError
 from application.projections.subscriptions import SubscriptionRow
 from domain.health import GIVEN_UP_AFTER, Health, Verdict, judged
@@ -26,6 +26,9 @@ _HOPELESS = (Reason.ADDRESS_BLOCKED, Reason.TLS_FAILED)
 class TroubledSubscriptions(Protocol):
     """The read model of subscriptions."""
 
+    async def position(self) -> int:
+        """Up to where it knows the log."""
+
     async def troubled(self) -> Sequence[SubscriptionRow]:
         """Active ones whose last attempt failed, or of whose failures somebody was warned."""
 
@@ -41,23 +44,29 @@ class HealthCheck:
 
     Whatever it decides is an event, which changes the row: so it may be interrupted anywhere, and looks again. The
     mail to the owner is accepted before that event, under a key of its own, so that there is one, and only one.
+
+    Nobody is judged by the past: not while the read model is behind where the log ended a turn ago, for it may be
+    filled anew, and nobody of whose own events it does not know the last.
     """
 
     def __init__(
         self,
         reader: TroubledSubscriptions,
         events: EventStore,
+        log: EventLog,
         send: Callable[[SendNotification, Caller, IdempotencyKey], Awaitable[SendAnswer]],
         clock: Clock,
-        log: HealthLog,
+        lines: HealthLog,
         link: str,
     ) -> None:
         self._reader = reader
         self._events = events
+        self._log = log
         self._send = send
         self._clock = clock
-        self._log = log
+        self._lines = lines
         self._link = link
+        self._head: int | None = None
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -66,14 +75,17 @@ class HealthCheck:
             await asyncio.sleep(_EVERY)
 
     async def turn(self) -> int:
-        """Judge those in trouble; answers of how many something followed."""
+        """Judge those in trouble; answers of how many something followed. The first turn only looks at the log."""
+        head, self._head = self._head, await self._log.head()
+        if head is None or await self._reader.position() < head:
+            return 0
         now = self._clock.now()
         rows = [row for row in await self._reader.troubled() if judged(health_of(row), row.warned, now)]
         return sum([await self._judge(row) for row in rows])
 
     async def _judge(self, row: SubscriptionRow) -> bool:
         subscription = await self._events.get(WebhookSubscription, row.id)
-        if subscription is None:
+        if subscription is None or subscription.version != row.version:
             return False
         health = health_of(row)
         verdict = subscription.judge(health, now=self._clock.now(), by=_BY)
@@ -85,7 +97,7 @@ class HealthCheck:
             await self._events.save(subscription)
         except ConflictError:  # the owner did something meanwhile: the next turn sees what
             return False
-        self._log.health(subscription, verdict, health)
+        self._lines.health(subscription, verdict, health)
         return True
 
     async def _tell_owner(self, subscription: WebhookSubscription, verdict: Verdict, row: SubscriptionRow) -> None:

@@ -17,7 +17,10 @@ from domain.vocabulary import Reason
 
 
 class SubscriptionRow(msgspec.Struct, kw_only=True):
-    """`sent` and `failed` count attempts; `failures` are those since the last success, the first at `failing_since`."""
+    """`sent` and `failed` count attempts; `failures` are those since the last success, the first at `failing_since`.
+
+    `version` is that of the last event of its own.
+    """
 
     id: UUID
     tenant: str
@@ -38,6 +41,7 @@ class SubscriptionRow(msgspec.Struct, kw_only=True):
     last_failure: Reason | None = None
     gone: bool = False
     warned: int = 0
+    version: int
     position: int
 
 
@@ -51,6 +55,7 @@ class WebhookSubscriptions(Projection[SubscriptionRow]):
             for each in (
                 WebhookSubscription.Created,
                 WebhookSubscription.Updated,
+                WebhookSubscription.SecretRotated,
                 WebhookSubscription.Paused,
                 WebhookSubscription.Resumed,
                 WebhookSubscription.Warned,
@@ -85,6 +90,8 @@ class WebhookSubscriptions(Projection[SubscriptionRow]):
             row = _created(event, recorded.position)
         assert row is not None
         _apply(row, event)
+        if isinstance(event, WebhookSubscription.Event):
+            row.version = event.originator_version
         row.position = recorded.position
         return row
 
@@ -96,6 +103,7 @@ def _created(event: Any, position: int) -> SubscriptionRow:
         **_terms(event.terms),
         created_at=event.timestamp,
         updated_at=event.timestamp,
+        version=event.originator_version,
         position=position,
     )
 
@@ -117,6 +125,9 @@ def _apply(row: SubscriptionRow, event: Any) -> None:
             for name, value in _terms(event.terms).items():
                 setattr(row, name, value)
             row.updated_at = event.timestamp
+            if event.moved:
+                row.warned = 0
+                _forgive(row)
         case WebhookSubscription.Paused():
             row.state = SubscriptionState.PAUSED
         case WebhookSubscription.Resumed():
