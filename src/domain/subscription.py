@@ -9,7 +9,7 @@ import msgspec
 from eventsourcing.domain import Aggregate
 
 from domain.filters import Filter
-from domain.health import Health, Verdict, judged
+from domain.health import Health, Notice, Verdict, judged
 from domain.personal import Endpoint, Erased, SigningSecret
 from domain.retry import RetrySchedule
 
@@ -84,7 +84,7 @@ class WebhookSubscription(Aggregate):
         def apply(self, subscription: "WebhookSubscription") -> None:
             subscription.terms, subscription.endpoint = self.terms, self.personal
             if self.moved:
-                subscription.warned = 0
+                subscription.warned = msgspec.structs.replace(subscription.warned, share=0)
 
     class SecretRotated(Event):
         """Requests are signed with the new secret from now on, and until `until` with the one before it as well."""
@@ -107,7 +107,8 @@ class WebhookSubscription(Aggregate):
         TOPIC = "webhook.resumed"
 
         def apply(self, subscription: "WebhookSubscription") -> None:
-            subscription.state, subscription.disabled_for, subscription.warned = SubscriptionState.ACTIVE, None, 0
+            subscription.state, subscription.disabled_for = SubscriptionState.ACTIVE, None
+            subscription.warned = msgspec.structs.replace(subscription.warned, share=0)
 
     class Warned(Event):
         """It has failed without a success for `share` percent of the time after which it is disabled."""
@@ -119,13 +120,13 @@ class WebhookSubscription(Aggregate):
         failures: int
 
         def apply(self, subscription: "WebhookSubscription") -> None:
-            subscription.warned = self.share
+            subscription.warned = Notice(self.share, self.timestamp)
 
     class Recovered(Event):
         TOPIC = "webhook.recovered"
 
         def apply(self, subscription: "WebhookSubscription") -> None:
-            subscription.warned = 0
+            subscription.warned = msgspec.structs.replace(subscription.warned, share=0)
 
     class Disabled(Event):
         TOPIC = "webhook.disabled"
@@ -149,7 +150,7 @@ class WebhookSubscription(Aggregate):
         self.endpoint = personal
         self.state = SubscriptionState.ACTIVE
         self.disabled_for: DisabledFor | None = None
-        self.warned = 0
+        self.warned = Notice()
 
     @classmethod
     def create(

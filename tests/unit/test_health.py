@@ -20,7 +20,7 @@ from application.problems import InvalidCommandError
 from application.processes.health import TYPE, HealthCheck
 from application.projections.projection import folded, touched
 from application.projections.subscriptions import SubscriptionRow, WebhookSubscriptions
-from domain.health import GIVEN_UP_AFTER, Health, Verdict
+from domain.health import GIVEN_UP_AFTER, WELL_AFTER, Health, Verdict
 from domain.outcomes import Accepted, Outcome, Refused, Retryable
 from domain.retry import RetrySchedule
 from domain.subscription import SubscriptionState, WebhookSubscription
@@ -166,15 +166,33 @@ async def test_what_does_not_pass_by_itself_is_told_at_once_and_once(house):
     assert await house.state(it.id) is SubscriptionState.ACTIVE
 
 
-async def test_a_success_takes_the_warning_back_without_a_mail(house):
+async def test_an_hour_without_failure_takes_the_warning_back_without_a_mail(house):
     it = await house.subscribe()
     await house.call(it, Retryable(Reason.TLS_FAILED))
     await house.check.turn()
     await house.call(it, Accepted(None))
     await house.check.turn()
+    assert house.verdicts == [Verdict.WARN_AT_ONCE]
+    house.clock.move(WELL_AFTER)
+    await house.check.turn()
     await house.check.turn()
     assert house.verdicts == [Verdict.WARN_AT_ONCE, Verdict.RECOVERED]
     assert len(house.mails) == 1
+
+
+@pytest.mark.parametrize("pause", [timedelta(seconds=1), timedelta(minutes=61)])
+async def test_one_that_fails_and_succeeds_by_turns_is_warned_of_once_a_day(house, pause):
+    it = await house.subscribe()
+    began = house.clock.now()
+    while house.clock.now() < began + pause * 40:
+        await house.call(it, Retryable(Reason.TLS_FAILED))
+        await house.check.turn()
+        await house.call(it, Accepted(None))
+        house.clock.move(pause)
+        await house.check.turn()
+    days = (pause * 40) // timedelta(days=1) + 1
+    assert len(house.mails) == days
+    assert len(house.verdicts) <= 2 * days
 
 
 async def test_interrupted_between_mail_and_event_the_mail_is_asked_for_again_under_the_same_key(house, monkeypatch):

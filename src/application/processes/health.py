@@ -10,7 +10,7 @@ from application.commands.send import Context, IdempotencyKey, Recipient, SendAn
 from application.ports import Clock, ConflictError, EventLog, EventStore
 from application.problems import InvalidCommandError
 from application.projections.subscriptions import SubscriptionRow
-from domain.health import GIVEN_UP_AFTER, Health, Verdict, judged
+from domain.health import GIVEN_UP_AFTER, Health, Notice, Verdict, judged
 from domain.personal import Endpoint
 from domain.subscription import WebhookSubscription
 from domain.vocabulary import Reason
@@ -80,7 +80,7 @@ class HealthCheck:
         if head is None or await self._reader.position() < head:
             return 0
         now = self._clock.now()
-        rows = [row for row in await self._reader.troubled() if judged(health_of(row), row.warned, now)]
+        rows = [row for row in await self._reader.troubled() if judged(health_of(row), _last_notice(row), now)]
         return sum([await self._judge(row) for row in rows])
 
     async def _judge(self, row: SubscriptionRow) -> bool:
@@ -119,7 +119,11 @@ class HealthCheck:
 
 
 def health_of(row: SubscriptionRow) -> Health:
-    return Health(row.failures, row.failing_since, row.gone, row.last_failure in _HOPELESS)
+    return Health(row.failures, row.failing_since, row.gone, row.last_failure in _HOPELESS, row.well_since)
+
+
+def _last_notice(row: SubscriptionRow) -> Notice:
+    return Notice(row.warned, row.warned_at)
 
 
 def _variables(

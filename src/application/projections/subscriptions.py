@@ -19,6 +19,7 @@ from domain.vocabulary import Reason
 class SubscriptionRow(msgspec.Struct, kw_only=True):
     """`sent` and `failed` count attempts; `failures` are those since the last success, the first at `failing_since`.
 
+    `well_since` is the first success that no failure came after, `warned_at` stays when a warning is taken back.
     `version` is that of the last event of its own.
     """
 
@@ -40,7 +41,9 @@ class SubscriptionRow(msgspec.Struct, kw_only=True):
     failing_since: datetime | None = None
     last_failure: Reason | None = None
     gone: bool = False
+    well_since: datetime | None = None
     warned: int = 0
+    warned_at: datetime | None = None
     version: int
     position: int
 
@@ -117,6 +120,7 @@ def _apply(row: SubscriptionRow, event: Any) -> None:
         case Notification.Sent():
             row.sent += 1
             row.last_triggered_at = row.last_success_at = event.timestamp
+            row.well_since = row.well_since or event.timestamp
             _forgive(row)
         case Notification.Failed():
             if event.call:
@@ -134,7 +138,7 @@ def _apply(row: SubscriptionRow, event: Any) -> None:
             row.state, row.disabled_for, row.warned = SubscriptionState.ACTIVE, None, 0
             _forgive(row)
         case WebhookSubscription.Warned():
-            row.warned = event.share
+            row.warned, row.warned_at = event.share, event.timestamp
         case WebhookSubscription.Recovered():
             row.warned = 0
         case WebhookSubscription.Disabled():
@@ -147,7 +151,7 @@ def _fail(row: SubscriptionRow, event: Any) -> None:
     row.failed += 1
     row.failures += 1
     row.last_triggered_at, row.last_failure = event.timestamp, event.reason
-    row.failing_since = row.failing_since or event.timestamp
+    row.failing_since, row.well_since = row.failing_since or event.timestamp, None
     row.gone = row.gone or event.reason is Reason.ENDPOINT_GONE
 
 
