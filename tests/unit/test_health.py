@@ -15,7 +15,7 @@ from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys
 from application.caller import Caller
 from application.commands.send import IdempotencyKey, SendAnswer, SendNotification
-from application.ports import ConflictError
+from application.ports import ConflictError, StoreUnavailableError
 from application.problems import InvalidCommandError
 from application.processes.health import TYPE, HealthCheck
 from application.projections.projection import folded, touched
@@ -44,6 +44,7 @@ class House:
         self.events = MemoryEventStore(due, MemoryWakeups(), EventMapper(keys), keys)
         self.mails: list[tuple[SendNotification, Caller, IdempotencyKey]] = []
         self.verdicts: list[Verdict] = []
+        self.unreadable: list[tuple[UUID, type[Exception]]] = []
         self.refuses = False
         self.stands: int | None = None
         link = "https://carillon.acme.example/docs"
@@ -68,6 +69,9 @@ class House:
 
     def health(self, subscription: WebhookSubscription, verdict: Verdict, health: Health) -> None:
         self.verdicts.append(verdict)
+
+    def unjudged(self, subscription: UUID, error: Exception) -> None:
+        self.unreadable.append((subscription, type(error)))
 
     async def subscribe(self, owner: str | None = "jane@acme.example") -> WebhookSubscription:
         it = subscription(uuid4(), person=self.events.person("acme", "webhook:1"), now=self.clock.now())
@@ -268,3 +272,33 @@ async def test_another_url_begins_with_a_clean_record(house):
     await house.call(it, FAILED)
     house.clock.move(GIVEN_UP_AFTER)
     assert await house.check.turn() == 0
+
+
+async def test_one_that_cannot_be_read_holds_up_no_other_and_is_told_of_once(house, monkeypatch):
+    unreadable, gone = [await house.subscribe() for _ in range(2)]
+    for each in (unreadable, gone):
+        await house.call(each, Refused(Reason.ENDPOINT_GONE))
+    get = house.events.get
+
+    async def altered(kind: Any, id: UUID) -> Any:
+        if id == unreadable.id:
+            raise ValueError
+        return await get(kind, id)
+
+    monkeypatch.setattr(house.events, "get", altered)
+    assert [await house.check.turn() for _ in range(3)] == [1, 0, 0]
+    assert house.unreadable == [(unreadable.id, ValueError)]
+    monkeypatch.undo()
+    assert await house.state(gone.id) is SubscriptionState.DISABLED
+    assert await house.check.turn() == 1
+
+
+async def test_a_database_that_is_away_ends_the_turn(house, monkeypatch):
+    async def away(*_: Any) -> Any:
+        raise StoreUnavailableError
+
+    await house.call(await house.subscribe(), Refused(Reason.ENDPOINT_GONE))
+    monkeypatch.setattr(house.events, "get", away)
+    with pytest.raises(StoreUnavailableError):
+        await house.check.turn()
+    assert house.unreadable == []

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from application.caller import Caller
 from application.commands.send import Context, IdempotencyKey, Recipient, SendAnswer, SendNotification
-from application.ports import Clock, ConflictError, EventLog, EventStore
+from application.ports import Clock, ConflictError, EventLog, EventStore, StoreUnavailableError
 from application.problems import InvalidCommandError
 from application.projections.subscriptions import SubscriptionRow
 from domain.health import GIVEN_UP_AFTER, Health, Notice, Verdict, judged
@@ -34,9 +35,11 @@ class TroubledSubscriptions(Protocol):
 
 
 class HealthLog(Protocol):
-    """Where each verdict leaves its one line. No personal data goes in."""
+    """Where each verdict leaves its one line, and what kept one from being given. No personal data goes in."""
 
     def health(self, subscription: WebhookSubscription, verdict: Verdict, health: Health) -> None: ...
+
+    def unjudged(self, subscription: UUID, error: Exception) -> None: ...
 
 
 class HealthCheck:
@@ -67,6 +70,7 @@ class HealthCheck:
         self._lines = lines
         self._link = link
         self._head: int | None = None
+        self._unreadable: set[UUID] = set()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -81,7 +85,21 @@ class HealthCheck:
             return 0
         now = self._clock.now()
         rows = [row for row in await self._reader.troubled() if judged(health_of(row), _last_notice(row), now)]
-        return sum([await self._judge(row) for row in rows])
+        return sum([await self._guarded(row) for row in rows])
+
+    async def _guarded(self, row: SubscriptionRow) -> bool:
+        """One that cannot be read holds up no other, and is told of when that begins."""
+        try:
+            followed = await self._judge(row)
+        except StoreUnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a lost key, an event of a later version
+            if row.id not in self._unreadable:
+                self._lines.unjudged(row.id, error)
+            self._unreadable.add(row.id)
+            return False
+        self._unreadable.discard(row.id)
+        return followed
 
     async def _judge(self, row: SubscriptionRow) -> bool:
         subscription = await self._events.get(WebhookSubscription, row.id)
