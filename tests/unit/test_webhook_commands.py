@@ -205,6 +205,15 @@ async def test_what_was_erased_still_is_the_same_event(house):
     assert (await house.send(id="o-1", organization_id="north")).id == "o-1"
 
 
+async def test_organisations_that_differ_in_capitals_are_erased_apart(house):
+    names = ("acme", "Acme", "ACME", "acme ")
+    ids = [(await house.send(organization_id=name)).id for name in names]
+    await house.events.forget("acme", "happening:acme")
+    kept = [await house.events.get(Happening, happening_id("acme", id)) for id in ids]
+    assert [isinstance(each.payload, Erased) for each in kept] == [True, False, False, False]
+    assert len({each.payload.person for each in kept}) == 4
+
+
 @pytest.mark.parametrize(
     ("wishes", "path"),
     [
