@@ -30,7 +30,7 @@ from application.commands.webhooks import (
     send_webhook,
     update_webhook,
 )
-from application.ports import Interest, StoreUnavailableError
+from application.ports import ConflictError, Interest, StoreUnavailableError
 from application.problems import InvalidCommandError, KeyReusedError, NotFoundError
 from application.subscriptions import SubscriptionDirectory
 from domain.happening import Happening
@@ -195,6 +195,15 @@ async def test_sent_twice_at_the_same_moment_it_happens_once(house):
     answers = await asyncio.gather(*(house.send(id="o-1") for _ in range(8)))
     assert len({msg.notifications[0].notification for msg in answers}) == 1
     assert len(await house.due.lease(Channel.WEBHOOK, 99, 99, timedelta(minutes=1))) == 1
+
+
+async def test_a_conflict_over_an_event_without_an_id_of_the_caller_s_is_told_as_it_is(house, monkeypatch):
+    async def conflicts(*_: Any) -> int:
+        raise ConflictError
+
+    monkeypatch.setattr(house.events, "save", conflicts)
+    with pytest.raises(ConflictError):
+        await house.send()
 
 
 async def test_what_was_erased_still_is_the_same_event(house):

@@ -305,7 +305,7 @@ async def send_webhook(
     try:
         position = await events.save(*notifications, happening)
     except ConflictError:
-        if answer := await _first_answer(command, caller, events):
+        if command.id and (answer := await _first_answer(command, caller, events)):
             return answer
         raise
     return _told(event_id, position, happening.deliveries)
