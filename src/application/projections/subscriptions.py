@@ -1,7 +1,7 @@
 """The webhook subscriptions, and how their endpoints are getting on."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
@@ -19,6 +19,7 @@ from domain.vocabulary import Reason
 class SubscriptionRow(msgspec.Struct, kw_only=True):
     """`sent` and `failed` count attempts; `failures` are those since the last success, the first at `failing_since`.
 
+    What was called before `clean_since`, when it was resumed or got another url, is no failure of these.
     `well_since` is the first success that no failure came after, `warned_at` stays when a warning is taken back.
     `version` is that of the last event of its own.
     """
@@ -41,6 +42,7 @@ class SubscriptionRow(msgspec.Struct, kw_only=True):
     failing_since: datetime | None = None
     last_failure: Reason | None = None
     gone: bool = False
+    clean_since: datetime | None = None
     well_since: datetime | None = None
     warned: int = 0
     warned_at: datetime | None = None
@@ -130,13 +132,12 @@ def _apply(row: SubscriptionRow, event: Any) -> None:
                 setattr(row, name, value)
             row.updated_at = event.timestamp
             if event.moved:
-                row.warned = 0
-                _forgive(row)
+                _begin_again(row, event.timestamp)
         case WebhookSubscription.Paused():
             row.state = SubscriptionState.PAUSED
         case WebhookSubscription.Resumed():
-            row.state, row.disabled_for, row.warned = SubscriptionState.ACTIVE, None, 0
-            _forgive(row)
+            row.state, row.disabled_for = SubscriptionState.ACTIVE, None
+            _begin_again(row, event.timestamp)
         case WebhookSubscription.Warned():
             row.warned, row.warned_at = event.share, event.timestamp
         case WebhookSubscription.Recovered():
@@ -149,10 +150,18 @@ def _apply(row: SubscriptionRow, event: Any) -> None:
 
 def _fail(row: SubscriptionRow, event: Any) -> None:
     row.failed += 1
+    row.last_triggered_at = event.timestamp
+    if row.clean_since and event.timestamp - timedelta(milliseconds=event.milliseconds or 0) < row.clean_since:
+        return
     row.failures += 1
-    row.last_triggered_at, row.last_failure = event.timestamp, event.reason
+    row.last_failure = event.reason
     row.failing_since, row.well_since = row.failing_since or event.timestamp, None
     row.gone = row.gone or event.reason is Reason.ENDPOINT_GONE
+
+
+def _begin_again(row: SubscriptionRow, now: datetime) -> None:
+    row.warned, row.clean_since = 0, now
+    _forgive(row)
 
 
 def _forgive(row: SubscriptionRow) -> None:
