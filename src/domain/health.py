@@ -7,19 +7,30 @@ import msgspec
 
 GIVEN_UP_AFTER = timedelta(hours=120)
 FEWEST_FAILURES = 10
+AT_ONCE_AGAIN = timedelta(hours=24)
+WELL_AFTER = timedelta(hours=1)
 _AT_ONCE, _HALF, _LATE = 1, 50, 90
 
 
 class Health(msgspec.Struct, frozen=True):
     """The attempts since the last success: how many, since when, and whether one was answered with 410 Gone.
 
-    `hopeless`: the last one failed for something that does not pass by itself, such as a certificate.
+    `hopeless`: the last one failed for something that does not pass by itself, such as a certificate. `well_since`:
+    the first success after which none has failed.
     """
 
     failures: int = 0
     failing_since: datetime | None = None
     gone: bool = False
     hopeless: bool = False
+    well_since: datetime | None = None
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """The owner's last warning: at how many percent (0: it was taken back), and when."""
+
+    share: int = 0
+    at: datetime | None = None
 
 
 class Verdict(StrEnum):
@@ -36,17 +47,22 @@ class Verdict(StrEnum):
         return {Verdict.WARN_AT_ONCE: _AT_ONCE, Verdict.WARN_HALF: _HALF}.get(self, _LATE)
 
 
-def judged(health: Health, warned: int, now: datetime) -> Verdict | None:
-    """What is due now, where the owner was last warned at `warned` percent (0: not since the last success).
+def judged(health: Health, last: Notice, now: datetime) -> Verdict | None:
+    """What is due now.
 
-    Time alone gives nobody up: an endpoint that was sent little must also have failed often.
+    Time alone gives nobody up: an endpoint that was sent little must also have failed often. One that fails and
+    succeeds by turns is warned of once a day and called well once it has been so for an hour: whoever runs it decides
+    how often that changes, and must not have a mail sent, or an event kept, each time.
     """
     if health.gone:
         return Verdict.GONE
     if health.failing_since is None:
-        return Verdict.RECOVERED if warned else None
+        well = health.well_since and now - health.well_since >= WELL_AFTER
+        return Verdict.RECOVERED if last.share and well else None
+    warned = last.share if last.at and last.at >= health.failing_since else 0
+    at_once = health.hopeless and not warned and (last.at is None or now - last.at >= AT_ONCE_AGAIN)
     if health.failures < FEWEST_FAILURES:
-        return Verdict.WARN_AT_ONCE if health.hopeless and not warned else None
+        return Verdict.WARN_AT_ONCE if at_once else None
     share = (now - health.failing_since) / GIVEN_UP_AFTER * 100
     if share >= 100:
         return Verdict.FAILING
@@ -54,4 +70,4 @@ def judged(health: Health, warned: int, now: datetime) -> Verdict | None:
         return Verdict.WARN_LATE
     if share >= _HALF and warned < _HALF:
         return Verdict.WARN_HALF
-    return Verdict.WARN_AT_ONCE if health.hopeless and not warned else None
+    return Verdict.WARN_AT_ONCE if at_once else None

@@ -9,7 +9,7 @@ import msgspec
 from eventsourcing.domain import Aggregate
 
 from domain.filters import Filter
-from domain.health import Health, Verdict, judged
+from domain.health import Health, Notice, Verdict, judged
 from domain.personal import Endpoint, Erased, SigningSecret
 from domain.retry import RetrySchedule
 
@@ -78,9 +78,13 @@ class WebhookSubscription(Aggregate):
 
         terms: Terms
         personal: Endpoint | Erased
+        moved: bool | None = None
+        """Whether its url is another one than before."""
 
         def apply(self, subscription: "WebhookSubscription") -> None:
             subscription.terms, subscription.endpoint = self.terms, self.personal
+            if self.moved:
+                subscription.warned = msgspec.structs.replace(subscription.warned, share=0)
 
     class SecretRotated(Event):
         """Requests are signed with the new secret from now on, and until `until` with the one before it as well."""
@@ -103,8 +107,8 @@ class WebhookSubscription(Aggregate):
         TOPIC = "webhook.resumed"
 
         def apply(self, subscription: "WebhookSubscription") -> None:
-            subscription.state, subscription.disabled_for, subscription.warned = SubscriptionState.ACTIVE, None, 0
-            subscription.resumed_at = self.timestamp
+            subscription.state, subscription.disabled_for = SubscriptionState.ACTIVE, None
+            subscription.warned = msgspec.structs.replace(subscription.warned, share=0)
 
     class Warned(Event):
         """It has failed without a success for `share` percent of the time after which it is disabled."""
@@ -116,13 +120,13 @@ class WebhookSubscription(Aggregate):
         failures: int
 
         def apply(self, subscription: "WebhookSubscription") -> None:
-            subscription.warned = self.share
+            subscription.warned = Notice(self.share, self.timestamp)
 
     class Recovered(Event):
         TOPIC = "webhook.recovered"
 
         def apply(self, subscription: "WebhookSubscription") -> None:
-            subscription.warned = 0
+            subscription.warned = msgspec.structs.replace(subscription.warned, share=0)
 
     class Disabled(Event):
         TOPIC = "webhook.disabled"
@@ -146,8 +150,7 @@ class WebhookSubscription(Aggregate):
         self.endpoint = personal
         self.state = SubscriptionState.ACTIVE
         self.disabled_for: DisabledFor | None = None
-        self.warned = 0
-        self.resumed_at: datetime | None = None
+        self.warned = Notice()
 
     @classmethod
     def create(
@@ -177,11 +180,11 @@ class WebhookSubscription(Aggregate):
         now: datetime,
         by: str,
     ) -> None:
-        """Nothing of the old terms is left; the secrets stay."""
+        """Nothing of the old terms is left; the secrets stay. Another url begins with a clean record."""
         known = self._alive()
         endpoint = Endpoint(person=person, url=url, headers=headers, secrets=known.secrets, owner_email=owner_email)
         if terms != self.terms or endpoint != msgspec.structs.replace(known, person=person):
-            self._trigger(self.Updated, now, by, terms=terms, personal=endpoint)
+            self._trigger(self.Updated, now, by, terms=terms, personal=endpoint, moved=url != known.url)
 
     def rotate(self, secret: str, grace: timedelta, *, person: UUID, now: datetime, by: str) -> None:
         """Sign with `secret` from now on, and for `grace` with the current one as well.

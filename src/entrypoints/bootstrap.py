@@ -179,7 +179,7 @@ class Parts:
 
     def health_check(self) -> HealthCheck:
         link = f"http://{self.settings.host}:{self.settings.port}/docs"
-        return HealthCheck(self.subscriptions, self.store, self.send, self.clock, Lines("health"), link)
+        return HealthCheck(self.subscriptions, self.store, self.store, self.send, self.clock, Lines("health"), link)
 
     def dispatcher(self, on_loss: Callable[[Exception], None]) -> Dispatcher:
         """Webhooks need no preparing, so that no more of them are leased than may be called at a time."""

@@ -129,6 +129,9 @@ class Lines:
             failing_since=health.failing_since and health.failing_since.isoformat(),
         )
 
+    def unjudged(self, subscription: UUID, error: Exception) -> None:
+        self._log.error("webhook endpoint cannot be judged", subscription=str(subscription), error=type(error).__name__)
+
     def projected(self, projection: str, events: int, rows: int, position: int, milliseconds: float) -> None:
         say = self._log.info if rows else self._log.debug
         say("projected", projection=projection, events=events, rows=rows, position=position, ms=round(milliseconds, 1))

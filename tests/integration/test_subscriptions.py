@@ -46,6 +46,7 @@ async def test_pages_show_the_newest_first_and_none_that_was_deleted(house):
     gone.delete(now=house.time.now(), by="key:k1")
     await house.events.save(gone)
     await caught_up(house)
+    assert await reader.position() == await house.events.head()
     page = await reader.page("acme", None, 2)
     assert [row.id for row in page] == [third.id, second.id]
     assert [row.id for row in await reader.page("acme", page[-1].id, 2)] == [first.id]

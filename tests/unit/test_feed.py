@@ -1,5 +1,6 @@
 """What a subscription is for is found whatever lies between, and replays leave alone what is on its way. In memory."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -8,12 +9,14 @@ from uuid import UUID
 import pytest
 
 from application.commands.replay_webhook import ReplayAnswer, ReplayWebhook, replay_webhook
+from application.commands.webhooks import FilterWish
+from application.problems import InvalidCommandError
 from application.projections.happenings import HappeningRow, Happenings
 from application.queries import feed as feeds
 from application.queries.feed import Feed, feed
 from domain.happening import Happening
 from domain.notification import Notification
-from domain.outcomes import Refused
+from domain.outcomes import Accepted, Refused
 from domain.personal import Envelope
 from domain.vocabulary import Reason, Status
 from tests.examples import POLICY
@@ -130,3 +133,67 @@ async def test_who_came_later_gets_what_others_were_told_before(house: House) ->
     queued = await house.events.read(0, 1000, [Notification.Queued.TOPIC])
     assert [each.event.subscription == later for each in queued] == [False, True]
     assert len({each.event.happening for each in queued}) == 1
+
+
+async def sent(house: House, id: UUID) -> None:
+    notification = await house.events.get(Notification, id)
+    assert notification
+    envelope = Envelope(person=notification.person, subject=None, preview="")
+    now = house.clock.now()
+    notification.attempt("webhook", None, "", envelope, sender=None, reply_to=None, now=now, by="w")
+    notification.record(Accepted(None), POLICY, now=now, luck=0.5, by="w")
+    await house.events.save(notification)
+
+
+async def queued_for(house: House, id: UUID) -> list[UUID]:
+    queued = await house.events.read(0, 10_000, [Notification.Queued.TOPIC])
+    return [each.event.originator_id for each in queued if each.event.subscription == id]
+
+
+async def test_what_is_replayed_again_while_it_waits_is_queued_once_and_once_more_after_it_was_sent(
+    house: House,
+) -> None:
+    told = await house.send()
+    later = (await house.create("order.*")).webhook.id
+    for n in range(1, 12):
+        wish = {"event": told.id} if n % 2 else {"after": 0}
+        counts = [(await replay(house, later, **wish, dry_run=dry)).count for dry in (True, False, True, False)]
+        assert counts == [1, 1, 0, 0]
+        assert len(await queued_for(house, later)) == n
+        await sent(house, (await queued_for(house, later))[-1])
+
+
+async def test_a_repeat_that_failed_is_retried_and_not_told_anew(house: House) -> None:
+    id = (await house.create("order.*")).webhook.id
+    told = await house.send()
+    await sent(house, told.notifications[0].notification)
+    assert (await replay(house, id, event=told.id)).count == 1
+    _, repeat = await queued_for(house, id)
+    await fail(house, repeat)
+    assert (await replay(house, id, event=told.id)).count == 1
+    assert len(await queued_for(house, id)) == 2
+    assert (notification := await house.events.get(Notification, repeat))
+    assert notification.generation == 2
+
+
+async def test_replays_at_the_same_moment_count_together_what_was_queued(house: House) -> None:
+    for _ in range(5):
+        await house.send()
+    later = (await house.create("order.*")).webhook.id
+    answers = await asyncio.gather(*(replay(house, later, after=0) for _ in range(3)))
+    assert len(await queued_for(house, later)) == 5
+    assert sum(each.count for each in answers) == 5
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [{"organization_id": "south"}, {"event_types": ["payment.*"]}, {"filters": [FilterWish(path="total", equals=6)]}],
+)
+async def test_one_event_is_not_replayed_to_whom_it_is_not_for(house: House, terms: dict[str, Any]) -> None:
+    told = await house.send(organization_id="north")
+    id = (await house.create(**terms)).webhook.id
+    for dry_run in (True, False):
+        with pytest.raises(InvalidCommandError) as caught:
+            await replay(house, id, event=told.id, dry_run=dry_run)
+        assert [problem.path for problem in caught.value.problems] == ["event"]
+    assert await queued_for(house, id) == []

@@ -3,6 +3,9 @@
 import json
 from uuid import uuid4
 
+import pytest
+
+from adapters.postgres import lately_read
 from adapters.postgres.lately_read import LatelyRead, Row, entry_of
 from domain.chain import Entry
 
@@ -64,11 +67,48 @@ async def test_a_stretch_that_does_not_follow_on_the_last_one_replaces_it() -> N
     assert log.asked == 1
 
 
-async def test_no_more_is_kept_than_fits_and_nothing_is_left_out() -> None:
+async def test_no_more_is_kept_than_fits_and_nothing_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     held = rows(*range(1, 5_001))
+    monkeypatch.setattr(lately_read, "_MOST_KEPT", 3_000 * len(held[0][3]))
+    log = Log(held)
+    lately = await followed(log)
+    lately.keep(0, held[:2_500])
+    lately.keep(2_500, held[2_500:])
+    assert len(await lately.entries(0, 5_000)) == 5_000
+    assert [entry.position for entry in await lately.entries(2_000, 2)] == [2_001, 2_002]
+    assert log.asked == 1
+
+
+async def test_of_large_events_few_are_kept() -> None:
+    log = Log([(*row[:3], row[3] + b" " * (1 << 20), row[4]) for row in rows(*range(1, 31))])
+    lately = await followed(log)
+    for place, row in enumerate(log.held):
+        lately.keep(place, [row])
+    kept = sum(len(row[3]) for row in lately._rows)
+    assert (len(lately._rows), kept) == (7, lately._size)
+    assert [entry.position for entry in await lately.entries(23, 1)] == [24]
+    assert log.asked == 0
+
+
+async def test_one_event_that_does_not_fit_is_not_kept_and_those_after_it_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = rows(1, 2, 3)
+    log = Log(held)
+    lately = await followed(log)
+    monkeypatch.setattr(lately_read, "_MOST_KEPT", len(held[0][3]) - 1)
+    lately.keep(0, held[:2])
+    monkeypatch.undo()
+    lately.keep(2, held[2:])
+    assert [entry.position for entry in await lately.entries(2, 9)] == [3]
+    assert log.asked == 0
+
+
+async def test_who_has_caught_up_leaves_nothing_behind() -> None:
+    held = rows(1, 2, 5)
     log = Log(held)
     lately = await followed(log)
     lately.keep(0, held)
-    assert len(await lately.entries(0, 5_000)) == 5_000
-    assert [entry.position for entry in await lately.entries(3_000, 2)] == [3_001, 3_002]
+    assert await lately.entries(5, 9) == []
+    assert (lately._rows, lately._size) == ([], 0)
+    lately.keep(5, later := rows(8, 9))
+    assert [entry.position for entry in await lately.entries(5, 9)] == [row[4] for row in later]
     assert log.asked == 1

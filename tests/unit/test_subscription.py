@@ -7,7 +7,7 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-from domain.health import FEWEST_FAILURES, GIVEN_UP_AFTER, Health, Verdict, judged
+from domain.health import FEWEST_FAILURES, GIVEN_UP_AFTER, Health, Notice, Verdict, judged
 from domain.personal import Erased
 from domain.retry import STANDARD_WEBHOOKS, RetrySchedule, exponential
 from domain.subscription import (
@@ -102,7 +102,10 @@ FAILING = Health(failures=FEWEST_FAILURES, failing_since=NOON)
     ("health", "warned", "after", "verdict"),
     [
         (Health(), 0, HOUR, None),
-        (Health(), 50, HOUR, Verdict.RECOVERED),
+        (Health(), 50, HOUR, None),
+        (Health(well_since=NOON), 0, HOUR, None),
+        (Health(well_since=NOON), 50, HOUR - MINUTE, None),
+        (Health(well_since=NOON), 50, HOUR, Verdict.RECOVERED),
         (FAILING, 0, GIVEN_UP_AFTER * 0.49, None),
         (FAILING, 0, GIVEN_UP_AFTER * 0.5, Verdict.WARN_HALF),
         (FAILING, 50, GIVEN_UP_AFTER * 0.6, None),
@@ -119,15 +122,30 @@ FAILING = Health(failures=FEWEST_FAILURES, failing_since=NOON)
     ],
 )
 def test_an_endpoint_is_given_up_after_five_days_and_ten_failures_with_warnings_before(health, warned, after, verdict):
-    assert judged(health, warned, NOON + after) is verdict
+    assert judged(health, Notice(warned, NOON) if warned else Notice(), NOON + after) is verdict
 
 
-def test_each_warning_is_given_once_and_a_success_takes_them_back(it):
+@pytest.mark.parametrize(
+    ("health", "notice", "verdict"),
+    [
+        (Health(1, NOON, hopeless=True), Notice(0, NOON - DAY + MINUTE), None),
+        (Health(1, NOON, hopeless=True), Notice(1, NOON - DAY + MINUTE), None),
+        (Health(1, NOON, hopeless=True), Notice(1, NOON - DAY), Verdict.WARN_AT_ONCE),
+        (Health(FEWEST_FAILURES, NOON - GIVEN_UP_AFTER * 0.6), Notice(90, NOON - 5 * DAY), Verdict.WARN_HALF),
+        (Health(FEWEST_FAILURES, NOON - GIVEN_UP_AFTER * 0.9), Notice(50, NOON - 5 * DAY), Verdict.WARN_LATE),
+    ],
+)
+def test_a_warning_is_of_the_failures_since_the_last_success_and_one_at_once_comes_once_a_day(health, notice, verdict):
+    assert judged(health, notice, NOON) is verdict
+
+
+def test_each_warning_is_given_once_and_an_hour_without_failure_takes_them_back(it):
     half = {"health": FAILING, "now": NOON + GIVEN_UP_AFTER * 0.5}
     assert asked(it, "judge", **half) == ["Warned"]
     assert asked(it, "judge", **half) == []
-    assert asked(it, "judge", health=Health()) == ["Recovered"]
-    assert asked(it, "judge", health=Health()) == []
+    well = {"health": Health(well_since=NOON + 3 * DAY), "now": NOON + 3 * DAY + HOUR}
+    assert asked(it, "judge", **well) == ["Recovered"]
+    assert asked(it, "judge", **well) == []
 
 
 def test_one_that_is_gone_is_disabled_and_can_be_resumed_with_a_clean_record(it):

@@ -68,6 +68,17 @@ def test_one_that_answers_that_it_is_gone_is_known_at_once_and_resumed_with_a_cl
     assert (row.state, row.disabled_for, row.failures, row.gone) == (SubscriptionState.ACTIVE, None, 0, False)
 
 
+def test_a_call_that_was_on_its_way_when_it_was_resumed_says_nothing_of_it_since(it):
+    it.pause(now=NOON, by="key:k1")
+    it.resume(now=NOON + MINUTE - timedelta(milliseconds=10), by="key:k1")
+    made = list(it.collect_events())
+    (before,) = [event for event in called(it, GONE) if isinstance(event, Notification.Failed)]
+    assert before.milliseconds > 10
+    row = row_after(it.id, [*made, before])
+    assert (row.failed, row.failures, row.failing_since, row.gone) == (1, 0, None, False)
+    assert row_after(it.id, made + called(it, FAILED, GONE)).gone
+
+
 def test_what_never_was_called_is_no_failure_of_the_endpoint(it):
     hook = notification(uuid4(), channel=Channel.WEBHOOK, subscription=it.id, template=None)
     hook.fail(Reason.PERSON_ERASED, "", now=NOON, by="worker")

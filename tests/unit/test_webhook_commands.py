@@ -30,7 +30,7 @@ from application.commands.webhooks import (
     send_webhook,
     update_webhook,
 )
-from application.ports import Interest, StoreUnavailableError
+from application.ports import ConflictError, Interest, StoreUnavailableError
 from application.problems import InvalidCommandError, KeyReusedError, NotFoundError
 from application.subscriptions import SubscriptionDirectory
 from domain.happening import Happening
@@ -197,12 +197,30 @@ async def test_sent_twice_at_the_same_moment_it_happens_once(house):
     assert len(await house.due.lease(Channel.WEBHOOK, 99, 99, timedelta(minutes=1))) == 1
 
 
+async def test_a_conflict_over_an_event_without_an_id_of_the_caller_s_is_told_as_it_is(house, monkeypatch):
+    async def conflicts(*_: Any) -> int:
+        raise ConflictError
+
+    monkeypatch.setattr(house.events, "save", conflicts)
+    with pytest.raises(ConflictError):
+        await house.send()
+
+
 async def test_what_was_erased_still_is_the_same_event(house):
     await house.send(id="o-1", organization_id="north")
     await house.events.forget("acme", "happening:north")
     kept = await house.events.get(Happening, happening_id("acme", "o-1"))
     assert isinstance(kept.payload, Erased)
     assert (await house.send(id="o-1", organization_id="north")).id == "o-1"
+
+
+async def test_organisations_that_differ_in_capitals_are_erased_apart(house):
+    names = ("acme", "Acme", "ACME", "acme ")
+    ids = [(await house.send(organization_id=name)).id for name in names]
+    await house.events.forget("acme", "happening:acme")
+    kept = [await house.events.get(Happening, happening_id("acme", id)) for id in ids]
+    assert [isinstance(each.payload, Erased) for each in kept] == [True, False, False, False]
+    assert len({each.payload.person for each in kept}) == 4
 
 
 @pytest.mark.parametrize(

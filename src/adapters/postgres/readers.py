@@ -127,12 +127,16 @@ class PostgresSubscriptionReader:
 
     async def interests(self) -> tuple[int, list[tuple[str, Interest]]]:
         """The position is asked for first: rows that have moved on since are no harm."""
-        ((position,),) = await self._database.rows("SELECT position FROM view_subscriptions.position")
+        position = await self.position()
         rows = await self._database.rows(
             "SELECT tenant, id, organization, event_types, filters FROM view_subscriptions.rows"
             " WHERE state <> 'deleted'"
         )
-        return int(position), [(tenant, _row(Interest, values)) for tenant, *values in rows]
+        return position, [(tenant, _row(Interest, values)) for tenant, *values in rows]
+
+    async def position(self) -> int:
+        ((position,),) = await self._database.rows("SELECT position FROM view_subscriptions.position")
+        return int(position)
 
     async def troubled(self) -> Sequence[SubscriptionRow]:
         return await self._rows("state = 'active' AND (gone OR warned > 0 OR failing_since IS NOT NULL)", ())

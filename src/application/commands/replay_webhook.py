@@ -1,21 +1,24 @@
 """Telling a subscription again of what happened: one event, what failed, or everything from a position."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Protocol, TypeVar
 from uuid import UUID
 
 import msgspec
+from eventsourcing.domain import Aggregate
 from msgspec import Meta
 
 from application.caller import Caller
 from application.commands.webhooks import key_name, own_subscription
 from application.ports import Clock, ConflictError, Dice, EventStore, Persons
 from application.problems import InvalidCommandError, NotFoundError, Problem
-from application.queries.feed import HappeningReader, fitting
+from application.queries.feed import HappeningReader, fitting, is_for
+from domain.acceptance import Acceptance
 from domain.happening import Happening
-from domain.ids import happening_id
+from domain.ids import acceptance_id, happening_id
 from domain.notification import Notification, NotRetryableError
 from domain.personal import Letter
 from domain.subscription import WebhookSubscription
@@ -25,6 +28,7 @@ T = TypeVar("T")
 
 MOST_AT_ONCE = 10_000
 _BATCH = 200
+_NOT_ITS = "is not one that this webhook is for: its organization_id, event_types and filters say which are"
 
 
 class ReplayWebhook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -84,6 +88,17 @@ async def replay_webhook(
     return await again.everything(command.after, happenings, dry_run=command.dry_run)
 
 
+_Planned = tuple[Aggregate, ...]
+"""What is stored together."""
+
+
+class _Told(msgspec.Struct, frozen=True):
+    """How often a subscription was told of an event once more, and as what notification last."""
+
+    repeats: int
+    last: UUID | None
+
+
 class _Again(msgspec.Struct, frozen=True):
     subscription: WebhookSubscription
     caller: Caller
@@ -96,6 +111,8 @@ class _Again(msgspec.Struct, frozen=True):
         happening = await self.events.get(Happening, happening_id(self.caller.tenant, event))
         if happening is None:
             raise NotFoundError(f"there is no event {event}")
+        if not is_for(happening, self.subscription.terms):
+            raise InvalidCommandError([Problem("event", _NOT_ITS)])
         return await self._answer(await self._planned([happening]), dry_run)
 
     async def failed(self, ids: Sequence[UUID], *, dry_run: bool) -> ReplayAnswer:
@@ -103,7 +120,7 @@ class _Again(msgspec.Struct, frozen=True):
         known: dict[UUID, Notification] = {}
         for batch in _batches(ids[:MOST_AT_ONCE]):
             known |= await self.events.get_many(Notification, batch)
-        planned = [each for each in map(self._retried, known.values()) if each]
+        planned = [(each,) for each in map(self._retried, known.values()) if each]
         answer = await self._answer(planned, dry_run)
         return msgspec.structs.replace(answer, more=len(ids) > MOST_AT_ONCE)
 
@@ -111,28 +128,45 @@ class _Again(msgspec.Struct, frozen=True):
         found, reached, more = await fitting(
             self.subscription.terms, after, MOST_AT_ONCE, self.caller.tenant, self.events, reader
         )
-        planned: list[Notification] = []
+        planned: list[_Planned] = []
         for batch in _batches([each.happening for each in found]):
             planned += await self._planned(batch)
         answer = await self._answer(planned, dry_run)
         return msgspec.structs.replace(answer, next=reached, more=more)
 
-    async def _planned(self, happenings: Sequence[Happening]) -> list[Notification]:
+    async def _planned(self, happenings: Sequence[Happening]) -> list[_Planned]:
         """What has to be stored for them: nothing for what is on its way, or held."""
-        first = {each.id: self._first(each) for each in happenings}
-        known = await self.events.get_many(Notification, [id for id in first.values() if id])
-        planned = [self._renewed(each, known.get(first[each.id] or each.id)) for each in happenings]
+        told = await self._told(happenings)
+        known = await self.events.get_many(Notification, [each.last for each in told.values() if each.last])
+        planned = [self._renewed(each, told[each.id], known) for each in happenings]
         return [each for each in planned if each]
+
+    async def _told(self, happenings: Sequence[Happening]) -> dict[UUID, _Told]:
+        """There is no gap in the numbers of repeats: each is doubled until it is too much, then halved."""
+        told = {each.id: _Told(0, self._first(each)) for each in happenings}
+        too_many = dict.fromkeys(told, math.inf)
+        while guesses := {id: n for id, it in told.items() if (n := _between(it.repeats, too_many[id])) > it.repeats}:
+            streams = {id: acceptance_id(self.caller.tenant, self._key(id, n)) for id, n in guesses.items()}
+            known = await self.events.get_many(Acceptance, list(streams.values()))
+            for id, number in guesses.items():
+                if accepted := known.get(streams[id]):
+                    told[id] = _Told(number, accepted.notifications[0])
+                else:
+                    too_many[id] = number
+        return told
 
     def _first(self, happening: Happening) -> UUID | None:
         """The notification that told this subscription of it first."""
         told = [each.notification for each in happening.deliveries if each.subscription == self.subscription.id]
         return told[0] if told else None
 
-    def _renewed(self, happening: Happening, before: Notification | None) -> Notification | None:
+    def _renewed(self, it: Happening, told: _Told, known: Mapping[UUID, Notification]) -> _Planned | None:
+        before = known.get(told.last) if told.last else None
         if before and before.is_open:
             return None
-        return (before and self._retried(before)) or self._new(happening)
+        if before and (retried := self._retried(before)):
+            return (retried,)
+        return self._once_more(it, told.repeats + 1)
 
     def _retried(self, notification: Notification) -> Notification | None:
         """None of one that did not fail."""
@@ -142,7 +176,20 @@ class _Again(msgspec.Struct, frozen=True):
             return None
         return notification
 
-    def _new(self, happening: Happening) -> Notification:
+    def _once_more(self, happening: Happening, number: int) -> _Planned:
+        """Under a key of its own: asked for twice, it is accepted once."""
+        now, key = self.clock.now(), self._key(happening.id, number)
+        notification = self._new(happening, now)
+        accepted = Acceptance.record(
+            self.caller.tenant, key, "", happening.id, [notification.id], by=self.caller.by, now=now
+        )
+        return notification, accepted
+
+    def _key(self, happening: UUID, number: int) -> str:
+        """No caller's: theirs are of characters that can be seen."""
+        return f"\0replay/{happening}/{self.subscription.id}/{number}"
+
+    def _new(self, happening: Happening, now: datetime) -> Notification:
         id = self.subscription.id
         return Notification.queue(
             self.dice.id(),
@@ -155,23 +202,28 @@ class _Again(msgspec.Struct, frozen=True):
             request=happening.id,
             letter=Letter(person=self.persons.person(self.caller.tenant, key_name(id)), address=str(id)),
             template=None,
-            now=self.clock.now(),
+            now=now,
             by=self.caller.by,
             locale="en",
             subscription=id,
             happening=happening.id,
         )
 
-    async def _answer(self, planned: Sequence[Notification], dry_run: bool) -> ReplayAnswer:
-        """Each is stored for itself: what somebody else has retried meanwhile holds up no other."""
-        position = await self.events.save()
+    async def _answer(self, planned: Sequence[_Planned], dry_run: bool) -> ReplayAnswer:
+        """Each is stored for itself: what somebody else has replayed meanwhile holds up no other, nor counts."""
+        position, stored = await self.events.save(), 0
         for batch in _batches(planned if not dry_run else ()):
-            came = await asyncio.gather(*(self.events.save(each) for each in batch), return_exceptions=True)
+            came = await asyncio.gather(*(self.events.save(*each) for each in batch), return_exceptions=True)
             for each in came:
                 if isinstance(each, BaseException) and not isinstance(each, ConflictError):
                     raise each
-            position = max([position, *(each for each in came if isinstance(each, int))])
-        return ReplayAnswer(count=len(planned), dry_run=dry_run, position=position)
+            positions = [each for each in came if isinstance(each, int)]
+            position, stored = max([position, *positions]), stored + len(positions)
+        return ReplayAnswer(count=len(planned) if dry_run else stored, dry_run=dry_run, position=position)
+
+
+def _between(at_least: int, less_than: float) -> int:
+    return 2 * at_least or 1 if math.isinf(less_than) else (at_least + int(less_than)) // 2
 
 
 def _batches(things: Sequence[T]) -> Iterator[Sequence[T]]:

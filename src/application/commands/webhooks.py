@@ -305,7 +305,7 @@ async def send_webhook(
     try:
         position = await events.save(*notifications, happening)
     except ConflictError:
-        if answer := await _first_answer(command, caller, events):
+        if command.id and (answer := await _first_answer(command, caller, events)):
             return answer
         raise
     return _told(event_id, position, happening.deliveries)
@@ -356,8 +356,12 @@ def _key(persons: Persons, tenant: str, id: UUID) -> UUID:
 
 
 def _organization_key(organization: str | None) -> str:
-    """One key for what happens in one organisation: who leaves can be erased at once."""
-    return f"happening:{organization or ''}"
+    """One key for what happens in one organisation: who leaves can be erased at once.
+
+    Keys go by names without regard to capitals, as addresses do; organisations do not.
+    """
+    name = organization or ""
+    return f"happening:{name}" if name == name.strip().lower() else f"happening-in:{name.encode().hex()}"
 
 
 def _kind(subscription: WebhookSubscription) -> SecretKind:

@@ -1,7 +1,7 @@
 """The webhook subscriptions, and how their endpoints are getting on."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
@@ -17,7 +17,12 @@ from domain.vocabulary import Reason
 
 
 class SubscriptionRow(msgspec.Struct, kw_only=True):
-    """`sent` and `failed` count attempts; `failures` are those since the last success, the first at `failing_since`."""
+    """`sent` and `failed` count attempts; `failures` are those since the last success, the first at `failing_since`.
+
+    What was called before `clean_since`, when it was resumed or got another url, is no failure of these.
+    `well_since` is the first success that no failure came after, `warned_at` stays when a warning is taken back.
+    `version` is that of the last event of its own.
+    """
 
     id: UUID
     tenant: str
@@ -37,7 +42,11 @@ class SubscriptionRow(msgspec.Struct, kw_only=True):
     failing_since: datetime | None = None
     last_failure: Reason | None = None
     gone: bool = False
+    clean_since: datetime | None = None
+    well_since: datetime | None = None
     warned: int = 0
+    warned_at: datetime | None = None
+    version: int
     position: int
 
 
@@ -51,6 +60,7 @@ class WebhookSubscriptions(Projection[SubscriptionRow]):
             for each in (
                 WebhookSubscription.Created,
                 WebhookSubscription.Updated,
+                WebhookSubscription.SecretRotated,
                 WebhookSubscription.Paused,
                 WebhookSubscription.Resumed,
                 WebhookSubscription.Warned,
@@ -85,6 +95,8 @@ class WebhookSubscriptions(Projection[SubscriptionRow]):
             row = _created(event, recorded.position)
         assert row is not None
         _apply(row, event)
+        if isinstance(event, WebhookSubscription.Event):
+            row.version = event.originator_version
         row.position = recorded.position
         return row
 
@@ -96,6 +108,7 @@ def _created(event: Any, position: int) -> SubscriptionRow:
         **_terms(event.terms),
         created_at=event.timestamp,
         updated_at=event.timestamp,
+        version=event.originator_version,
         position=position,
     )
 
@@ -109,6 +122,7 @@ def _apply(row: SubscriptionRow, event: Any) -> None:
         case Notification.Sent():
             row.sent += 1
             row.last_triggered_at = row.last_success_at = event.timestamp
+            row.well_since = row.well_since or event.timestamp
             _forgive(row)
         case Notification.Failed():
             if event.call:
@@ -117,13 +131,15 @@ def _apply(row: SubscriptionRow, event: Any) -> None:
             for name, value in _terms(event.terms).items():
                 setattr(row, name, value)
             row.updated_at = event.timestamp
+            if event.moved:
+                _begin_again(row, event.timestamp)
         case WebhookSubscription.Paused():
             row.state = SubscriptionState.PAUSED
         case WebhookSubscription.Resumed():
-            row.state, row.disabled_for, row.warned = SubscriptionState.ACTIVE, None, 0
-            _forgive(row)
+            row.state, row.disabled_for = SubscriptionState.ACTIVE, None
+            _begin_again(row, event.timestamp)
         case WebhookSubscription.Warned():
-            row.warned = event.share
+            row.warned, row.warned_at = event.share, event.timestamp
         case WebhookSubscription.Recovered():
             row.warned = 0
         case WebhookSubscription.Disabled():
@@ -134,10 +150,18 @@ def _apply(row: SubscriptionRow, event: Any) -> None:
 
 def _fail(row: SubscriptionRow, event: Any) -> None:
     row.failed += 1
+    row.last_triggered_at = event.timestamp
+    if row.clean_since and event.timestamp - timedelta(milliseconds=event.milliseconds or 0) < row.clean_since:
+        return
     row.failures += 1
-    row.last_triggered_at, row.last_failure = event.timestamp, event.reason
-    row.failing_since = row.failing_since or event.timestamp
+    row.last_failure = event.reason
+    row.failing_since, row.well_since = row.failing_since or event.timestamp, None
     row.gone = row.gone or event.reason is Reason.ENDPOINT_GONE
+
+
+def _begin_again(row: SubscriptionRow, now: datetime) -> None:
+    row.warned, row.clean_since = 0, now
+    _forgive(row)
 
 
 def _forgive(row: SubscriptionRow) -> None:

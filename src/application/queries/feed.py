@@ -73,7 +73,7 @@ async def fitting(
         rows = await reader.after(tenant, after, _AT_ONCE)
         wanted = [row for row in rows if _may_fit(row, terms)]
         happenings = await events.get_many(Happening, [row.id for row in wanted])
-        fits = [Found(row, happenings[row.id]) for row in wanted if _passes(happenings[row.id], terms)]
+        fits = [Found(row, happenings[row.id]) for row in wanted if is_for(happenings[row.id], terms)]
         if len(found) + len(fits) >= limit:
             found += fits[: limit - len(found)]
             return found, found[-1].row.position, True
@@ -85,15 +85,16 @@ async def fitting(
     return found, after, True
 
 
-def _may_fit(row: HappeningRow, terms: Terms) -> bool:
-    ours = terms.organization in (None, row.organization)
-    return ours and any(matches(pattern, row.type) for pattern in terms.event_types)
-
-
-def _passes(happening: Happening, terms: Terms) -> bool:
-    """What was erased fits nothing that looks into it."""
+def is_for(happening: Happening, terms: Terms) -> bool:
+    """Whether it fits them. What was erased fits nothing that looks into it."""
     payload = happening.payload
-    return all(isinstance(payload, Payload) and each.lets_through(payload.data) for each in terms.filters)
+    passes = all(isinstance(payload, Payload) and each.lets_through(payload.data) for each in terms.filters)
+    return passes and _may_fit(happening, terms)
+
+
+def _may_fit(it: HappeningRow | Happening, terms: Terms) -> bool:
+    ours = terms.organization in (None, it.organization)
+    return ours and any(matches(pattern, it.type) for pattern in terms.event_types)
 
 
 def _shown(found: Found) -> FeedEvent:

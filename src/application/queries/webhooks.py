@@ -19,5 +19,8 @@ class SubscriptionReader(Protocol):
     async def interests(self) -> tuple[int, list[tuple[str, Interest]]]:
         """Every tenant's, with the position of the log that they are at least as of."""
 
+    async def position(self) -> int:
+        """Up to where it knows the log."""
+
     async def troubled(self) -> Sequence[SubscriptionRow]:
         """Every tenant's active ones whose last attempt failed, or of whose failures somebody was warned."""

@@ -109,8 +109,8 @@ class WebhooksController(Controller):
     @post("/{webhook_id:uuid}/replay", status_code=200, operation_id="ReplayWebhook", summary="Send again")
     async def replay(self, webhook_id: Id, data: JSONBody[ReplayWebhook], request: JsonRequest) -> ReplayAnswer:
         """One event, what was given up since a moment, or everything told after a position; with `dry_run` it is only
-        counted. What is still on its way is left out. It goes at the subscription's own pace, under the same event ids,
-        so that receivers know what they have."""
+        counted. What is still on its way is left out, and an event that the subscription is not for is refused. It goes
+        at the subscription's own pace, under the same event ids, so that receivers know what they have."""
         demand(request.caller, Scope.WEBHOOKS)
         return await request.parts.webhook_uses.replay(data, webhook_id, request.caller)
 
