@@ -14,6 +14,8 @@ from domain.personal import Endpoint, Erased, SigningSecret
 from domain.retry import RetrySchedule
 
 MOST_OLD_SECRETS = 5
+SLOWEST = 1 / 86_400
+"""Calls a second: one a day. What was stored before there was a bound is read as this."""
 
 
 class SubscriptionState(StrEnum):

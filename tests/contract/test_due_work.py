@@ -326,6 +326,16 @@ async def test_an_endpoint_gets_no_more_calls_a_second_than_it_takes(house, due)
     assert house.time.now() - begun >= timedelta(seconds=0.4)
 
 
+@pytest.mark.parametrize("rate", [1e-12, 1e-14, 1e-300])
+async def test_a_pace_that_no_clock_could_tell_keeps_no_other_waiting(house, due, rate):
+    never, other = await endpoint(house, per_second=rate), await endpoint(house)
+    await hooks(house, never, 2)
+    await hooks(house, other, 2)
+    assert len(await due.lease(HOOK, 10, 10, MINUTE)) == 3
+    assert await due.lease(HOOK, 10, 10, MINUTE) == []
+    assert timedelta(0) < await due.next_due(HOOK) <= timedelta(days=1)
+
+
 async def test_a_fast_endpoint_gets_a_tenth_of_a_second_s_worth_at_once(house, due):
     await hooks(house, await endpoint(house, concurrency=100, per_second=50), 20)
     assert len(await due.lease(HOOK, 20, 100, MINUTE)) == 5

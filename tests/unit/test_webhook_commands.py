@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from adapters.event_mapper import EventMapper
@@ -320,3 +321,11 @@ async def test_the_payload_is_stored_sealed(house):
     (recorded,) = await house.events.history(happening_id("acme", answer.id))
     assert recorded.event.personal == Payload(person=recorded.event.personal.person, data={"card": "4111"})
     assert not any(b"4111" in stored.state for stored in house.events._log)
+
+
+@pytest.mark.parametrize("rate", [0, 1e-14, 1 / 86_401, 10_001])
+def test_a_pace_is_between_one_a_day_and_ten_thousand_a_second(rate):
+    wishes = {"name": "billing", "url": "https://hooks.acme.example/in", "event_types": ["*"]}
+    assert msgspec.convert(wishes | {"per_second": 1 / 86_400}, CreateWebhook).per_second
+    with pytest.raises(msgspec.ValidationError, match="per_second"):
+        msgspec.convert(wishes | {"per_second": rate}, CreateWebhook)

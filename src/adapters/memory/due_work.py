@@ -10,6 +10,7 @@ import msgspec
 
 from adapters.group_commit import DueRow, LaneRow
 from application.ports import Backlog, Clock, Lease
+from domain.subscription import SLOWEST
 from domain.vocabulary import Channel
 
 _MINUTE, _HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -39,14 +40,19 @@ class _Lane(msgspec.Struct):
         return self.closed_until is not None
 
     @property
+    def pace(self) -> float:
+        """How many a second, where there is a bound."""
+        return max(self.per_second, SLOWEST) if self.per_second is not None else float("inf")
+
+    @property
     def burst(self) -> float:
-        return max(1.0, (self.per_second or 0) / 10)
+        return max(1.0, self.pace / 10)
 
     def opens_at(self) -> datetime | None:
         """When one more may be leased, as far as time decides."""
         moments = [self.closed_until] if self.closed_until else []
-        if self.per_second and self.free_at:
-            moments.append(self.free_at - timedelta(seconds=(self.burst - 1) / self.per_second))
+        if self.per_second is not None and self.free_at:
+            moments.append(self.free_at - timedelta(seconds=(self.burst - 1) / self.pace))
         return max(moments, default=None)
 
     def room(self, now: datetime) -> float:
@@ -55,11 +61,12 @@ class _Lane(msgspec.Struct):
             return 0
         return 1 if self.is_tried else self.concurrency or float("inf")
 
-    def pace(self, now: datetime) -> float:
-        if not self.per_second:
+    def allowance(self, now: datetime) -> float:
+        """How many more may be leased now for their number a second."""
+        if self.per_second is None:
             return float("inf")
         ahead = max(self.free_at or now, now) - now
-        return int(self.burst - ahead.total_seconds() * self.per_second)
+        return int(self.burst - ahead.total_seconds() * self.pace)
 
 
 class MemoryDueWork:
@@ -108,16 +115,16 @@ class MemoryDueWork:
             lane = self._lane(channel, work.lane)
             if lane.is_tried and tried >= ceil(window / 4):
                 continue
-            if turns[work.lane] < min(min(most, lane.room(now)) - held[work.lane], lane.pace(now)):
+            if turns[work.lane] < min(min(most, lane.room(now)) - held[work.lane], lane.allowance(now)):
                 turns[work.lane] += 1
                 tried += lane.is_tried
                 chosen.append(work)
         return chosen
 
     def _count(self, lane: _Lane) -> None:
-        if lane.per_second:
+        if lane.per_second is not None:
             now = self._clock.now()
-            lane.free_at = max(lane.free_at or now, now) + timedelta(seconds=1 / lane.per_second)
+            lane.free_at = max(lane.free_at or now, now) + timedelta(seconds=1 / lane.pace)
 
     async def renew(
         self, leases: Sequence[Lease], duration: timedelta, *, enough: timedelta | None = None

@@ -7,8 +7,10 @@ from uuid import uuid4
 
 from adapters.postgres.database import Database
 from application.ports import Backlog, Lease
+from domain.subscription import SLOWEST
 from domain.vocabulary import Channel, Priority
 
+_PACE = f"CASE WHEN l.per_second IS NOT NULL THEN greatest(l.per_second, {SLOWEST}) END"
 _BURST = "greatest(1, l.per_second / 10)"
 
 _LEASE = f"""
@@ -30,7 +32,7 @@ _LEASE = f"""
         SELECT waiting.lane, l.closed_until IS NOT NULL AS tried, greatest(0, least(
             ceil(%(window)s / 2.0) - coalesce(held.many, 0),
             CASE WHEN l.closed_until IS NULL THEN l.concurrency ELSE 1 END - coalesce(held.many, 0),
-            floor({_BURST} - extract(epoch FROM greatest(l.free_at, now()) - now()) * l.per_second),
+            floor({_BURST} - extract(epoch FROM greatest(l.free_at, now()) - now()) * {_PACE}),
             (SELECT places FROM room)
         )) AS places
         FROM waiting LEFT JOIN lanes l ON l.channel = %(channel)s AND l.lane = waiting.lane
@@ -53,7 +55,7 @@ _LEASE = f"""
         WHERE NOT tried OR among <= (SELECT tries FROM room)
         ORDER BY turn, rank_at LIMIT (SELECT places FROM room)
     ), counted AS (
-        UPDATE lanes l SET free_at = greatest(l.free_at, now()) + taken.many * interval '1 s' / l.per_second
+        UPDATE lanes l SET free_at = greatest(l.free_at, now()) + taken.many * interval '1 s' / {_PACE}
         FROM (SELECT lane, count(*) AS many FROM chosen GROUP BY lane) taken
         WHERE l.channel = %(channel)s AND l.lane = taken.lane AND l.per_second IS NOT NULL
     )
@@ -72,7 +74,7 @@ _NEXT_DUE = f"""
         FROM waiting WHERE waiting.lane IS NOT NULL
     )
     SELECT min(ready_at) - now() FROM (
-        SELECT greatest(l.closed_until, l.free_at - interval '1 s' * (({_BURST} - 1) / l.per_second),
+        SELECT greatest(l.closed_until, l.free_at - interval '1 s' * (({_BURST} - 1) / {_PACE}),
             (SELECT s.due_at FROM schedule s WHERE s.channel = %(channel)s AND s.lane = waiting.lane
              AND s.lease_until IS NULL ORDER BY s.due_at LIMIT 1)) AS ready_at
         FROM waiting LEFT JOIN lanes l ON l.channel = %(channel)s AND l.lane = waiting.lane

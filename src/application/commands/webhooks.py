@@ -29,7 +29,7 @@ from domain.happening import Addressed, Happening
 from domain.ids import happening_id
 from domain.notification import Notification
 from domain.personal import Endpoint, Letter, Payload, SigningSecret
-from domain.subscription import DisabledFor, SubscriptionState, Terms, WebhookSubscription
+from domain.subscription import SLOWEST, DisabledFor, SubscriptionState, Terms, WebhookSubscription
 from domain.vocabulary import Channel, Priority, Purpose, SecretKind, Status
 
 MOST_PATTERNS = 50
@@ -65,7 +65,10 @@ class _Wishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         dict[str, str], Meta(max_length=20, description="Sent with each webhook; never shown again")
     ] = {}
     concurrency: Annotated[int, Meta(ge=1, le=100, description="Calls at a time")] = 5
-    per_second: Annotated[Annotated[float, Meta(gt=0, le=10_000)] | None, Meta(description="Calls a second")] = None
+    per_second: Annotated[
+        Annotated[float, Meta(ge=SLOWEST, le=10_000)] | None,
+        Meta(description="Calls a second, at least one a day; default: as many as may be"),
+    ] = None
     retry_schedule: Annotated[
         Annotated[list[Annotated[int, Meta(ge=1, le=7 * _DAY)]], Meta(min_length=1, max_length=MOST_RETRIES)] | None,
         Meta(description="Seconds after each failed attempt until the next; default: 10 attempts over 75 hours"),
