@@ -5,11 +5,13 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 
 from application.ports import DueWork, Lease
 from domain.notification import Notification
 from domain.outcomes import Retryable
+from domain.personal import Endpoint
 from domain.subscription import WebhookSubscription
 from domain.vocabulary import Channel, Priority, Reason
 from tests.examples import POLICY, attempted, notification, subscription
@@ -293,6 +295,15 @@ async def endpoint(house: Any, **terms: Any) -> WebhookSubscription:
     return it
 
 
+async def change(house: Any, it: WebhookSubscription, **terms: Any) -> None:
+    known = it.endpoint
+    assert isinstance(known, Endpoint)
+    wanted = msgspec.structs.replace(it.terms, **terms)
+    now = house.time.now()
+    it.update(wanted, person=known.person, url=known.url, headers={}, owner_email=None, now=now, by="key:k1")
+    await house.events.save(it)
+
+
 async def hooks(house: Any, to: WebhookSubscription, many: int = 1, **wishes: Any) -> list[UUID]:
     return await waiting(house, many, channel=HOOK, subscription=to.id, template=None, **wishes)
 
@@ -324,6 +335,24 @@ async def test_an_endpoint_gets_no_more_calls_a_second_than_it_takes(house, due)
     assert timedelta(0) < wait <= timedelta(seconds=0.5)
     assert len(await house.time.until(lambda: due.lease(HOOK, 10, 100, MINUTE))) == 1
     assert house.time.now() - begun >= timedelta(seconds=0.4)
+
+
+@pytest.mark.parametrize(("pace", "many"), [(100.0, 4), (None, 4), (0.002, 1)])
+async def test_another_pace_counts_at_once(house, due, pace, many):
+    it = await endpoint(house, concurrency=5, per_second=0.001)
+    await hooks(house, it, 5)
+    assert len(await due.lease(HOOK, 10, 10, MINUTE)) == 1
+    await change(house, it, per_second=pace)
+    assert await due.next_due(HOOK) <= timedelta(0)
+    assert len(await due.lease(HOOK, 10, 10, MINUTE)) == many
+
+
+async def test_what_is_changed_beside_the_pace_leaves_the_pace_alone(house, due):
+    it = await endpoint(house, per_second=0.001)
+    await hooks(house, it, 2)
+    assert len(await due.lease(HOOK, 10, 10, MINUTE)) == 1
+    await change(house, it, concurrency=9)
+    assert await due.lease(HOOK, 10, 10, MINUTE) == []
 
 
 @pytest.mark.parametrize("rate", [1e-12, 1e-14, 1e-300])

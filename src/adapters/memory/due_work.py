@@ -87,11 +87,13 @@ class MemoryDueWork:
                 )
 
     def write_lanes(self, rows: Iterable[LaneRow]) -> None:
-        """The same for lanes. One that is held no longer begins anew."""
+        """The same for lanes. One that is held no longer begins anew, as does another pace."""
         for row in rows:
             lane = self._lane(row.channel, row.lane)
             if lane.held and not row.held:
                 lane.closed_until = None
+            if lane.per_second != row.per_second:
+                lane.free_at = None
             lane.concurrency, lane.per_second, lane.held = row.concurrency, row.per_second, row.held
 
     async def lease(self, channel: Channel, limit: int, window: int, duration: timedelta) -> list[Lease]:

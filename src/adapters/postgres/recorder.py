@@ -206,7 +206,8 @@ _LANES = """
         SELECT * FROM unnest(%b::text[], %b::text[], %b::int[], %b::float8[], %b::boolean[])
         ON CONFLICT (channel, lane) DO UPDATE
         SET concurrency = excluded.concurrency, per_second = excluded.per_second, held = excluded.held,
-            closed_until = CASE WHEN excluded.held OR NOT l.held THEN l.closed_until END
+            closed_until = CASE WHEN excluded.held OR NOT l.held THEN l.closed_until END,
+            free_at = CASE WHEN l.per_second IS NOT DISTINCT FROM excluded.per_second THEN l.free_at END
     ),
 """
 
