@@ -33,13 +33,17 @@ class DueRow(msgspec.Struct, frozen=True):
 
 
 class LaneRow(msgspec.Struct, frozen=True):
-    """The terms of one lane of the schedule from now on; without a row there are none but those of every lane."""
+    """The terms of one lane of the schedule from now on; without a row there are none but those of every lane.
+
+    `dropped`: there is none any more, so that nothing of it is held back.
+    """
 
     channel: str
     lane: str
     concurrency: int | None
     per_second: float | None
     held: bool
+    dropped: bool = False
 
 
 class Append(msgspec.Struct, frozen=True):

@@ -51,10 +51,15 @@ def persons_of(events: Iterable[CanMutateAggregate[UUID]]) -> set[UUID]:
 
 
 def lane_row(subscription: WebhookSubscription) -> LaneRow:
-    """What waits for one that was deleted is not held: it has to be told that nobody wants it."""
+    """What waits for one that was deleted goes at once: it has to be told that nobody wants it."""
     terms = subscription.terms
     return LaneRow(
-        Channel.WEBHOOK, str(subscription.id), terms.concurrency, terms.per_second, held=subscription.is_held
+        Channel.WEBHOOK,
+        str(subscription.id),
+        terms.concurrency,
+        terms.per_second,
+        held=subscription.is_held,
+        dropped=subscription.is_deleted,
     )
 
 

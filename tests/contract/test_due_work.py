@@ -419,6 +419,18 @@ async def test_what_is_for_a_deleted_endpoint_is_leased_to_be_told_so(house, due
     assert ids(await due.lease(HOOK, 10, 10, MINUTE)) == [one]
 
 
+async def test_what_is_for_a_deleted_endpoint_waits_for_none_of_its_terms(house, due):
+    it = await endpoint(house, concurrency=1, per_second=0.001)
+    await hooks(house, it, 5)
+    assert len(await due.lease(HOOK, 10, 10, MINUTE)) == 1
+    await due.close_lane(HOOK, str(it.id), MINUTE)
+    it.delete(now=house.time.now(), by="key:k1")
+    await house.events.save(it)
+    assert await due.next_due(HOOK) <= timedelta(0)
+    assert len(await due.lease(HOOK, 10, 10, MINUTE)) == 4
+    assert await due.closed_lanes(HOOK, [str(it.id)]) == set()
+
+
 async def test_a_closed_lane_is_tried_by_one_at_a_time_when_its_time_is_over_and_goes_on_when_it_is_opened(house, due):
     it = await endpoint(house)
     lane = str(it.id)

@@ -89,6 +89,9 @@ class MemoryDueWork:
     def write_lanes(self, rows: Iterable[LaneRow]) -> None:
         """The same for lanes. One that is held no longer begins anew, as does another pace."""
         for row in rows:
+            if row.dropped:
+                self._lanes.pop((row.channel, row.lane), None)
+                continue
             lane = self._lane(row.channel, row.lane)
             if lane.held and not row.held:
                 lane.closed_until = None

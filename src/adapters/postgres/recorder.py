@@ -201,9 +201,14 @@ each statement of a function sees what is committed when that one begins (Postgr
 """
 
 _LANES = """
-    laned AS (
+    terms AS MATERIALIZED (
+        SELECT * FROM unnest(%b::text[], %b::text[], %b::int[], %b::float8[], %b::boolean[], %b::boolean[])
+          AS said (channel, lane, concurrency, per_second, held, dropped)
+    ), unlaned AS (
+        DELETE FROM lanes l USING terms WHERE l.channel = terms.channel AND l.lane = terms.lane AND terms.dropped
+    ), laned AS (
         INSERT INTO lanes AS l (channel, lane, concurrency, per_second, held)
-        SELECT * FROM unnest(%b::text[], %b::text[], %b::int[], %b::float8[], %b::boolean[])
+        SELECT channel, lane, concurrency, per_second, held FROM terms WHERE NOT dropped
         ON CONFLICT (channel, lane) DO UPDATE
         SET concurrency = excluded.concurrency, per_second = excluded.per_second, held = excluded.held,
             closed_until = CASE WHEN excluded.held OR NOT l.held THEN l.closed_until END,
@@ -239,9 +244,9 @@ _APPEND = """
 
 
 def lane_columns(rows: Iterable[LaneRow]) -> list[list[Any]]:
-    """The columns channel, lane, concurrency, per_second and held; of several rows of one lane the last counts."""
+    """The columns channel, lane, concurrency, per_second, held and dropped; of several rows of one lane the last counts."""
     last = {(row.channel, row.lane): row for row in rows}
-    return [list(column) for column in zip(*(astuple(last[lane]) for lane in sorted(last)), strict=True)] or [[]] * 5
+    return [list(column) for column in zip(*(astuple(last[lane]) for lane in sorted(last)), strict=True)] or [[]] * 6
 
 
 def _values(events: Sequence[StoredEvent], appends: Sequence[Append]) -> list[Any]:

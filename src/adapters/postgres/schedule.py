@@ -85,8 +85,10 @@ class PostgresSchedule:
             await connection.execute("TRUNCATE lanes")
             await connection.execute(
                 "INSERT INTO lanes (channel, lane, concurrency, per_second, held)"
-                " SELECT * FROM unnest(%b::text[], %b::text[], %b::int[], %b::float8[], %b::boolean[])",
-                lane_columns(lane_row(each) for each in subscriptions if not each.is_deleted),
+                " SELECT channel, lane, concurrency, per_second, held"
+                " FROM unnest(%b::text[], %b::text[], %b::int[], %b::float8[], %b::boolean[], %b::boolean[])"
+                " AS said (channel, lane, concurrency, per_second, held, dropped) WHERE NOT dropped",
+                lane_columns(map(lane_row, subscriptions)),
             )
         return len(rows)
 
