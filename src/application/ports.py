@@ -223,7 +223,8 @@ class DueWork(Protocol):
     async def next_due(self, channel: Channel) -> timedelta | None:
         """How long until something is due that is not leased; zero or less: now; None: nothing waits.
 
-        What waits in a lane counts from when the lane opens, and not at all in one that is held.
+        What waits in a lane counts from when the lane opens, and not at all in one that is held, or of which as many
+        are leased as may be at a time.
         """
 
     async def close_lane(self, channel: Channel, lane: str, duration: timedelta) -> None:

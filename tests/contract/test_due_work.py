@@ -319,6 +319,32 @@ async def test_an_endpoint_gets_no_more_calls_at_a_time_than_it_takes(house, due
     assert len(await due.lease(HOOK, 20, 20, MINUTE)) == 1
 
 
+async def test_what_waits_for_an_endpoint_that_has_all_it_takes_makes_nobody_look(house, due):
+    it = await endpoint(house, concurrency=1)
+    await hooks(house, it, 2)
+    (lease,) = await due.lease(HOOK, 10, 10, MINUTE)
+    assert await due.next_due(HOOK) > MINUTE / 2
+    await due.drop([lease])
+    assert await due.next_due(HOOK) <= timedelta(0)
+
+
+async def test_what_waits_for_one_that_is_tried_makes_nobody_look_until_that_has_ended(house, due):
+    it = await endpoint(house, concurrency=5)
+    await hooks(house, it, 2)
+    await due.close_lane(HOOK, str(it.id), timedelta(0))
+    assert len(await due.lease(HOOK, 10, 10, MINUTE)) == 1
+    assert await due.next_due(HOOK) > MINUTE / 2
+
+
+async def test_a_lease_that_lapsed_waits_for_the_pace_too(house, due):
+    await hooks(house, await endpoint(house, per_second=0.01), 2)
+    await due.lease(HOOK, 10, 10, SHORT)
+    begun = house.time.now()
+    await house.time.until(lambda: passed(house, begun + 2 * SHORT))
+    assert await due.next_due(HOOK) > MINUTE
+    assert await due.lease(HOOK, 10, 10, MINUTE) == []
+
+
 async def test_two_endpoints_of_one_tenant_take_turns(house, due):
     loud, quiet = await endpoint(house), await endpoint(house)
     await hooks(house, loud, 10, since=MINUTE)

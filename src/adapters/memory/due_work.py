@@ -1,7 +1,7 @@
 """The schedule of this process, leased by a clock of its own."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from math import ceil
 from uuid import UUID, uuid4
@@ -55,11 +55,15 @@ class _Lane(msgspec.Struct):
             moments.append(self.free_at - timedelta(seconds=(self.burst - 1) / self.pace))
         return max(moments, default=None)
 
+    @property
+    def at_a_time(self) -> float:
+        return 1 if self.is_tried else self.concurrency or float("inf")
+
     def room(self, now: datetime) -> float:
         """How many more may be held and leased now, not counting those that are held."""
         if self.held or (self.closed_until and self.closed_until > now):
             return 0
-        return 1 if self.is_tried else self.concurrency or float("inf")
+        return self.at_a_time
 
     def allowance(self, now: datetime) -> float:
         """How many more may be leased now for their number a second."""
@@ -160,9 +164,16 @@ class MemoryDueWork:
                 del self._schedule[lease.notification]
 
     async def next_due(self, channel: Channel) -> timedelta | None:
-        open_lanes = [work for work in self._on(channel) if not self._lane(channel, work.lane).held]
-        soonest = min(map(self._ready_at, open_lanes), default=None)
+        held = Counter(work.lane for work in self._on(channel) if self._is_held(work))
+        soonest = min(map(self._ready_at, self._leasable(channel, held)), default=None)
         return soonest - self._clock.now() if soonest else None
+
+    def _leasable(self, channel: Channel, held: Counter[str]) -> Iterator[_Work]:
+        """What may be leased before another of its lane ends, and what is leased, which may lapse."""
+        for work in self._on(channel):
+            lane = self._lane(channel, work.lane)
+            if self._is_held(work) or not (lane.held or held[work.lane] >= lane.at_a_time):
+                yield work
 
     def _ready_at(self, work: _Work) -> datetime:
         at = work.lease_until or work.due_at

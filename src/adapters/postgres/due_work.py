@@ -12,6 +12,8 @@ from domain.vocabulary import Channel, Priority
 
 _PACE = f"CASE WHEN l.per_second IS NOT NULL THEN greatest(l.per_second, {SLOWEST}) END"
 _BURST = "greatest(1, l.per_second / 10)"
+_AT_A_TIME = "CASE WHEN l.closed_until IS NULL THEN l.concurrency ELSE 1 END"
+_PACED_UNTIL = f"l.free_at - interval '1 s' * (({_BURST} - 1) / {_PACE})"
 
 _LEASE = f"""
     WITH RECURSIVE waiting (lane) AS (
@@ -31,7 +33,7 @@ _LEASE = f"""
     ), open AS MATERIALIZED (
         SELECT waiting.lane, l.closed_until IS NOT NULL AS tried, greatest(0, least(
             ceil(%(window)s / 2.0) - coalesce(held.many, 0),
-            CASE WHEN l.closed_until IS NULL THEN l.concurrency ELSE 1 END - coalesce(held.many, 0),
+            {_AT_A_TIME} - coalesce(held.many, 0),
             floor({_BURST} - extract(epoch FROM greatest(l.free_at, now()) - now()) * {_PACE}),
             (SELECT places FROM room)
         )) AS places
@@ -72,20 +74,25 @@ _NEXT_DUE = f"""
         SELECT (SELECT s.lane FROM schedule s WHERE s.channel = %(channel)s AND s.lease_until IS NULL
                 AND s.lane > waiting.lane ORDER BY s.lane LIMIT 1)
         FROM waiting WHERE waiting.lane IS NOT NULL
+    ), busy AS MATERIALIZED (
+        SELECT s.lane FROM schedule s JOIN lanes l ON l.channel = s.channel AND l.lane = s.lane
+        WHERE s.channel = %(channel)s AND s.lease_until > now()
+        GROUP BY l.channel, l.lane, s.lane HAVING count(*) >= {_AT_A_TIME}
     )
     SELECT min(ready_at) - now() FROM (
-        SELECT greatest(l.closed_until, l.free_at - interval '1 s' * (({_BURST} - 1) / {_PACE}),
+        SELECT greatest(l.closed_until, {_PACED_UNTIL},
             (SELECT s.due_at FROM schedule s WHERE s.channel = %(channel)s AND s.lane = waiting.lane
              AND s.lease_until IS NULL ORDER BY s.due_at LIMIT 1)) AS ready_at
         FROM waiting LEFT JOIN lanes l ON l.channel = %(channel)s AND l.lane = waiting.lane
-        WHERE waiting.lane IS NOT NULL AND l.held IS NOT TRUE
+        WHERE waiting.lane IS NOT NULL AND l.held IS NOT TRUE AND waiting.lane NOT IN (SELECT lane FROM busy)
         UNION ALL
         (SELECT lease_until FROM schedule
          WHERE channel = %(channel)s AND lease_until > now() ORDER BY lease_until LIMIT 1)
         UNION ALL
-        (SELECT greatest(s.lease_until, l.closed_until)
+        (SELECT greatest(s.lease_until, l.closed_until, {_PACED_UNTIL})
          FROM schedule s LEFT JOIN lanes l ON l.channel = s.channel AND l.lane = s.lane
-         WHERE s.channel = %(channel)s AND s.lease_until <= now() AND l.held IS NOT TRUE)
+         WHERE s.channel = %(channel)s AND s.lease_until <= now() AND l.held IS NOT TRUE
+           AND s.lane NOT IN (SELECT lane FROM busy))
     ) soonest
 """
 
