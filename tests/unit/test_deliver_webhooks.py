@@ -1,5 +1,6 @@
 """What a worker does with webhooks. In memory, with endpoints that answer as they are told to."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -55,7 +56,7 @@ class Lines:
 
 
 class House:
-    def __init__(self) -> None:
+    def __init__(self, deadline: timedelta = MINUTE / 2) -> None:
         self.clock = SetClock()
         self.due = MemoryDueWork(self.clock)
         keys = PersonKeys(bytes(32))
@@ -65,7 +66,7 @@ class House:
             events=self.events,
             due=self.due,
             sender=self.sender,
-            rules=WorkRules(lease=2 * MINUTE, deadline=MINUTE / 2),
+            rules=WorkRules(lease=2 * MINUTE, deadline=deadline),
             retries=STANDARD_WEBHOOKS,
             clock=self.clock,
             log=self.lines,
@@ -337,6 +338,55 @@ async def test_one_that_is_gone_is_asked_no_more_at_once(house):
     await house.work()
     assert (await house.now(first[0])).reason_code is Reason.ENDPOINT_GONE
     assert await house.work() == 0
+
+
+async def for_ever(*_: Any) -> None:
+    await asyncio.Event().wait()
+
+
+async def refused(*_: Any) -> None:
+    raise StoreRefusedError
+
+
+class StoreRefusedError(Exception):
+    pass
+
+
+async def test_what_an_endpoint_answered_is_recorded_however_long_it_takes_to_close_its_lane(monkeypatch):
+    house = House(deadline=timedelta(0))
+    monkeypatch.setattr(house.due, "close_lane", for_ever)
+    house.sender.answers.append(Answer(410, httpx.Headers(), b""))
+    (hook,) = await house.tell(await house.subscribe())
+    await soon(house, hook, "Failed")
+    assert (await house.now(hook)).reason_code is Reason.ENDPOINT_GONE
+
+
+async def test_a_success_of_a_closed_lane_is_one_however_long_it_takes_to_open_it(monkeypatch):
+    house = House(deadline=timedelta(0))
+    it = await house.subscribe()
+    (hook,) = await house.tell(it)
+    await house.due.close_lane(HOOK, str(it.id), timedelta(0))
+    monkeypatch.setattr(house.due, "open_lane", for_ever)
+    await soon(house, hook, "Sent")
+
+
+async def soon(house: House, hook: Notification, end: str) -> None:
+    """Work until that has happened; what still goes on is ended."""
+    work = asyncio.create_task(house.work())
+    async with asyncio.timeout(5):
+        while end not in [type(each.event).__name__ for each in await house.events.history(hook.id)]:
+            await asyncio.sleep(0.01)
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
+
+
+async def test_a_lane_that_cannot_be_closed_keeps_no_outcome_from_being_recorded(house, monkeypatch):
+    monkeypatch.setattr(house.due, "close_lane", refused)
+    house.sender.answers.append(Answer(410, httpx.Headers(), b""))
+    (hook,) = await house.tell(await house.subscribe())
+    await house.work()
+    assert (await house.now(hook)).reason_code is Reason.ENDPOINT_GONE
+    assert house.lines.lanes == ["lane left as it is"]
 
 
 async def test_what_was_sent_can_be_proved_until_it_is_erased(house):

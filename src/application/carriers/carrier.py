@@ -33,13 +33,17 @@ class WorkRules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Parcel(msgspec.Struct, frozen=True):
-    """What a call hands over: what is recorded of it before, and the call itself."""
+    """What a call hands over: what is recorded of it before, and the call itself.
+
+    `heard` is told what it came to while that is recorded. It raises nothing, and no deadline of the call counts for it.
+    """
 
     digest: str
     envelope: Envelope
     sender: Mailbox | None
     reply_to: Mailbox | None
     send: Callable[[], Awaitable[Outcome | WebhookCall]]
+    heard: Callable[[Outcome], Awaitable[None]] | None = None
 
 
 class UnsendableError(Exception):

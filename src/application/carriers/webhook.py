@@ -73,19 +73,17 @@ class WebhookCarrier:
         )
         return _WebhookLoad(self, subscriptions, happenings, closed)
 
-    async def call(self, id: str, endpoint: Endpoint, body: bytes, lane: str, closed: set[str]) -> WebhookCall:
+    async def call(self, id: str, endpoint: Endpoint, body: bytes) -> WebhookCall:
         now = self._clock.now()
         request = WebhookRequest(
             id=id, url=endpoint.url, headers=endpoint.headers, body=body, secrets=endpoint.secrets_at(now)
         )
-        called = await self._sender.send(request, now)
-        await self._heed(called.outcome, lane, closed)
-        return called
+        return await self._sender.send(request, now)
 
-    async def _heed(self, outcome: Outcome, lane: str, closed: set[str]) -> None:
+    async def heed(self, lane: str, closed: set[str], outcome: Outcome) -> None:
         """Open a closed lane after a success, close it again after a failure, close another when it fails too often.
 
-        That the store is away keeps nobody from recording the outcome.
+        Whatever the store says to that keeps nobody from recording the outcome.
         """
         ok = isinstance(outcome, Accepted)
         gone = isinstance(outcome, Refused) and outcome.reason is Reason.ENDPOINT_GONE
@@ -100,8 +98,8 @@ class WebhookCarrier:
                 closed.add(lane)
                 await self._due.close_lane(Channel.WEBHOOK, lane, REST)
                 self._log.lane("lane closed", lane, seconds=REST.total_seconds())
-        except StoreUnavailableError:
-            self._log.lane("lane left as it is: store away", lane)
+        except Exception as error:  # noqa: BLE001 - it is only for the better; the outcome is what counts
+            self._log.lane("lane left as it is", lane, error=type(error).__name__)
 
     def retries(self, subscription: WebhookSubscription | None) -> Retries:
         return (subscription.terms.schedule if subscription else None) or self._retries
@@ -158,7 +156,8 @@ class _WebhookLoad:
             Envelope(person=endpoint.person, subject=None, preview="", url=endpoint.url),
             None,
             None,
-            partial(self._carrier.call, happening.event_id, endpoint, body, notification.lane, self._closed),
+            partial(self._carrier.call, happening.event_id, endpoint, body),
+            partial(self._carrier.heed, notification.lane, self._closed),
         )
 
     def _body(self, happening: Happening) -> bytes:

@@ -208,9 +208,11 @@ class Delivery:
                 await self._due.release([lease])
                 return False
             called = await self._attempt(notification, parcel, carrier, lapses, seen)
-        if called:  # the place is free for the next call while the log is written
-            await self._record(notification, *called, load)
-        return called is not None
+        if called is None:
+            return False
+        recorded = self._record(notification, *called, load)  # the place is free for the next call meanwhile
+        await (asyncio.gather(parcel.heard(called[1]), recorded) if parcel.heard else recorded)
+        return True
 
     async def _end(self, notification: Notification, error: UnsendableError) -> None:
         if error.unwanted:
