@@ -18,6 +18,9 @@ from domain.standing import reached_the_reader, reason_of, status_of
 from domain.template import TemplatePin
 from domain.vocabulary import Channel, Priority, Purpose, Reason, Status
 
+_UNTIL_HELD = timedelta(minutes=1)
+"""When an endpoint that is gone is due again: it has been disabled by then, so that it is held until it is resumed."""
+
 
 class NotAttemptableError(Exception):
     """Nothing may be sent for this notification now: it has ended, or a call is already on its way."""
@@ -485,6 +488,9 @@ class Notification(Aggregate):
             case Retryable(reason, wait, detail):
                 self._fail(attempt, reason, detail, now, by, response=response)
                 self._retry_or_end(reason, policy.next_attempt(attempt.number, now, wait, luck), now, by)
+            case Refused(Reason.ENDPOINT_GONE as reason, detail):
+                self._fail(attempt, reason, detail, now, by, response=response)
+                self._retry_or_end(reason, now + _UNTIL_HELD, now, by)  # held, not dropped, however often it was tried
             case Refused(reason, detail):
                 self._fail(attempt, reason, detail, now, by, response=response)
                 self.trigger_event(self.DeadLettered, **self._about(by, now), reason=reason)

@@ -26,6 +26,7 @@ from application.processes.deliver import Delivery
 from application.queries.proof import prove
 from application.readers import Readers
 from domain.happening import Addressed, Happening
+from domain.health import Health
 from domain.notification import Notification
 from domain.personal import Endpoint, Letter, Payload, SigningSecret
 from domain.retry import STANDARD_WEBHOOKS
@@ -331,13 +332,37 @@ async def test_three_timeouts_in_a_row_are_enough(house):
     assert len(house.sender.sent) == 3
 
 
+async def why(house: House, hook: Notification) -> Reason | None:
+    """Why the last call failed."""
+    failed = [each.event for each in await house.events.history(hook.id) if isinstance(each.event, Notification.Failed)]
+    return failed[-1].reason if failed else None
+
+
 async def test_one_that_is_gone_is_asked_no_more_at_once(house):
     it = await house.subscribe(concurrency=1)
     first, *_ = await house.tell(it), await tell_many(house, it, 5)
     house.sender.answers.append(Answer(410, httpx.Headers(), b""))
     await house.work()
-    assert (await house.now(first[0])).reason_code is Reason.ENDPOINT_GONE
+    assert await why(house, first[0]) is Reason.ENDPOINT_GONE
     assert await house.work() == 0
+
+
+async def test_what_one_that_is_gone_was_being_told_is_held_until_it_is_resumed(house):
+    it = await house.subscribe(retries=(1,))
+    hooks = [*await house.tell(it), *await house.tell(it, id="evt_2")]
+    for _ in range(2):
+        house.sender.answers.extend([Answer(410, httpx.Headers(), b"")] * 2)
+        assert await house.work() == 2
+        it = await house.events.get(WebhookSubscription, it.id)
+        it.judge(Health(gone=True), now=house.clock.now(), by="health")
+        await house.events.save(it)
+        house.clock.move(timedelta(days=30))
+        assert await house.work() == 0
+        assert [(await house.now(hook)).is_open for hook in hooks] == [True, True]
+        it.resume(now=house.clock.now(), by="key:k1")
+        await house.events.save(it)
+    assert await house.work() == 2
+    assert [(await house.now(hook)).status for hook in hooks] == [Status.SENT] * 2
 
 
 async def for_ever(*_: Any) -> None:
@@ -358,7 +383,7 @@ async def test_what_an_endpoint_answered_is_recorded_however_long_it_takes_to_cl
     house.sender.answers.append(Answer(410, httpx.Headers(), b""))
     (hook,) = await house.tell(await house.subscribe())
     await soon(house, hook, "Failed")
-    assert (await house.now(hook)).reason_code is Reason.ENDPOINT_GONE
+    assert await why(house, hook) is Reason.ENDPOINT_GONE
 
 
 async def test_a_success_of_a_closed_lane_is_one_however_long_it_takes_to_open_it(monkeypatch):
@@ -385,7 +410,7 @@ async def test_a_lane_that_cannot_be_closed_keeps_no_outcome_from_being_recorded
     house.sender.answers.append(Answer(410, httpx.Headers(), b""))
     (hook,) = await house.tell(await house.subscribe())
     await house.work()
-    assert (await house.now(hook)).reason_code is Reason.ENDPOINT_GONE
+    assert await why(house, hook) is Reason.ENDPOINT_GONE
     assert house.lines.lanes == ["lane left as it is"]
 
 
