@@ -56,6 +56,27 @@ async def test_pages_show_the_newest_first_and_none_that_was_deleted(house):
     assert await reader.get("north", first.id) is None
 
 
+async def test_position_and_rows_are_of_one_moment_whatever_is_written_meanwhile(house):
+    await made(house, 1)
+    await caught_up(house)
+    before = await PostgresView(house.database, WebhookSubscriptions()).position()
+
+    class Busy:
+        """Between any two statements somebody subscribes."""
+
+        number = 1
+
+        async def rows(self, *query: Any) -> Any:
+            found = await house.database.rows(*query)
+            self.number += 1
+            await made(house, self.number)
+            await caught_up(house)
+            return found
+
+    position, rows = await PostgresSubscriptionReader(Busy()).interests()
+    assert (position, [interest.id for _, interest in rows]) == (before, [UUID(int=1)])
+
+
 async def test_a_directory_begins_with_the_rows_and_goes_on_with_the_log(house):
     known = await made(house, 1, event_types=("order.*",), organization="north")
     changed, gone = await made(house, 2), await made(house, 3)

@@ -126,13 +126,13 @@ class PostgresSubscriptionReader:
         )
 
     async def interests(self) -> tuple[int, list[tuple[str, Interest]]]:
-        """The position is asked for first: rows that have moved on since are no harm."""
-        position = await self.position()
-        rows = await self._database.rows(
-            "SELECT tenant, id, organization, event_types, filters FROM view_subscriptions.rows"
-            " WHERE state <> 'deleted'"
+        """One statement, so that position and rows are of one moment, also while the view is made anew."""
+        found = await self._database.rows(
+            "SELECT seen.position, r.tenant, r.id, r.organization, r.event_types, r.filters"
+            " FROM view_subscriptions.position seen LEFT JOIN view_subscriptions.rows r ON r.state <> 'deleted'"
         )
-        return position, [(tenant, _row(Interest, values)) for tenant, *values in rows]
+        position = int(found[0][0])
+        return position, [(tenant, _row(Interest, values)) for _, tenant, *values in found if tenant is not None]
 
     async def position(self) -> int:
         ((position,),) = await self._database.rows("SELECT position FROM view_subscriptions.position")
