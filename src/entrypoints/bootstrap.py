@@ -178,7 +178,7 @@ class Parts:
         )
 
     def health_check(self) -> HealthCheck:
-        link = f"http://{self.settings.host}:{self.settings.port}/docs"
+        link = f"{self.settings.address}/docs"
         return HealthCheck(self.subscriptions, self.store, self.store, self.send, self.clock, Lines("health"), link)
 
     def dispatcher(self, on_loss: Callable[[Exception], None]) -> Dispatcher:

@@ -79,6 +79,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     webhook_allowed_subnets: list[Network]
 
     @property
+    def address(self) -> str:
+        """Where people find this service: what the world calls it, or else where it listens."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
     def webhook_lease(self) -> timedelta:
         """Long enough for a call by its deadline, at the least as long as any other."""
         return max(self.lease, 2.5 * self.webhook_deadline)

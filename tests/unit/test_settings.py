@@ -36,6 +36,17 @@ def test_loki_is_a_host_or_an_address(text: str, address: str) -> None:
     assert load({"LOKI_HOST": text}).loki == address
 
 
+@pytest.mark.parametrize(
+    ("environment", "address"),
+    [
+        ({"PORT": "8123"}, "http://127.0.0.1:8123"),
+        ({"PUBLIC_URL": "https://notify.acme.example"}, "https://notify.acme.example"),
+    ],
+)
+def test_people_are_sent_to_where_the_world_reaches_it(environment: dict[str, str], address: str) -> None:
+    assert load(environment).address == address
+
+
 def test_nothing_has_to_be_set() -> None:
     settings = load({})
     assert (settings.host, settings.port, settings.data) == ("127.0.0.1", 3008, Path(".carillon"))
