@@ -197,7 +197,8 @@ class DueWork(Protocol):
 
         A lane (a tenant, or one endpoint of theirs) never holds more than half of the window, however slow it is. One
         that has terms of its own holds no more than they allow at a time and gets no more than they allow per second,
-        give or take a tenth of a second's worth; nothing while it is held or closed.
+        give or take a tenth of a second's worth; nothing while it is held or closed. While no call of it has succeeded
+        for five minutes it gets one at a time, and all like that hold no more than a quarter of the window together.
         """
 
     async def renew(
@@ -234,7 +235,7 @@ class DueWork(Protocol):
         """
 
     async def open_lane(self, channel: Channel, lane: str) -> None:
-        """Lease of it again as its terms allow; one that is held stays so."""
+        """A call of it has just succeeded: lease of it as its terms allow. One that is held stays so."""
 
     async def closed_lanes(self, channel: Channel, lanes: Collection[str]) -> set[str]:
         """Those of `lanes` that were closed and not opened since."""

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 import msgspec
 
 REST = timedelta(minutes=1)
-_REMEMBERED = timedelta(minutes=5)
+PROVEN_FOR = timedelta(minutes=5)
+"""How long a success speaks for an endpoint: one without is called once at a time, and takes places only of those without."""
 _FEWEST_CALLS = 10
 _MOST_CALLS = 100
 _SHARE = 0.7
@@ -24,8 +25,8 @@ class _Heard(msgspec.Struct, frozen=True):
 class Breaker:
     """The last calls of each lane, of five minutes and a hundred at the most.
 
-    It trips when at least ten calls were heard of and 70 % of them failed, and after three timeouts in a row: each of
-    those has kept a place from others for as long as a thousand good calls.
+    It trips when at least ten calls were heard of and 70 % of them failed, and after three timeouts in a row, or one
+    where nothing has succeeded: each of those has kept a place from others for as long as a thousand good calls.
     """
 
     def __init__(self) -> None:
@@ -35,7 +36,7 @@ class Breaker:
         """Take in what a call came to; True when the lane should rest, and then all of it is forgotten."""
         calls = self._lanes.setdefault(lane, deque(maxlen=_MOST_CALLS))
         calls.append(_Heard(now, ok, timed_out))
-        while calls[0].at < now - _REMEMBERED:
+        while calls[0].at < now - PROVEN_FOR:
             calls.popleft()
         if not ok and _is_enough(calls):
             del self._lanes[lane]
@@ -46,13 +47,15 @@ class Breaker:
 
     def _forget(self, now: datetime) -> None:
         """Those that nothing was heard of lately; if that is not enough, all of them: they begin anew."""
-        since = now - _REMEMBERED
+        since = now - PROVEN_FOR
         self._lanes = {lane: calls for lane, calls in self._lanes.items() if calls[-1].at >= since}
         if len(self._lanes) > _MOST_LANES / 2:
             self._lanes = {}
 
 
 def _is_enough(calls: deque[_Heard]) -> bool:
+    if calls[-1].timed_out and not any(each.ok for each in calls):
+        return True
     if len(calls) >= _TIMEOUTS and all(calls[-n].timed_out for n in range(1, _TIMEOUTS + 1)):
         return True
     failed = sum(not each.ok for each in calls)

@@ -124,7 +124,7 @@ def load(environment: Mapping[str, str]) -> Settings:
         smtp=_smtp(env),
         smtp_per_second=env.maybe("SMTP_PER_SECOND", _positive),
         smtp_per_day=env.maybe("SMTP_PER_DAY", _between(0, 10**9)),
-        webhook_concurrency=env.get("WEBHOOK_CONCURRENCY", _between(1, 10_000), 10),
+        webhook_concurrency=env.get("WEBHOOK_CONCURRENCY", _between(1, 10_000), 100),
         webhook_deadline=env.get("WEBHOOK_TIMEOUT_MS", _milliseconds, timedelta(seconds=30)),
         webhook_attempts=env.maybe("WEBHOOK_MAX_RETRIES", _between(1, 100)),
         webhook_allowed_subnets=env.get("WEBHOOK_ALLOWED_SUBNETS", _networks, []),

@@ -275,6 +275,14 @@ async def let_pass(house: Any, duration: timedelta) -> None:
         await house.database.rows(f"UPDATE schedule SET {moved}", {"by": duration})
 
 
+async def age(house: Any, duration: timedelta) -> None:
+    """The same for how long ago a call succeeded."""
+    if isinstance(house.time.clock, SetClock):
+        house.time.clock.move(duration)
+    else:
+        await house.database.rows("UPDATE lanes SET worked_at = worked_at - %(by)s", {"by": duration})
+
+
 async def test_no_tenant_holds_more_than_half_of_the_window_even_when_nobody_else_waits(house, due):
     await waiting(house, 20)
     assert len(await due.lease(EMAIL, 10, 9, MINUTE)) == 5
@@ -288,10 +296,13 @@ async def test_one_that_waits_alone_goes_also_where_the_window_is_one(house, due
     assert len(await due.lease(EMAIL, 10, 1, MINUTE)) == 1
 
 
-async def endpoint(house: Any, **terms: Any) -> WebhookSubscription:
+async def endpoint(house: Any, *, proven: bool = True, **terms: Any) -> WebhookSubscription:
+    """One of which a call has just succeeded, unless it is not to be proven."""
     person = house.events.person("acme", "webhook:1")
     it = subscription(uuid4(), person=person, now=house.time.now(), **terms)
     await house.events.save(it)
+    if proven:
+        await house.due.open_lane(HOOK, str(it.id))
     return it
 
 
@@ -490,6 +501,45 @@ async def test_all_that_are_only_tried_hold_no_more_than_a_quarter_of_the_window
     assert await due.lease(HOOK, 10, 8, MINUTE) == []
     await hooks(house, await endpoint(house), 4)
     assert len(await due.lease(HOOK, 10, 8, MINUTE)) == 4
+
+
+async def test_an_endpoint_of_which_nothing_has_succeeded_yet_gets_one_call_at_a_time(house, due):
+    it = await endpoint(house, proven=False, concurrency=5)
+    await hooks(house, it, 6)
+    assert len(await due.lease(HOOK, 20, 20, MINUTE)) == 1
+    assert await due.lease(HOOK, 20, 20, MINUTE) == []
+    assert await due.next_due(HOOK) > MINUTE / 2
+    assert await due.closed_lanes(HOOK, [str(it.id)]) == set()
+    await due.open_lane(HOOK, str(it.id))
+    assert len(await due.lease(HOOK, 20, 20, MINUTE)) == 4
+
+
+async def test_a_success_speaks_for_an_endpoint_for_five_minutes(house, due):
+    it = await endpoint(house, concurrency=5)
+    await hooks(house, it, 6)
+    await age(house, timedelta(minutes=4))
+    assert len(await due.lease(HOOK, 2, 20, MINUTE)) == 2
+    await age(house, timedelta(minutes=1))
+    assert len(await due.lease(HOOK, 20, 20, MINUTE)) <= 1
+
+
+async def test_all_those_without_a_success_hold_no_more_than_a_quarter_of_the_window(house, due):
+    for _ in range(6):
+        await hooks(house, await endpoint(house, proven=False), since=MINUTE)
+    assert len(await due.lease(HOOK, 10, 8, MINUTE)) == 2
+    assert await due.lease(HOOK, 10, 8, MINUTE) == []
+    await hooks(house, await endpoint(house), 4)
+    assert len(await due.lease(HOOK, 10, 8, MINUTE)) == 4
+
+
+async def test_those_that_are_tried_take_no_place_of_those_that_are_new(house, due):
+    for _ in range(6):
+        it = await endpoint(house)
+        await hooks(house, it, since=MINUTE)
+        await due.close_lane(HOOK, str(it.id), timedelta(0))
+    assert len(await due.lease(HOOK, 10, 8, MINUTE)) == 2
+    (new,) = await hooks(house, await endpoint(house, proven=False))
+    assert ids(await due.lease(HOOK, 10, 8, MINUTE)) == [new]
 
 
 async def test_a_tenant_without_any_terms_can_be_closed_too(house, due):

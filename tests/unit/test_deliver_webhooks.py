@@ -84,7 +84,9 @@ class House:
             name="worker:1",
         )
 
-    async def subscribe(self, *, url: str = URL, headers: dict[str, str] | None = None, **terms: Any) -> Any:
+    async def subscribe(
+        self, *, url: str = URL, headers: dict[str, str] | None = None, proven: bool = True, **terms: Any
+    ) -> Any:
         id = uuid4()
         endpoint = Endpoint(
             person=self.events.person("acme", key_name(id)),
@@ -95,6 +97,8 @@ class House:
         wanted = Terms(**{"name": "billing", "organization": None, "event_types": ("*",)} | terms)
         it = WebhookSubscription.create(id, "acme", wanted, endpoint, now=self.clock.now(), by="key:k1")
         await self.events.save(it)
+        if proven:
+            await self.due.open_lane(HOOK, str(it.id))
         return it
 
     async def tell(self, *to: WebhookSubscription, id: str = "evt_1", **data: Any) -> list[Notification]:
@@ -323,13 +327,48 @@ async def test_after_its_rest_it_is_tried_by_one_call_and_goes_on_when_that_succ
     assert house.lines.lanes[-1] == "lane opened"
 
 
+async def test_one_that_is_new_goes_on_as_its_terms_allow_once_a_call_has_succeeded(house):
+    it = await house.subscribe(concurrency=5, proven=False)
+    await tell_many(house, it, 8)
+    assert [await house.work() for _ in range(3)] == [1, 5, 2]
+    assert house.lines.lanes == []
+
+
+async def test_one_that_works_stays_proven_and_is_noted_once_a_minute(house, monkeypatch):
+    noted, open_lane = [], house.due.open_lane
+
+    async def note(*lane: Any) -> None:
+        noted.append(lane)
+        await open_lane(*lane)
+
+    it = await house.subscribe(concurrency=5)
+    monkeypatch.setattr(house.due, "open_lane", note)
+    for n in range(40):
+        await house.tell(it, id=f"evt_{n}")
+        assert await house.work() == 1
+        house.clock.move(MINUTE / 4)
+    assert len(noted) == 10
+    await tell_many(house, it, 5)
+    assert await house.work() == 5
+
+
+async def test_one_timeout_is_enough_where_nothing_has_succeeded(house):
+    it = await house.subscribe(proven=False)
+    await tell_many(house, it, 3)
+    house.sender.answers.append(HUNG)
+    assert await house.work() == 1
+    assert await house.work() == 0
+    assert house.lines.lanes == ["lane closed"]
+
+
 async def test_three_timeouts_in_a_row_are_enough(house):
     it = await house.subscribe(concurrency=1)
     await tell_many(house, it, 10)
+    await house.work()
     house.sender.answers.extend([HUNG] * 10)
     for _ in range(10):
         await house.work()
-    assert len(house.sender.sent) == 3
+    assert len(house.sender.sent) == 1 + 3
 
 
 async def why(house: House, hook: Notification) -> Reason | None:
@@ -356,7 +395,7 @@ async def test_what_one_that_is_gone_was_being_told_is_held_until_it_is_resumed(
         it = await house.events.get(WebhookSubscription, it.id)
         it.judge(Health(gone=True), now=house.clock.now(), by="health")
         await house.events.save(it)
-        house.clock.move(timedelta(days=30))
+        house.clock.move(MINUTE)
         assert await house.work() == 0
         assert [(await house.now(hook)).is_open for hook in hooks] == [True, True]
         it.resume(now=house.clock.now(), by="key:k1")

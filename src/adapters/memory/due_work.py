@@ -10,6 +10,7 @@ import msgspec
 
 from adapters.group_commit import DueRow, LaneRow
 from application.ports import Backlog, Clock, Lease
+from domain.breaker import PROVEN_FOR
 from domain.subscription import SLOWEST
 from domain.vocabulary import Channel
 
@@ -34,6 +35,13 @@ class _Lane(msgspec.Struct):
     held: bool = False
     closed_until: datetime | None = None
     free_at: datetime | None = None
+    worked_at: datetime | None = None
+
+    def standing(self, now: datetime) -> str:
+        if self.is_tried:
+            return "tried"
+        is_proven = self.concurrency is None or (self.worked_at and self.worked_at > now - PROVEN_FOR)
+        return "proven" if is_proven else "unproven"
 
     @property
     def is_tried(self) -> bool:
@@ -55,15 +63,14 @@ class _Lane(msgspec.Struct):
             moments.append(self.free_at - timedelta(seconds=(self.burst - 1) / self.pace))
         return max(moments, default=None)
 
-    @property
-    def at_a_time(self) -> float:
-        return 1 if self.is_tried else self.concurrency or float("inf")
+    def at_a_time(self, now: datetime) -> float:
+        return self.concurrency or float("inf") if self.standing(now) == "proven" else 1
 
     def room(self, now: datetime) -> float:
         """How many more may be held and leased now, not counting those that are held."""
         if self.held or (self.closed_until and self.closed_until > now):
             return 0
-        return self.at_a_time
+        return self.at_a_time(now)
 
     def allowance(self, now: datetime) -> float:
         """How many more may be leased now for their number a second."""
@@ -118,15 +125,18 @@ class MemoryDueWork:
         """All that may be leased, in turn, as far as lanes have a say in it."""
         now, most = self._clock.now(), ceil(window / 2)
         turns: Counter[str] = Counter()
-        tried = sum(many for lane, many in held.items() if self._lane(channel, lane).is_tried)
+        doubtful: Counter[str] = Counter()
+        for name, many in held.items():
+            doubtful[self._lane(channel, name).standing(now)] += many
         chosen = []
         for work in _in_turn(work for work in self._on(channel) if self._is_ready(work)):
             lane = self._lane(channel, work.lane)
-            if lane.is_tried and tried >= ceil(window / 4):
+            standing = lane.standing(now)
+            if standing != "proven" and doubtful[standing] >= ceil(window / 4):
                 continue
             if turns[work.lane] < min(min(most, lane.room(now)) - held[work.lane], lane.allowance(now)):
                 turns[work.lane] += 1
-                tried += lane.is_tried
+                doubtful[standing] += 1
                 chosen.append(work)
         return chosen
 
@@ -170,9 +180,10 @@ class MemoryDueWork:
 
     def _leasable(self, channel: Channel, held: Counter[str]) -> Iterator[_Work]:
         """What may be leased before another of its lane ends, and what is leased, which may lapse."""
+        now = self._clock.now()
         for work in self._on(channel):
             lane = self._lane(channel, work.lane)
-            if self._is_held(work) or not (lane.held or held[work.lane] >= lane.at_a_time):
+            if self._is_held(work) or not (lane.held or held[work.lane] >= lane.at_a_time(now)):
                 yield work
 
     def _ready_at(self, work: _Work) -> datetime:
@@ -185,7 +196,8 @@ class MemoryDueWork:
         known.closed_until = max(known.closed_until or until, until)
 
     async def open_lane(self, channel: Channel, lane: str) -> None:
-        self._lane(channel, lane).closed_until = None
+        known = self._lane(channel, lane)
+        known.closed_until, known.worked_at = None, self._clock.now()
 
     async def closed_lanes(self, channel: Channel, lanes: Collection[str]) -> set[str]:
         return {lane for lane in lanes if self._lane(channel, lane).is_tried}

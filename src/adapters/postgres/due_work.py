@@ -7,12 +7,15 @@ from uuid import uuid4
 
 from adapters.postgres.database import Database
 from application.ports import Backlog, Lease
+from domain.breaker import PROVEN_FOR
 from domain.subscription import SLOWEST
 from domain.vocabulary import Channel, Priority
 
 _PACE = f"CASE WHEN l.per_second IS NOT NULL THEN greatest(l.per_second, {SLOWEST}) END"
 _BURST = "greatest(1, l.per_second / 10)"
-_AT_A_TIME = "CASE WHEN l.closed_until IS NULL THEN l.concurrency ELSE 1 END"
+_UNPROVEN = f"l.concurrency IS NOT NULL AND coalesce(l.worked_at <= now() - interval '{int(PROVEN_FOR.total_seconds())} s', true)"
+_STANDING = f"CASE WHEN l.closed_until IS NOT NULL THEN 'tried' WHEN {_UNPROVEN} THEN 'unproven' ELSE 'proven' END"
+_AT_A_TIME = f"CASE WHEN l.closed_until IS NOT NULL OR {_UNPROVEN} THEN 1 ELSE l.concurrency END"
 _PACED_UNTIL = f"l.free_at - interval '1 s' * (({_BURST} - 1) / {_PACE})"
 
 _LEASE = f"""
@@ -23,15 +26,16 @@ _LEASE = f"""
                 WHERE s.channel = %(channel)s AND s.lane > waiting.lane ORDER BY s.lane LIMIT 1)
         FROM waiting WHERE waiting.lane IS NOT NULL
     ), held AS MATERIALIZED (
-        SELECT s.lane, count(*) AS many, l.closed_until IS NOT NULL AS tried
+        SELECT s.lane, count(*) AS many, {_STANDING} AS standing
         FROM schedule s LEFT JOIN lanes l ON l.channel = s.channel AND l.lane = s.lane
-        WHERE s.channel = %(channel)s AND s.lease_until > now() GROUP BY s.lane, l.closed_until
+        WHERE s.channel = %(channel)s AND s.lease_until > now() GROUP BY s.lane, l.channel, l.lane
     ), room AS MATERIALIZED (
         SELECT greatest(0, least(%(limit)s, %(window)s - coalesce(sum(many), 0))) AS places,
-               ceil(%(window)s / 4.0) - coalesce(sum(many) FILTER (WHERE tried), 0) AS tries
+               ceil(%(window)s / 4.0) - coalesce(sum(many) FILTER (WHERE standing = 'tried'), 0) AS tried,
+               ceil(%(window)s / 4.0) - coalesce(sum(many) FILTER (WHERE standing = 'unproven'), 0) AS unproven
         FROM held
     ), open AS MATERIALIZED (
-        SELECT waiting.lane, l.closed_until IS NOT NULL AS tried, greatest(0, least(
+        SELECT waiting.lane, {_STANDING} AS standing, greatest(0, least(
             ceil(%(window)s / 2.0) - coalesce(held.many, 0),
             {_AT_A_TIME} - coalesce(held.many, 0),
             floor({_BURST} - extract(epoch FROM greatest(l.free_at, now()) - now()) * {_PACE}),
@@ -41,7 +45,7 @@ _LEASE = f"""
         LEFT JOIN held ON held.lane = waiting.lane
         WHERE waiting.lane IS NOT NULL AND l.held IS NOT TRUE AND coalesce(l.closed_until <= now(), true)
     ), ready AS MATERIALIZED (
-        SELECT due.notification_id, due.rank_at, open.lane, open.tried,
+        SELECT due.notification_id, due.rank_at, open.lane, open.standing,
                row_number() OVER (PARTITION BY open.lane ORDER BY due.rank_at) AS turn
         FROM open CROSS JOIN LATERAL (
             SELECT s.notification_id, s.rank_at FROM schedule s
@@ -53,8 +57,9 @@ _LEASE = f"""
         WHERE open.places > 0
     ), chosen AS MATERIALIZED (
         SELECT notification_id, lane, row_number() OVER (ORDER BY turn, rank_at) AS place
-        FROM (SELECT *, row_number() OVER (PARTITION BY tried ORDER BY turn, rank_at) AS among FROM ready) each
-        WHERE NOT tried OR among <= (SELECT tries FROM room)
+        FROM (SELECT *, row_number() OVER (PARTITION BY standing ORDER BY turn, rank_at) AS among FROM ready) each
+        WHERE among <= (SELECT CASE standing WHEN 'tried' THEN tried WHEN 'unproven' THEN unproven ELSE places END
+                        FROM room)
         ORDER BY turn, rank_at LIMIT (SELECT places FROM room)
     ), counted AS (
         UPDATE lanes l SET free_at = greatest(l.free_at, now()) + taken.many * interval '1 s' / {_PACE}
@@ -182,7 +187,7 @@ class PostgresDueWork:
 
     async def open_lane(self, channel: Channel, lane: str) -> None:
         await self._database.rows(
-            "UPDATE lanes SET closed_until = NULL WHERE channel = %s AND lane = %s", (channel, lane)
+            "UPDATE lanes SET closed_until = NULL, worked_at = now() WHERE channel = %s AND lane = %s", (channel, lane)
         )
 
     async def closed_lanes(self, channel: Channel, lanes: Collection[str]) -> set[str]:

@@ -53,6 +53,8 @@ _LANES = f"""
     {CREATE_SCHEDULE}
 """
 
+_LANES_WORKED = "ALTER TABLE lanes ADD COLUMN IF NOT EXISTS worked_at timestamptz"
+
 MIGRATIONS: Sequence[tuple[str, str]] = (
     ("schedule", CREATE_SCHEDULE),
     ("person_keys", _PERSON_KEYS),
@@ -66,6 +68,7 @@ MIGRATIONS: Sequence[tuple[str, str]] = (
     ("schedule_unreadable", _UNREADABLE),
     ("lanes", _LANES),
     ("append_lock", CREATE_APPEND_LOCK),
+    ("lanes_worked", _LANES_WORKED),
 )
 
 

@@ -43,6 +43,7 @@ CREATE_LANES = """
         held boolean NOT NULL DEFAULT false,
         closed_until timestamptz,
         free_at timestamptz,
+        worked_at timestamptz,
         PRIMARY KEY (channel, lane)
     ) WITH (fillfactor = 70);
 """

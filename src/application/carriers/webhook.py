@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
@@ -20,7 +20,7 @@ from application.ports import (
     WebhookRequest,
     WebhookSender,
 )
-from domain.breaker import REST, Breaker
+from domain.breaker import PROVEN_FOR, REST, Breaker
 from domain.happening import Happening
 from domain.notification import Notification
 from domain.outcomes import Accepted, Outcome, Refused
@@ -30,6 +30,9 @@ from domain.subscription import WebhookSubscription
 from domain.vocabulary import Channel, Reason
 
 A = TypeVar("A", bound=Aggregate)
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_MOST_PROVEN = 10_000
 
 
 class LaneLog(Protocol):
@@ -64,6 +67,7 @@ class WebhookCarrier:
         self._clock = clock
         self._log = log
         self._breaker = Breaker()
+        self._prove_at: dict[str, datetime] = {}
 
     async def load(self, notifications: Collection[Notification]) -> "_WebhookLoad":
         subscriptions, happenings, closed = await asyncio.gather(
@@ -83,6 +87,8 @@ class WebhookCarrier:
     async def heed(self, lane: str, closed: set[str], outcome: Outcome) -> None:
         """Open a closed lane after a success, close it again after a failure, close another when it fails too often.
 
+        Of a lane that works the schedule is told now and then.
+
         Whatever the store says to that keeps nobody from recording the outcome.
         """
         ok = isinstance(outcome, Accepted)
@@ -92,14 +98,22 @@ class WebhookCarrier:
         try:
             if ok and lane in closed:
                 closed.discard(lane)
-                await self._due.open_lane(Channel.WEBHOOK, lane)
+                await self._prove(lane)
                 self._log.lane("lane opened", lane)
+            elif ok and self._clock.now() >= self._prove_at.get(lane, _LONG_AGO):
+                await self._prove(lane)
             elif not ok and (trips or lane in closed):
                 closed.add(lane)
                 await self._due.close_lane(Channel.WEBHOOK, lane, REST)
                 self._log.lane("lane closed", lane, seconds=REST.total_seconds())
         except Exception as error:  # noqa: BLE001 - it is only for the better; the outcome is what counts
             self._log.lane("lane left as it is", lane, error=type(error).__name__)
+
+    async def _prove(self, lane: str) -> None:
+        if len(self._prove_at) >= _MOST_PROVEN:
+            self._prove_at.clear()
+        self._prove_at[lane] = self._clock.now() + PROVEN_FOR / 5
+        await self._due.open_lane(Channel.WEBHOOK, lane)
 
     def retries(self, subscription: WebhookSubscription | None) -> Retries:
         return (subscription.terms.schedule if subscription else None) or self._retries
