@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import threading
 import time
 from asyncio.selector_events import BaseSelectorEventLoop
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import psutil
 import pytest
@@ -208,6 +210,62 @@ async def test_a_name_without_an_address_is_a_lost_connection() -> None:
             outcome = await send("https://hooks.example.com/")
             assert isinstance(outcome, Retryable)
             assert outcome.reason is Reason.CONNECTION_FAILED
+
+
+class HangingDns:
+    """Knows all names but those that begin with `hangs`, which it ponders until it is left."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self._over = threading.Event()
+
+    def __call__(self, host: str, port: int) -> list[str]:
+        self.asked.append(host)
+        if host.startswith("hangs"):
+            self._over.wait()
+        return ["127.0.0.1"]
+
+    def __enter__(self) -> "HangingDns":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither names nor idle connections are waited for."""
+    monkeypatch.setattr("adapters.webhook.sender._CONNECT", timedelta(seconds=0.1))
+    monkeypatch.setattr("adapters.webhook.sender._IDLE", timedelta(0))
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_name_that_the_dns_is_silent_about_is_a_timeout() -> None:
+    with HangingDns() as dns:
+        async with sending(lookup=dns, deadline=timedelta(minutes=1)) as send:
+            outcome = await send("https://hangs.example.com/")
+    assert outcome == Retryable(Reason.TIMEOUT, timedelta(minutes=1), ANY)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_name_that_hangs_is_asked_for_once_and_leaves_threads_to_new_ones(receiver: FakeReceiver) -> None:
+    with HangingDns() as dns:
+        async with sending(lookup=dns, connections=1, deadline=timedelta(minutes=1)) as send:
+            for _ in range(4):
+                await send("https://hangs.example.com/")
+            assert await send(receiver.url(host="new.example.com")) == Accepted(None)
+    assert dns.asked == ["hangs.example.com", "new.example.com"]
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_names_that_are_known_have_threads_that_no_name_that_hangs_can_take(receiver: FakeReceiver) -> None:
+    with HangingDns() as dns:
+        async with sending(lookup=dns, connections=1, deadline=timedelta(minutes=1)) as send:
+            assert await send(receiver.url(host="known.example.com")) == Accepted(None)
+            for n in range(4):
+                await send(f"https://hangs-{n}.example.com/")
+            assert await send(receiver.url(host="known.example.com")) == Accepted(None)
+    assert dns.asked.count("known.example.com") == 2
 
 
 async def test_names_that_hang_hold_up_nobody_else(receiver: FakeReceiver) -> None:

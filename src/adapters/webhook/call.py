@@ -1,5 +1,6 @@
 """What goes out to an endpoint, and what its answer comes to."""
 
+import errno
 import re
 import ssl
 from collections.abc import Sequence
@@ -48,11 +49,11 @@ def judged(came: Exchange, milliseconds: float, now: datetime) -> WebhookCall:
     match came:
         case Answer() as answer:
             return WebhookCall(_outcome(answer, now), _response(answer, milliseconds))
-        case NotSent(timed_out, detail, error) if not timed_out:
+        case NotSent(timed_out, detail, error) if not (timed_out or _is_late(error)):
             return WebhookCall(Retryable(_reason(error), detail=detail))
-        case NotSent(timed_out, detail) | NoAnswer(timed_out, detail):
-            reason = Reason.TIMEOUT if timed_out else Reason.CONNECTION_FAILED
-            return WebhookCall(Retryable(reason, _BREATH if timed_out else None, detail))
+        case NoAnswer(timed_out, detail) if not timed_out:
+            return WebhookCall(Retryable(Reason.CONNECTION_FAILED, detail=detail))
+    return WebhookCall(Retryable(Reason.TIMEOUT, _BREATH, came.detail))
 
 
 def _outcome(answer: Answer, now: datetime) -> Outcome:
@@ -74,6 +75,11 @@ def _asked(answer: Answer, now: datetime) -> timedelta | None:
     """What `Retry-After` asks for, a minute at least."""
     wait = retry_after(answer.headers, now)
     return None if wait is None else max(wait, _BREATH)
+
+
+def _is_late(error: OSError | None) -> bool:
+    """The system's own timeouts, and the resolver's: they kept a place as long as any other."""
+    return error is not None and error.errno == errno.ETIMEDOUT
 
 
 def _reason(error: OSError | None) -> Reason:

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -19,6 +20,7 @@ Allows = Callable[[str], bool]
 Lookup = Callable[[str, int], list[str]]
 
 _MOST_TRIED = 8
+_MOST_KNOWN = 10_000
 
 
 class BlockedAddressError(OSError):
@@ -46,20 +48,65 @@ def look_up(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
-class GuardedResolver(AbstractResolver):
-    """Asks the DNS in `threads`, which names that hang cannot take from anybody else."""
+class Lookups:
+    """Asks the DNS in threads, each of which is lost until the system gives up, long after we did.
 
-    def __init__(self, allows: Allows, lookup: Lookup, threads: ThreadPoolExecutor, within: timedelta) -> None:
-        self._allows = allows
+    So each name is asked for once at a time, by all who want it, and those that were found last time have threads that
+    no other name can take.
+    """
+
+    def __init__(self, lookup: Lookup, threads: int, within: timedelta) -> None:
         self._lookup = lookup
-        self._threads = threads
         self._within = within.total_seconds()
+        self._known_threads = ThreadPoolExecutor(threads, thread_name_prefix="webhook-dns")
+        self._other_threads = ThreadPoolExecutor(threads, thread_name_prefix="webhook-dns-new")
+        self._known: set[str] = set()
+        self._under_way: dict[str, asyncio.Future[list[str]]] = {}
+
+    async def addresses(self, host: str, port: int) -> list[str]:
+        """All of them; raises OSError, with ETIMEDOUT after `within`."""
+        try:
+            async with asyncio.timeout(self._within):
+                return await asyncio.shield(self._under_way.get(host) or self._begun(host, port))
+        except TimeoutError:
+            self._known.discard(host)
+            raise OSError(errno.ETIMEDOUT, "the DNS did not answer in time") from None
+        except UnicodeError:  # of a name with a label too long, which is the codec's to say
+            raise OSError(errno.EINVAL, "the name cannot be in the DNS") from None
+
+    def close(self) -> None:
+        for threads in (self._known_threads, self._other_threads):
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    def _begun(self, host: str, port: int) -> "asyncio.Future[list[str]]":
+        threads = self._known_threads if host in self._known else self._other_threads
+        found = asyncio.get_running_loop().run_in_executor(threads, self._lookup, host, port)
+        self._under_way[host] = found
+        found.add_done_callback(partial(self._ended, host))
+        return found
+
+    def _ended(self, host: str, found: "asyncio.Future[list[str]]") -> None:
+        del self._under_way[host]
+        if found.cancelled() or found.exception():
+            self._known.discard(host)
+        elif len(self._known) < _MOST_KNOWN:
+            self._known.add(host)
+        else:
+            self._known = {host}
+
+
+class GuardedResolver(AbstractResolver):
+    """Finds only addresses that are allowed."""
+
+    def __init__(self, allows: Allows, lookups: Lookups) -> None:
+        self._allows = allows
+        self._lookups = lookups
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         """Raises BlockedAddressError if only one of the addresses is not allowed, OSError if there is none."""
-        addresses = await self._addresses(host, port)
+        addresses = await self._lookups.addresses(host, port)
         if not all(map(self._allows, addresses)):
             raise BlockedAddressError
         if not addresses:
@@ -67,16 +114,7 @@ class GuardedResolver(AbstractResolver):
         return [_result(host, port, address) for address in addresses[:_MOST_TRIED]]
 
     async def close(self) -> None:
-        """The threads are not its own."""
-
-    async def _addresses(self, host: str, port: int) -> list[str]:
-        try:
-            async with asyncio.timeout(self._within):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, self._lookup, host, port)
-        except TimeoutError:
-            raise OSError(errno.ETIMEDOUT, "the DNS did not answer in time") from None
-        except UnicodeError:  # of a name with a label too long, which is the codec's to say
-            raise OSError(errno.EINVAL, "the name cannot be in the DNS") from None
+        """The lookups are not its own."""
 
 
 def _result(host: str, port: int, address: str) -> ResolveResult:

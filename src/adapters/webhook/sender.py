@@ -1,14 +1,13 @@
 """Webhooks over HTTP, to whoever may be called."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from ssl import SSLContext
 from time import perf_counter
 
 from adapters.http_client import HttpClient, exchange, http_client
 from adapters.webhook.call import KEPT, judged, prepared
-from adapters.webhook.guard import Allows, GuardedResolver, Lookup, guarded_socket, look_up
+from adapters.webhook.guard import Allows, GuardedResolver, Lookup, Lookups, guarded_socket, look_up
 from application.ports import WebhookCall, WebhookRequest
 from domain.endpoint import Network, is_in_house, is_public
 
@@ -34,7 +33,7 @@ class HttpWebhookSender:
         tls: SSLContext | None = None,
     ) -> None:
         self._in_house = in_house
-        self._threads = ThreadPoolExecutor(2 * connections, thread_name_prefix="webhook-dns")
+        self._lookups = Lookups(lookup, 2 * connections, _CONNECT)
         self.deadline = deadline
 
         def here(address: str) -> bool:
@@ -44,7 +43,7 @@ class HttpWebhookSender:
             return http_client(
                 connections=connections,
                 socket_factory=guarded_socket(allows),
-                resolver=GuardedResolver(allows, lookup, self._threads, _CONNECT),
+                resolver=GuardedResolver(allows, self._lookups),
                 connect_within=_CONNECT,
                 idle=_IDLE,
                 tls=tls,
@@ -73,4 +72,4 @@ class HttpWebhookSender:
     async def close(self) -> None:
         await self._plain.aclose()
         await self._secure.aclose()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._lookups.close()
