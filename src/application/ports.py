@@ -420,8 +420,8 @@ class WebhookSender(Protocol):
 
     A failure is a value, never an exception; only cancellation passes through. It ends by its own deadline and reads
     no more of an answer than is kept of it. Never `Throttled` nor `Misconfigured`, which would keep others waiting:
-    2xx is Accepted, 410 is Refused(ENDPOINT_GONE), which is held, all else is Retryable: ENDPOINT_ERROR for another answer,
-    ENDPOINT_BUSY for 429 and 503, TIMEOUT (`wait` of a minute at least for these, as for `Retry-After`),
+    2xx is Accepted, 410 is Refused(ENDPOINT_GONE), which is held, all else is Retryable: ENDPOINT_ERROR for another
+    answer, ENDPOINT_BUSY for 429 and 503, TIMEOUT (`wait` of a minute at least for these, as for `Retry-After`),
     CONNECTION_FAILED, ADDRESS_BLOCKED, TLS_FAILED. Receivers know the id, so an unknown outcome is a Retryable too.
     """
 

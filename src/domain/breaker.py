@@ -8,7 +8,7 @@ import msgspec
 
 REST = timedelta(minutes=1)
 PROVEN_FOR = timedelta(minutes=5)
-"""How long a success speaks for an endpoint: one without is called once at a time, and takes places only of those without."""
+"""How long a success speaks for an endpoint. Those without have few places, which they share."""
 _FEWEST_CALLS = 10
 _MOST_CALLS = 100
 _SHARE = 0.7

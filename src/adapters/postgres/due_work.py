@@ -13,7 +13,8 @@ from domain.vocabulary import Channel, Priority
 
 _PACE = f"CASE WHEN l.per_second IS NOT NULL THEN greatest(l.per_second, {SLOWEST}) END"
 _BURST = "greatest(1, l.per_second / 10)"
-_UNPROVEN = f"l.concurrency IS NOT NULL AND coalesce(l.worked_at <= now() - interval '{int(PROVEN_FOR.total_seconds())} s', true)"
+_PROVEN_SINCE = f"now() - interval '{int(PROVEN_FOR.total_seconds())} s'"
+_UNPROVEN = f"l.concurrency IS NOT NULL AND coalesce(l.worked_at <= {_PROVEN_SINCE}, true)"
 _STANDING = f"CASE WHEN l.closed_until IS NOT NULL THEN 'tried' WHEN {_UNPROVEN} THEN 'unproven' ELSE 'proven' END"
 _AT_A_TIME = f"CASE WHEN l.closed_until IS NOT NULL OR {_UNPROVEN} THEN 1 ELSE l.concurrency END"
 _PACED_UNTIL = f"l.free_at - interval '1 s' * (({_BURST} - 1) / {_PACE})"

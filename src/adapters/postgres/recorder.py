@@ -244,7 +244,7 @@ _APPEND = """
 
 
 def lane_columns(rows: Iterable[LaneRow]) -> list[list[Any]]:
-    """The columns channel, lane, concurrency, per_second, held and dropped; of several rows of one lane the last counts."""
+    """Channel, lane, concurrency, per_second, held and dropped; of several rows of one lane the last counts."""
     last = {(row.channel, row.lane): row for row in rows}
     return [list(column) for column in zip(*(astuple(last[lane]) for lane in sorted(last)), strict=True)] or [[]] * 6
 

@@ -35,7 +35,7 @@ class WorkRules(msgspec.Struct, frozen=True, kw_only=True):
 class Parcel(msgspec.Struct, frozen=True):
     """What a call hands over: what is recorded of it before, and the call itself.
 
-    `heard` is told what it came to while that is recorded. It raises nothing, and no deadline of the call counts for it.
+    `heard` is told what it came to while that is recorded. It raises nothing, and the deadline is not for it.
     """
 
     digest: str
