@@ -106,7 +106,8 @@ async def test_the_secret_is_shown_when_it_is_made_and_signs_from_then_on(house)
 
 async def test_with_a_key_pair_the_public_half_is_shown_always(house):
     answer = await house.create(signature=SecretKind.ASYMMETRIC)
-    assert answer.secret.startswith("whsk_")
+    assert answer.secret is None
+    assert answer.webhook.public_keys == [answer.webhook.public_key]
     paused = await pause_webhook(answer.webhook.id, ACME, **house.ports("secrets"))
     assert paused.webhook.public_key.startswith("whpk_")
     assert paused.webhook.public_key == answer.webhook.public_key
@@ -116,9 +117,26 @@ async def test_with_a_key_pair_the_public_half_is_shown_always(house):
 async def test_a_rotation_is_of_the_same_kind_unless_another_is_asked_for(house):
     made = await house.create(signature=SecretKind.ASYMMETRIC)
     for command, prefix in ((RotateSecret(), "whsk_"), (RotateSecret(signature=SecretKind.SYMMETRIC), "whsec_")):
-        answer = await rotate_secret(command, made.webhook.id, ACME, **house.ports("persons", "secrets"))
-        assert answer.secret.startswith(prefix)
+        await rotate_secret(command, made.webhook.id, ACME, **house.ports("persons", "secrets"))
+        assert (await house.get(made.webhook.id)).endpoint.secrets[0].text.startswith(prefix)
     assert len((await house.get(made.webhook.id)).endpoint.secrets) == 3
+
+
+async def test_of_a_key_pair_nobody_is_shown_the_private_half_and_everybody_what_still_verifies(house):
+    made = await house.create(signature=SecretKind.ASYMMETRIC)
+    first = made.webhook.public_key
+    wish = RotateSecret(grace_seconds=60)
+    rotated = await rotate_secret(wish, made.webhook.id, ACME, **house.ports("persons", "secrets"))
+    assert (made.secret, rotated.secret) == (None, None)
+    assert rotated.webhook.public_keys == [rotated.webhook.public_key, first]
+    house.clock.move(timedelta(seconds=60))
+    later = await pause_webhook(made.webhook.id, ACME, **house.ports("secrets"))
+    assert later.webhook.public_keys == [rotated.webhook.public_key]
+    shared = RotateSecret(signature=SecretKind.SYMMETRIC)
+    answer = await rotate_secret(shared, made.webhook.id, ACME, **house.ports("persons", "secrets"))
+    assert answer.secret.startswith("whsec_")
+    assert (answer.webhook.public_key, answer.webhook.public_keys) == (None, [rotated.webhook.public_key])
+    assert "whsk_" not in repr([made, rotated, later, answer])
 
 
 async def test_every_fault_is_named_at_once(house):

@@ -110,7 +110,10 @@ class SendWebhook(
 
 
 class Webhook(msgspec.Struct, frozen=True, kw_only=True):
-    """A subscription as its owner sees it: never with a secret; of the headers only the names."""
+    """A subscription as its owner sees it: never with a secret; of the headers only the names.
+
+    `public_key` is of the pair that signs from now on, `public_keys` of every pair that still signs, newest first.
+    """
 
     id: UUID
     name: str
@@ -126,12 +129,13 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     state: SubscriptionState
     disabled_for: DisabledFor | None
     public_key: str | None
+    public_keys: list[str]
     created_at: datetime
     updated_at: datetime
 
 
 class WebhookAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """`secret` is there when it was just made, and never again."""
+    """`secret` is there when it was just made, and never again. Of a key pair it never is: `public_key` verifies."""
 
     webhook: Webhook
     position: int
@@ -177,7 +181,9 @@ async def create_webhook(
     )
     subscription = WebhookSubscription.create(id, caller.tenant, terms, endpoint, now=clock.now(), by=caller.by)
     return WebhookAnswer(
-        position=await events.save(subscription), webhook=described(subscription, secrets), secret=secret
+        position=await events.save(subscription),
+        webhook=described(subscription, secrets, clock.now()),
+        secret=None if secrets.public(secret) else secret,
     )
 
 
@@ -204,7 +210,9 @@ async def update_webhook(
         now=clock.now(),
         by=caller.by,
     )
-    return WebhookAnswer(position=await events.save(subscription), webhook=described(subscription, secrets))
+    return WebhookAnswer(
+        position=await events.save(subscription), webhook=described(subscription, secrets, clock.now())
+    )
 
 
 async def rotate_secret(
@@ -228,7 +236,9 @@ async def rotate_secret(
         by=caller.by,
     )
     return WebhookAnswer(
-        position=await events.save(subscription), webhook=described(subscription, secrets), secret=secret
+        position=await events.save(subscription),
+        webhook=described(subscription, secrets, clock.now()),
+        secret=None if secrets.public(secret) else secret,
     )
 
 
@@ -238,7 +248,9 @@ async def pause_webhook(
     """From now on what happens is held for it. Raises NotFoundError."""
     subscription = await own_subscription(id, caller, events)
     subscription.pause(now=clock.now(), by=caller.by)
-    return WebhookAnswer(position=await events.save(subscription), webhook=described(subscription, secrets))
+    return WebhookAnswer(
+        position=await events.save(subscription), webhook=described(subscription, secrets, clock.now())
+    )
 
 
 async def resume_webhook(
@@ -247,7 +259,9 @@ async def resume_webhook(
     """What was held is delivered, at its own pace; also of one that was disabled. Raises NotFoundError."""
     subscription = await own_subscription(id, caller, events)
     subscription.resume(now=clock.now(), by=caller.by)
-    return WebhookAnswer(position=await events.save(subscription), webhook=described(subscription, secrets))
+    return WebhookAnswer(
+        position=await events.save(subscription), webhook=described(subscription, secrets, clock.now())
+    )
 
 
 async def delete_webhook(id: UUID, caller: Caller, *, events: EventStore, persons: Persons, clock: Clock) -> int:
@@ -328,7 +342,7 @@ def _not_found(id: UUID) -> NotFoundError:
     return NotFoundError(f"there is no webhook {id}")
 
 
-def described(subscription: WebhookSubscription, secrets: WebhookSecrets) -> Webhook:
+def described(subscription: WebhookSubscription, secrets: WebhookSecrets, now: datetime) -> Webhook:
     endpoint, terms = subscription.endpoint, subscription.terms
     assert isinstance(endpoint, Endpoint)
     return Webhook(
@@ -346,6 +360,7 @@ def described(subscription: WebhookSubscription, secrets: WebhookSecrets) -> Web
         state=subscription.state,
         disabled_for=subscription.disabled_for,
         public_key=secrets.public(endpoint.secrets[0].text),
+        public_keys=[key for each in endpoint.secrets_at(now) if (key := secrets.public(each))],
         created_at=subscription.created_on,
         updated_at=subscription.modified_on,
     )

@@ -57,7 +57,8 @@ class WebhooksController(Controller):
 
     @post("/", status_code=201, operation_id="CreateWebhook", summary="Subscribe")
     async def create(self, data: JSONBody[CreateWebhook], request: JsonRequest) -> WebhookAnswer:
-        """The answer shows the `secret` to verify signatures with, this once. From now on events are told to the url:
+        """The answer shows the `secret` to verify signatures with, this once; with a key pair there is none to be
+        shown, but the `public_key`, always. From now on events are told to the url:
         those that were told of before can be replayed."""
         demand(request.caller, Scope.WEBHOOKS)
         return await request.parts.webhook_uses.create(data, request.caller)
@@ -84,7 +85,8 @@ class WebhooksController(Controller):
         "/{webhook_id:uuid}/rotate-secret", status_code=200, operation_id="RotateWebhookSecret", summary="A new secret"
     )
     async def rotate(self, webhook_id: Id, data: JSONBody[RotateSecret], request: JsonRequest) -> WebhookAnswer:
-        """The answer shows it, this once. Until the grace is over, requests are signed with both."""
+        """The answer shows it, this once, or the new `public_key`. Until the grace is over, requests are
+        signed with both."""
         demand(request.caller, Scope.WEBHOOKS)
         return await request.parts.webhook_uses.rotate_secret(data, webhook_id, request.caller)
 
