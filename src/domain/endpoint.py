@@ -27,13 +27,16 @@ def is_public(address: str) -> bool:
     ip = _parsed(address)
     if ip is None or not ip.is_global or ip.is_multicast or ip.is_reserved or ip.is_unspecified:
         return False
-    return not _is_in(ip, _NOT_PUBLIC)
+    return not _is_in(ip, _NOT_PUBLIC) and not _is_in(ip, _NEVER)
 
 
 def is_in_house(address: str, networks: Sequence[Network]) -> bool:
-    """Whether this is an IP address of one of these networks, which the operator has allowed."""
+    """Whether this is an IP address of one of these networks, which the operator has allowed.
+
+    Where clouds tell secrets to whoever asks from inside is in nobody's house, however wide the networks are.
+    """
     ip = _parsed(address)
-    return ip is not None and _is_in(ip, networks)
+    return ip is not None and _is_in(ip, networks) and not _is_in(ip, _NEVER)
 
 
 def url_objection(url: str, in_house: Sequence[Network] = ()) -> str | None:
@@ -104,9 +107,9 @@ def _address_objection(scheme: str, host: str, in_house: Sequence[Network]) -> s
         return "must have an IP address in its usual form"
     if is_in_house(host, in_house):
         return None
-    if scheme == "http":
-        return "must begin with https://"
-    return None if is_public(host) else "must not have an address of a private or special network"
+    if not is_public(host):
+        return "must not have an address of a private or special network"
+    return "must begin with https://" if scheme == "http" else None
 
 
 def _ascii(host: str) -> str | None:
@@ -151,6 +154,16 @@ _NOT_PUBLIC = [
         "100.64.0.0/10", "192.0.0.0/24", "192.88.99.0/24",
         "::/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2002::/16", "3fff::/20", "5f00::/16",
         "fec0::/10",
+    )
+]  # fmt: skip
+# The metadata of AWS, Azure, Google and Alibaba, and the wire server of Azure, whose address is public; the first and
+# the last of them also as a translator would have them (RFC 6052), should its prefix be allowed.
+_NEVER = [
+    ip_network(text)
+    for text in (
+        "169.254.0.0/16", "168.63.129.16/32", "100.100.100.200/32",
+        "fe80::/10", "fd00:ec2::254/128", "fd20:ce::254/128",
+        "64:ff9b::a9fe:0/112", "64:ff9b::a83f:8110/128", "64:ff9b::6464:64c8/128",
     )
 ]  # fmt: skip
 _PORTS = frozenset({443})

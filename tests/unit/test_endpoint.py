@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.endpoint import header_objections, is_in_house, is_public, url_objection
-from tests.hostile_addresses import BLOCKED, SPELLINGS_OF_LOOPBACK
+from tests.hostile_addresses import BLOCKED, EVERYWHERE, NEVER, SPELLINGS_OF_LOOPBACK
 
 LOOPBACK = [ip_network("127.0.0.0/8"), ip_network("::1/128")]
 
@@ -38,6 +38,15 @@ def test_only_the_networks_that_were_allowed_are_in_house() -> None:
     assert not is_in_house("10.0.0.1", LOOPBACK)
     assert not is_in_house("not an address", LOOPBACK)
     assert not is_in_house("127.0.0.1", [])
+
+
+@pytest.mark.parametrize("address", NEVER)
+def test_the_metadata_of_a_cloud_is_in_nobodys_house(address: str) -> None:
+    assert not is_in_house(address, EVERYWHERE)
+    assert not is_public(address)
+    literal = f"[{address}]" if ":" in address else address
+    for scheme in ("http", "https"):
+        assert "special network" in (url_objection(f"{scheme}://{literal}:8080/latest", EVERYWHERE) or "passed")
 
 
 @pytest.mark.parametrize("host", SPELLINGS_OF_LOOPBACK)
