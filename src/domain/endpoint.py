@@ -127,7 +127,8 @@ def _ascii(host: str) -> str | None:
 def _header_objection(name: str, value: str) -> str | None:
     if not _HEADER_NAME.fullmatch(name):
         return "must be a header name of at most 64 characters"
-    if name.lower() in _OURS or name.lower().startswith(_OUR_PREFIXES):
+    folded = _folded(name)
+    if folded in _OURS or folded.startswith(_OUR_PREFIXES):
         return "is a header that cannot be chosen"
     if len(value) > LONGEST_HEADER or not _HEADER_VALUE.fullmatch(value):
         return f"must have a value of at most {LONGEST_HEADER} printable ASCII characters"
@@ -135,14 +136,19 @@ def _header_objection(name: str, value: str) -> str | None:
 
 
 def _repeated(names: Iterable[str]) -> list[str]:
-    """Those that differ from an earlier one in nothing but capitals."""
+    """Those that a receiver could not tell from an earlier one."""
     seen: set[str] = set()
     repeated = []
     for name in names:
-        if name.lower() in seen:
+        if _folded(name) in seen:
             repeated.append(name)
-        seen.add(name.lower())
+        seen.add(_folded(name))
     return repeated
+
+
+def _folded(name: str) -> str:
+    """As CGI and WSGI know it, where `X_A` and `x-a` are both HTTP_X_A (RFC 3875, 4.1.18)."""
+    return name.lower().replace("_", "-")
 
 
 # Beside what ipaddress itself calls not global, which differs between versions of Python: translated and tunnelled
@@ -175,11 +181,13 @@ _LOOKS_NUMERIC = re.compile(r"(?:^|\.)(?:[0-9]+|0x[0-9a-f]*)$")  # as browsers a
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")  # RFC 9110, 5.1
 _HEADER_VALUE = re.compile(r"(?:[!-~](?:[ -~\t]*[!-~])?)?")
-# What frames or routes the request, what we say ourselves, and what clouds take for a proof of being inside.
+# What frames or routes the request, what we say ourselves, what proxies say of who asks and for what, and what clouds
+# take for a proof of being inside.
 _OURS = frozenset({
     "host", "content-length", "content-type", "content-encoding", "transfer-encoding", "te", "trailer", "connection",
-    "keep-alive", "upgrade", "expect", "user-agent", "cookie", "forwarded", "accept-encoding", "metadata",
-    "metadata-flavor",
+    "keep-alive", "upgrade", "http2-settings", "expect", "user-agent", "cookie", "accept-encoding", "forwarded", "via",
+    "x-real-ip", "true-client-ip", "cf-connecting-ip", "x-original-url", "x-rewrite-url", "x-http-method-override",
+    "metadata", "metadata-flavor", "x-aliyun-ecs-metadata-token",
 })  # fmt: skip
 _OUR_PREFIXES = (
     "proxy-", "x-forwarded-", "webhook-", "svix-", "x-webhook-signature", "x-webhook-timestamp", "x-amz-", "x-aws-",

@@ -153,7 +153,9 @@ def test_headers_of_the_receivers_own_pass() -> None:
      "Upgrade", "Expect", "Proxy-Authorization", "User-Agent", "Cookie", "Forwarded", "X-Forwarded-For", "webhook-id",
      "Webhook-Signature", "svix-id", "X-Webhook-Signature", "X-Webhook-Timestamp", "X-Amz-Target",
      "X-aws-ec2-metadata-token", "X-Goog-User-Project", "X-Google-Metadata-Request", "X-Azure-Ref", "X-Ms-Version",
-     "Metadata", "Metadata-Flavor", "Content-Encoding", "Accept-Encoding"],
+     "Metadata", "Metadata-Flavor", "Content-Encoding", "Accept-Encoding", "X-Real-IP", "True-Client-IP",
+     "CF-Connecting-IP", "Via", "HTTP2-Settings", "X-Original-URL", "X-Rewrite-URL", "X-HTTP-Method-Override",
+     "X-aliyun-ecs-metadata-token", "webhook_id", "X_Webhook_Signature", "Content_Type", "X_Forwarded-For"],
 )  # fmt: skip
 def test_a_header_that_frames_signs_or_vouches_is_not_the_receivers_to_choose(name: str) -> None:
     assert header_objections({name: "x"}) == {name: "is a header that cannot be chosen"}
@@ -173,3 +175,4 @@ def test_at_most_twenty_and_none_twice() -> None:
     assert header_objections({f"X-{n}": "x" for n in range(20)}) == {}
     assert list(header_objections({f"X-{n}": "x" for n in range(21)})) == ["X-20"]
     assert header_objections({"X-A": "1", "x-a": "2"}) == {"x-a": "is there twice"}
+    assert header_objections({"X-A": "1", "X_A": "2"}) == {"X_A": "is there twice"}
