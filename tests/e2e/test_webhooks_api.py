@@ -196,6 +196,20 @@ async def test_each_attempt_is_shown_with_what_was_answered(tenant: Tenant, rece
     assert len({arrival.headers["webhook-id"] for arrival in receiver.arrivals}) == 1
 
 
+async def test_who_may_only_read_is_not_told_of_the_endpoint(service: Service, tenant: Tenant, receiver: FakeReceiver):
+    webhook, _ = await subscribed(tenant, receiver, "headers", retry_schedule=[1])
+    notification = (await told(tenant))["notifications"][0]["notification"]
+    await deliveries_when(tenant, webhook, status="failed")
+    reader = await service.tenant(Scope.READ, name=tenant.name)
+    trail = f"/api/v1/notifications/{notification}/events"
+    full, partial = ok(await tenant.get(trail)), ok(await reader.get(trail))
+    assert [each["event"] for each in partial] == [each["event"] for each in full]
+    assert receiver.url("headers") in json.dumps(full)
+    assert "x-0" in json.dumps(full)
+    assert not any({"url", "response"} & set(each["personal"] or ()) for each in partial)
+    assert receiver.url("headers") not in json.dumps(partial)
+
+
 async def test_the_curl_line_sends_it_again_and_it_verifies(tenant: Tenant, receiver: FakeReceiver):
     webhook, secret = await subscribed(tenant, receiver, headers={"X-Team": "s3cret"})
     await told(tenant, data={"text": 'it\'s "quoted" $HOME `ls` ünï'})
