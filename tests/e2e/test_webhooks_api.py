@@ -168,6 +168,30 @@ async def test_a_subscription_is_listed_changed_and_deleted(tenant: Tenant, rece
     assert len(ok(await tenant.get(API))["webhooks"]) == 1
 
 
+async def test_what_is_shown_of_a_subscription_can_be_put_again(tenant: Tenant, receiver: FakeReceiver):
+    filters = [
+        {"path": "a.b", "equals": None},
+        {"path": "c", "any_of": [1, "x", True]},
+        {"path": "d", "exists": True},
+        {"path": "e", "exists": False},
+    ]
+    webhook, _ = await subscribed(tenant, receiver, filters=filters, headers={"X-Team": "s3cret"}, per_second=2.5)
+    detail = ok(await tenant.get(webhook))
+    assert detail["filters"] == filters
+    writable = {"name", "url", "event_types", "organization_id", "filters", "concurrency", "per_second"}
+    said = {name: detail[name] for name in writable | {"retry_schedule", "owner_email"}}
+    again = ok(await tenant.request("PUT", webhook, json=said))["webhook"]
+    assert again == {name: detail[name] for name in again}
+
+
+async def test_headers_stay_unless_others_are_given(tenant: Tenant, receiver: FakeReceiver):
+    webhook, _ = await subscribed(tenant, receiver, headers={"X-Team": "s3cret"})
+    said = {"name": "orders", "url": receiver.url("ok"), "event_types": ["order.*"]}
+    for headers, names in (({}, ["X-Team"]), ({"headers": {"X-Crew": "a"}}, ["X-Crew"]), ({"headers": {}}, [])):
+        answer = ok(await tenant.request("PUT", webhook, json={**said, **headers}))
+        assert answer["webhook"]["header_names"] == names
+
+
 async def test_the_record_of_an_endpoint_is_shown(service: Service, tenant: Tenant, receiver: FakeReceiver):
     webhook, _ = await subscribed(tenant, receiver)
     await told(tenant)

@@ -61,9 +61,6 @@ class _Wishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     filters: Annotated[
         list[FilterWish], Meta(max_length=MOST_FILTERS, description="All of them must let the data through")
     ] = []
-    headers: Annotated[
-        dict[str, str], Meta(max_length=20, description="Sent with each webhook; never shown again")
-    ] = {}
     concurrency: Annotated[int, Meta(ge=1, le=100, description="Calls at a time")] = 5
     per_second: Annotated[Annotated[float, Meta(gt=0, le=10_000)] | None, Meta(description="Calls a second")] = None
     retry_schedule: Annotated[
@@ -78,13 +75,25 @@ class _Wishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class CreateWebhook(_Wishes, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Be told by webhook what happens."""
 
+    headers: Annotated[
+        dict[str, str], Meta(max_length=20, description="Sent with each webhook; never shown again")
+    ] = {}
     signature: Annotated[SecretKind, Meta(description="symmetric: HMAC (v1); asymmetric: ed25519 (v1a)")] = (
         SecretKind.SYMMETRIC
     )
 
 
 class UpdateWebhook(_Wishes, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All that it is from now on; nothing is taken over from before but the secrets and whether it is active."""
+    """All that it is from now on; nothing is taken over from before but the secrets, whether it is active, and the
+    headers where none are given: nobody could say them again who was never shown them."""
+
+    headers: (
+        Annotated[
+            dict[str, str],
+            Meta(max_length=20, description="Sent with each webhook; left out: as before; `{}`: none any more"),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class RotateSecret(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -120,7 +129,7 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     event_types: tuple[str, ...]
     organization_id: str | None
-    filters: tuple[Filter, ...]
+    filters: list[FilterWish]
     header_names: list[str]
     concurrency: int
     per_second: float | None
@@ -205,7 +214,7 @@ async def update_webhook(
         terms,
         person=_key(persons, caller.tenant, id),
         url=command.url,
-        headers=command.headers,
+        headers=None if command.headers is UNSET else command.headers,
         owner_email=owner,
         now=clock.now(),
         by=caller.by,
@@ -351,7 +360,7 @@ def described(subscription: WebhookSubscription, secrets: WebhookSecrets, now: d
         url=endpoint.url,
         event_types=terms.event_types,
         organization_id=terms.organization,
-        filters=terms.filters,
+        filters=[_wish(each) for each in terms.filters],
         header_names=sorted(endpoint.headers),
         concurrency=terms.concurrency,
         per_second=terms.per_second,
@@ -428,7 +437,8 @@ def _faults_of_terms(command: CreateWebhook | UpdateWebhook) -> Iterator[Problem
 def _faults_of_endpoint(command: CreateWebhook | UpdateWebhook, in_house: Sequence[Network]) -> Iterator[Problem]:
     if why := url_objection(command.url, in_house):
         yield Problem("url", why)
-    for name, why in header_objections(command.headers).items():
+    headers = {} if command.headers is UNSET else command.headers
+    for name, why in header_objections(headers).items():
         yield Problem(f"headers.{name}" if name else "headers", why)
 
 
@@ -438,6 +448,15 @@ def _filter(wish: FilterWish) -> Filter:
     if wish.any_of is not UNSET:
         return Filter(path=wish.path, any_of=tuple(wish.any_of))
     return Filter(path=wish.path, exists=wish.exists is not False)
+
+
+def _wish(filter: Filter) -> FilterWish:
+    """As it could have been written."""
+    if filter.any_of is None:
+        return FilterWish(path=filter.path, exists=filter.exists)
+    if len(filter.any_of) == 1:
+        return FilterWish(path=filter.path, equals=filter.any_of[0])
+    return FilterWish(path=filter.path, any_of=list(filter.any_of))
 
 
 def _faults(command: SendWebhook) -> Iterator[Problem]:

@@ -71,7 +71,8 @@ class WebhooksController(Controller):
 
     @put("/{webhook_id:uuid}", operation_id="UpdateWebhook", summary="Change all that it says")
     async def update(self, webhook_id: Id, data: JSONBody[UpdateWebhook], request: JsonRequest) -> WebhookAnswer:
-        """What is left out gets its default. The secret stays, and whether it is paused."""
+        """What is left out gets its default, but `headers`, which then stay as they were; `{}` means none. The secret
+        stays, and whether it is paused."""
         demand(request.caller, Scope.WEBHOOKS)
         return await request.parts.webhook_uses.update(data, webhook_id, request.caller)
 
