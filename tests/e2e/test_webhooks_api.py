@@ -108,6 +108,7 @@ async def test_the_same_event_twice_is_one_event_and_another_one_under_its_id_is
     assert first == second
     other = await tenant.post("/api/v1/events", {"type": "order.created", "data": {}, "id": "order-7"})
     assert (other.status_code, other.json()["code"]) == (409, "idempotency_key_reused")
+    assert other.json()["title"] == "The id belongs to another event"
     assert len(await arrived(receiver)) == 1
 
 

@@ -208,6 +208,14 @@ async def test_the_same_id_is_the_same_event_for_ever(house):
     assert (await house.send(id="o-1", caller=Caller("north", "key:k2"))).notifications == []
 
 
+@pytest.mark.parametrize(("first", "second"), [(True, 1), (False, 0), ([{"a": 1}], [{"a": True}])])
+async def test_what_only_python_takes_for_the_same_is_another_event(house, first, second):
+    await house.send(id="o-1", data={"paid": first, "b": 1})
+    assert (await house.send(id="o-1", data={"b": 1, "paid": first})).id == "o-1"
+    with pytest.raises(KeyReusedError):
+        await house.send(id="o-1", data={"paid": second, "b": 1})
+
+
 async def test_sent_twice_at_the_same_moment_it_happens_once(house):
     await house.create()
     answers = await asyncio.gather(*(house.send(id="o-1") for _ in range(8)))

@@ -22,7 +22,7 @@ from application.ports import (
     Subscriptions,
     WebhookSecrets,
 )
-from application.problems import InvalidCommandError, KeyReusedError, NotFoundError, Problem
+from application.problems import EventIdReusedError, InvalidCommandError, NotFoundError, Problem
 from domain.endpoint import Network, header_objections, url_objection
 from domain.filters import MOST_FILTERS, MOST_VALUES, Filter, Plain, is_event_type, is_pattern, wants
 from domain.happening import Addressed, Happening
@@ -303,7 +303,7 @@ async def send_webhook(
     """Keep what happened, with one notification for each who subscribed to it: all are stored before this returns.
 
     Under an id of the caller's it happens once, for ever; repeated, it gets its first answer. Raises
-    InvalidCommandError naming every problem, and KeyReusedError for a known id of something else.
+    InvalidCommandError naming every problem, and EventIdReusedError for a known id of something else.
     """
     problems = list(_faults(command))
     if problems:
@@ -514,7 +514,7 @@ async def _first_answer(command: SendWebhook, caller: Caller, events: EventStore
         return None
     told: Any = history[0].event
     if not _is_the_same(command, told):
-        raise KeyReusedError(f"the id was used on {told.timestamp:%Y-%m-%d} for another event")
+        raise EventIdReusedError(f"the id was used on {told.timestamp:%Y-%m-%d} for another event")
     return _told(told.event_id, history[0].position, told.deliveries)
 
 
@@ -524,7 +524,12 @@ def _is_the_same(command: SendWebhook, told: Any) -> bool:
         return False
     if command.occurred_at not in (None, told.occurred_at):
         return False
-    return not isinstance(told.personal, Payload) or told.personal.data == command.data
+    return not isinstance(told.personal, Payload) or _as_json(told.personal.data) == _as_json(command.data)
+
+
+def _as_json(data: dict[str, Any]) -> bytes:
+    """In which true is not 1, as it is in Python."""
+    return msgspec.json.encode(data, order="deterministic")
 
 
 def _told(event_id: str, position: int, deliveries: Iterable[Addressed]) -> EventAnswer:
