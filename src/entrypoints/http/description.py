@@ -86,7 +86,7 @@ _SAID = {
     429: ("too_many_failures", "Too many requests with a wrong API key; wait as long as Retry-After says"),
     503: ("store_unavailable", "Not now; wait as long as Retry-After says"),
 }
-_GOOD = {"200": "Done", "204": "Done", "201": "Stored for good", "202": "Stored for good; it will be seen to"}
+_GOOD = {"200": "Done", "201": "Stored for good", "202": "Stored for good; it will be seen to"}
 _WAITING = frozenset({429, 503})
 
 

@@ -36,6 +36,12 @@ class WebhookPage(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
+class Removed(msgspec.Struct, frozen=True):
+    """The position from which on it is not there any more."""
+
+    position: int
+
+
 class WebhooksController(Controller):
     path = "/api/v1/webhooks"
     tags = ["Webhooks"]  # noqa: RUF012 - the form that Litestar asks for
@@ -76,11 +82,11 @@ class WebhooksController(Controller):
         demand(request.caller, Scope.WEBHOOKS)
         return await request.parts.webhook_uses.update(data, webhook_id, request.caller)
 
-    @delete("/{webhook_id:uuid}", operation_id="DeleteWebhook", summary="Unsubscribe")
-    async def remove(self, webhook_id: Id, request: JsonRequest) -> None:
+    @delete("/{webhook_id:uuid}", status_code=200, operation_id="DeleteWebhook", summary="Unsubscribe")
+    async def remove(self, webhook_id: Id, request: JsonRequest) -> Removed:
         """What waits for it is not sent. Its url, headers and secrets, and what it answered, are erased for good."""
         demand(request.caller, Scope.WEBHOOKS)
-        await request.parts.webhook_uses.delete(webhook_id, request.caller)
+        return Removed(await request.parts.webhook_uses.delete(webhook_id, request.caller))
 
     @post(
         "/{webhook_id:uuid}/rotate-secret", status_code=200, operation_id="RotateWebhookSecret", summary="A new secret"
@@ -194,11 +200,11 @@ class EventTypesController(Controller):
         demand(request.caller, Scope.WEBHOOKS)
         return await request.parts.webhook_uses.event_types.describe(name, data, request.caller)
 
-    @delete("/{name:str}", operation_id="RemoveEventType", summary="Take it out of the catalogue")
-    async def remove(self, name: FromPath[str], request: JsonRequest) -> None:
+    @delete("/{name:str}", status_code=200, operation_id="RemoveEventType", summary="Take it out of the catalogue")
+    async def remove(self, name: FromPath[str], request: JsonRequest) -> Removed:
         """It can still be told of, and is not checked any more."""
         demand(request.caller, Scope.WEBHOOKS)
-        await request.parts.webhook_uses.event_types.remove(_storable(name), request.caller)
+        return Removed(await request.parts.webhook_uses.event_types.remove(_storable(name), request.caller))
 
 
 def _storable(name: str) -> str:
