@@ -56,6 +56,20 @@ def url_objection(url: str, in_house: Sequence[Network] = ()) -> str | None:
     return _form_objection(parts, port, bool(in_house)) or _host_objection(parts.scheme, parts.hostname or "", in_house)
 
 
+def plain_objection(url: str, in_house: Sequence[Network]) -> str | None:
+    """Why nobody should subscribe with this URL, which passes, for want of TLS: a public name in nobody's house.
+
+    Where only this machine is in house, such a name does not lead there unless it was bent, and every call fails.
+    """
+    parts = urlsplit(url)
+    host = (parts.hostname or "").removesuffix(".")
+    if parts.scheme != "http" or is_in_house(host, in_house) or not _is_public_name(host):
+        return None
+    if not all(network.is_loopback for network in in_house):
+        return None
+    return "must begin with https://: without TLS only this machine is called, by its address or as localhost"
+
+
 def header_objections(headers: Mapping[str, str]) -> dict[str, str]:
     """Why each of these may not be sent along, by its name; empty: all may."""
     found = {name: why for name, value in headers.items() if (why := _header_objection(name, value))}
@@ -82,6 +96,8 @@ def _form_objection(parts: SplitResult, port: int | None, in_house: bool) -> str
         return "must begin with https://"
     if parts.username is not None or parts.password is not None:
         return "must not contain a user or a password: send an Authorization header instead"
+    if "[" in parts.netloc and ":" not in (parts.hostname or ""):
+        return "must have an IP address in its usual form"
     if parts.fragment:
         return "must not have a fragment"
     if port is not None and not (port in _PORTS or port >= 1024 or (in_house and port == 80)):
@@ -95,9 +111,7 @@ def _host_objection(scheme: str, text: str, in_house: Sequence[Network]) -> str 
         return "must have a host that can be in the DNS"
     if ":" in host or _LOOKS_NUMERIC.search(host):
         return _address_objection(scheme, host, in_house)
-    if not in_house and ("." not in host or host.endswith(_PRIVATE_SUFFIXES)):
-        return "must have a host that the public DNS knows"
-    return None
+    return None if in_house or _is_public_name(host) else "must have a host that the public DNS knows"
 
 
 def _address_objection(scheme: str, host: str, in_house: Sequence[Network]) -> str | None:
@@ -110,6 +124,10 @@ def _address_objection(scheme: str, host: str, in_house: Sequence[Network]) -> s
     if not is_public(host):
         return "must not have an address of a private or special network"
     return "must begin with https://" if scheme == "http" else None
+
+
+def _is_public_name(host: str) -> bool:
+    return "." in host and not host.endswith(_PRIVATE_SUFFIXES)
 
 
 def _ascii(host: str) -> str | None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.endpoint import header_objections, is_in_house, is_public, url_objection
+from domain.endpoint import header_objections, is_in_house, is_public, plain_objection, url_objection
 from tests.hostile_addresses import BLOCKED, EVERYWHERE, NEVER, SPELLINGS_OF_LOOPBACK
 
 LOOPBACK = [ip_network("127.0.0.0/8"), ip_network("::1/128")]
@@ -96,6 +96,7 @@ def test_urls_of_the_internet_pass(url: str) -> None:
         ("https://example.com:99999/", "URL"),
         ("https://example.com:x/", "URL"),
         ("https://[::1/", "URL"),
+        ("https://[v1.x]/", "IP address"),
         ("https://intranet/", "public DNS"),
         ("https://printer.local/", "public DNS"),
         ("https://metadata.google.internal/", "public DNS"),
@@ -130,6 +131,14 @@ def test_with_a_network_in_house_its_addresses_and_names_pass_and_no_others(url:
 
 def test_what_is_not_in_house_needs_https_all_the_same() -> None:
     assert "https://" in (url_objection("http://1.1.1.1/", LOOPBACK) or "")
+
+
+def test_where_only_this_machine_is_in_house_nobody_subscribes_a_public_name_without_tls() -> None:
+    for url in ("http://hooks.acme.example/", "http://HOOKS.acme.example.:8080/"):
+        assert "only this machine" in (plain_objection(url, LOOPBACK) or "passed")
+        assert plain_objection(url, [*LOOPBACK, ip_network("10.20.30.0/24")]) is None
+    for url in ("https://hooks.acme.example/", "http://127.0.0.1:8000/", "http://[::1]/", "http://localhost:8000/"):
+        assert plain_objection(url, LOOPBACK) is None
 
 
 @given(st.text(), st.booleans())

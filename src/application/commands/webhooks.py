@@ -23,7 +23,7 @@ from application.ports import (
     WebhookSecrets,
 )
 from application.problems import EventIdReusedError, InvalidCommandError, NotFoundError, Problem
-from domain.endpoint import Network, header_objections, url_objection
+from domain.endpoint import Network, header_objections, plain_objection, url_objection
 from domain.filters import MOST_FILTERS, MOST_VALUES, Filter, Plain, is_event_type, is_pattern, wants
 from domain.happening import Addressed, Happening
 from domain.ids import happening_id
@@ -422,6 +422,8 @@ def _faults_of_terms(command: CreateWebhook | UpdateWebhook) -> Iterator[Problem
         if not is_pattern(pattern):
             yield Problem(f"event_types[{i}]", "must be a type such as order.created, or order.*, or *")
     for i, wish in enumerate(command.filters):
+        if not all(wish.path.split(".")):
+            yield Problem(f"filters[{i}].path", "must be names joined by dots, such as order.total")
         if sum(each is not UNSET for each in (wish.equals, wish.any_of, wish.exists)) != 1:
             yield Problem(f"filters[{i}]", "must have one of equals, any_of and exists")
     kept = {
@@ -435,7 +437,7 @@ def _faults_of_terms(command: CreateWebhook | UpdateWebhook) -> Iterator[Problem
 
 
 def _faults_of_endpoint(command: CreateWebhook | UpdateWebhook, in_house: Sequence[Network]) -> Iterator[Problem]:
-    if why := url_objection(command.url, in_house):
+    if why := url_objection(command.url, in_house) or plain_objection(command.url, in_house):
         yield Problem("url", why)
     headers = {} if command.headers is UNSET else command.headers
     for name, why in header_objections(headers).items():
