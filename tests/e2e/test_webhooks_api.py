@@ -147,6 +147,14 @@ async def test_while_a_secret_is_rotated_nobody_fails_to_verify(tenant: Tenant, 
     standardwebhooks.Webhook(new).verify(arrivals[-1].body, arrivals[-1].headers)
 
 
+async def test_a_secret_is_rotated_without_a_body_too(tenant: Tenant, receiver: FakeReceiver):
+    webhook, old = await subscribed(tenant, receiver)
+    assert ok(await tenant.post(f"{webhook}/rotate-secret"))["secret"] not in (None, old)
+    assert (await tenant.post(f"{webhook}/rotate-secret", b"{")).status_code == 400
+    wrong = await tenant.request("POST", f"{webhook}/rotate-secret", content=b"{}", headers={"Content-Type": "text/x"})
+    assert wrong.status_code == 415
+
+
 # Looking at it
 
 
@@ -362,11 +370,14 @@ async def test_the_feed_has_what_a_webhook_would_have_said(tenant: Tenant, recei
         ({"url": "https://10.0.0.1/"}, "url"),
         ({"url": "http://example.com@127.0.0.1/"}, "url"),
         ({"url": "https://example.com/#x"}, "url"),
+        ({"url": "http://example.com/"}, "url"),
         ({"headers": {"Host": "evil.example"}}, "headers.Host"),
         ({"headers": {"webhook-id": "x"}}, "headers.webhook-id"),
         ({"event_types": ["a..b"]}, "event_types[0]"),
         ({"event_types": []}, "event_types"),
         ({"filters": [{"path": "n"}]}, "filters[0]"),
+        ({"filters": [{"path": "a..b", "exists": True}]}, "filters[0].path"),
+        ({"filters": [{"path": ".", "exists": True}]}, "filters[0].path"),
         ({"retry_schedule": [0]}, "retry_schedule[0]"),
         ({"owner_email": "nobody"}, "owner_email"),
     ],

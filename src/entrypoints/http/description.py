@@ -172,6 +172,7 @@ class Description(OpenAPISchemaPlugin, ReceiveRoutePlugin):
             operation["security"] = []
         if body := operation.get("requestBody"):
             body["content"]["application/json"]["examples"] = self._examples.get(id, {})
+            body["required"] = id != "RotateWebhookSecret"
         operation["responses"].pop("400", None)  # Litestar's own idea of it
         for status, response in operation["responses"].items():
             response["description"] = _GOOD.get(status, response["description"])

@@ -26,7 +26,7 @@ from application.queries.webhook_detail import WebhookDetail
 from domain.vocabulary import Status
 from entrypoints.http.authentication import demand
 from entrypoints.http.notifications import Text, WaitFor, caught_up, cursor_at, place_of
-from entrypoints.http.request import JsonRequest
+from entrypoints.http.request import MAY_BE_EMPTY, JsonRequest
 
 Id = FromPath[UUID]
 
@@ -89,11 +89,15 @@ class WebhooksController(Controller):
         return Removed(await request.parts.webhook_uses.delete(webhook_id, request.caller))
 
     @post(
-        "/{webhook_id:uuid}/rotate-secret", status_code=200, operation_id="RotateWebhookSecret", summary="A new secret"
+        "/{webhook_id:uuid}/rotate-secret",
+        status_code=200,
+        operation_id="RotateWebhookSecret",
+        summary="A new secret",
+        opt=MAY_BE_EMPTY,
     )
     async def rotate(self, webhook_id: Id, data: JSONBody[RotateSecret], request: JsonRequest) -> WebhookAnswer:
-        """The answer shows it, this once, or the new `public_key`. Until the grace is over, requests are
-        signed with both."""
+        """The answer shows it, this once, or the new `public_key`. Until the grace is over, requests are signed with
+        both. No body is as good as `{}`."""
         demand(request.caller, Scope.WEBHOOKS)
         return await request.parts.webhook_uses.rotate_secret(data, webhook_id, request.caller)
 
