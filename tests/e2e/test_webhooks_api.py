@@ -85,9 +85,10 @@ async def shown(service: Service) -> None:
 
 async def test_who_subscribed_is_told_and_verifies_it(tenant: Tenant, receiver: FakeReceiver):
     _, secret = await subscribed(tenant, receiver, headers={"Authorization": "Bearer letmein"})
-    answer = await told(tenant, occurred_at="2026-03-01T22:30:00+01:00")
+    answer = await told(tenant, occurred_at="2026-03-01T22:30:00+01:00", organization_id="acme")
     (arrival,) = await arrived(receiver)
-    expected = {"id": answer["id"], "type": "order.created", "timestamp": "2026-03-01T21:30:00Z", "data": ORDER}
+    told_of = {"id": answer["id"], "type": "order.created", "organization_id": "acme"}
+    expected = {**told_of, "timestamp": "2026-03-01T21:30:00Z", "data": ORDER}
     assert standardwebhooks.Webhook(secret).verify(arrival.body, arrival.headers) == expected
     svix.Webhook(secret).verify(arrival.body, arrival.headers)
     assert arrival.headers["webhook-id"] == answer["id"]

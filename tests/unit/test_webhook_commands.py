@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from adapters.event_mapper import EventMapper
@@ -13,6 +14,7 @@ from adapters.memory.event_store import MemoryEventStore
 from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys
 from adapters.webhook.signing import RandomWebhookSecrets
+from application import message
 from application.caller import Caller
 from application.commands.webhooks import (
     CreateWebhook,
@@ -40,6 +42,7 @@ from domain.personal import Erased, Payload
 from domain.subscription import SubscriptionState, WebhookSubscription
 from domain.vocabulary import Channel, SecretKind
 from tests.fakes.chance import LoadedDice, SetClock
+from tests.golden_events import load, mapper
 
 ACME = Caller("acme", "key:k1")
 URL = "https://hooks.acme.example/in"
@@ -184,6 +187,26 @@ async def test_organisations_and_filters_narrow_it_down(house):
         dear.webhook.id,
         everything.webhook.id,
     }
+
+
+async def test_receivers_are_told_in_which_organisation_it_happened_if_in_any(house):
+    bodies = []
+    for organization in ("north", None):
+        answer = await house.send(organization_id=organization)
+        kept = await house.events.get(Happening, happening_id("acme", answer.id))
+        bodies.append(msgspec.json.decode(message.webhook(kept)))
+    assert [list(body) for body in bodies] == [
+        ["id", "type", "timestamp", "organization_id", "data"],
+        ["id", "type", "timestamp", "data"],
+    ]
+    assert bodies[0]["organization_id"] == "north"
+
+
+def test_what_was_told_before_receivers_heard_of_organisations_is_sent_again_as_it_was():
+    told: Any = mapper().to_event(load("happening.told"))
+    assert told.organization == "north"
+    body = b'{"id":"evt_1","type":"order.created","timestamp":"2026-03-01T11:59:57Z","data":%b}'
+    assert message.webhook(told.mutate(None)) == body % msgspec.json.encode(told.personal.data)
 
 
 async def test_an_event_that_nobody_wants_is_kept_and_says_so(house):
