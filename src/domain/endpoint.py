@@ -180,8 +180,8 @@ _NOT_PUBLIC = [
         "fec0::/10",
     )
 ]  # fmt: skip
-# The metadata of AWS, Azure, Google and Alibaba, and the wire server of Azure, whose address is public; the first and
-# the last of them also as a translator would have them (RFC 6052), should its prefix be allowed.
+# The metadata of AWS, Azure, Google and Alibaba, and the wire server of Azure, whose address is public; those of IPv4
+# also as a translator has them (RFC 6052), should its prefix be allowed.
 _NEVER = [
     ip_network(text)
     for text in (
