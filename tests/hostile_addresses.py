@@ -1,5 +1,7 @@
 """Addresses and names that no webhook may ever reach."""
 
+from ipaddress import ip_network
+
 BLOCKED = [
     "10.0.0.1", "172.16.0.1", "172.31.255.254", "192.168.1.1", "0.0.0.0", "0.1.2.3", "127.0.0.1", "127.255.255.254",
     "169.254.169.254", "169.254.0.1", "100.64.0.1", "100.100.100.200", "192.0.0.1", "192.0.0.192", "192.0.2.1",
@@ -8,8 +10,18 @@ BLOCKED = [
     "::", "::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:169.254.169.254", "::127.0.0.1", "2001:db8::1",
     "3fff::1", "fe80::1", "febf::1", "fec0::1", "fc00::1", "fd00:ec2::254", "2002:7f00:1::", "2002:808:808::1",
     "64:ff9b::7f00:1", "64:ff9b::808:808", "64:ff9b:1::1", "5f00::1", "2001::1", "ff02::1", "100::1",
+    "168.63.129.16", "fd20:ce::254",
 ]  # fmt: skip
 """Of every network that is private or special, as the addresses are written."""
+
+NEVER = [
+    "169.254.169.254", "169.254.170.2", "::ffff:169.254.169.254", "168.63.129.16", "::ffff:168.63.129.16",
+    "100.100.100.200", "fe80::1", "fe80::a9fe:a9fe%eth0", "fd00:ec2::254", "fd20:ce::254", "64:ff9b::a9fe:a9fe",
+    "64:ff9b::a83f:8110", "64:ff9b::6464:64c8",
+]  # fmt: skip
+"""Where clouds tell secrets: not even with every network in house."""
+
+EVERYWHERE = [ip_network("0.0.0.0/0"), ip_network("::/0")]
 
 SPELLINGS_OF_LOOPBACK = ["127.1", "0x7f.1", "2130706433", "017700000001", "0", "localhost", "①②⑦.⓪.⓪.①"]
 """What the C library takes for 127.0.0.1 or for this machine."""

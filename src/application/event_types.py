@@ -115,12 +115,13 @@ class EventTypes:
         """Raises NotFoundError."""
         return _answer(await self._own(name, caller), await self._events.save())
 
-    async def remove(self, name: str, caller: Caller) -> None:
-        """It can still be told of, and is not checked any more. Raises NotFoundError."""
+    async def remove(self, name: str, caller: Caller) -> int:
+        """Answers the position. It can still be told of, and is not checked any more. Raises NotFoundError."""
         known = await self._own(name, caller)
         known.remove(now=self._clock.now(), by=caller.by)
-        await self._events.save(known)
+        position = await self._events.save(known)
         self._known.pop((caller.tenant, name), None)
+        return position
 
     async def page(self, after: str, limit: int, caller: Caller) -> EventTypePage:
         rows = await self._reader.page(caller.tenant, after, limit + 1)

@@ -64,11 +64,13 @@ def digest(email: Email) -> str:
 def webhook(happening: Happening) -> bytes:
     """The bytes that every receiver of it gets, at each attempt. `timestamp` is when it happened."""
     assert isinstance(happening.payload, Payload)
+    says_organization = happening.says_organization and happening.organization is not None
     return msgspec.json.encode(
         {
             "id": happening.event_id,
             "type": happening.type,
             "timestamp": happening.occurred_at.astimezone(UTC),
+            **({"organization_id": happening.organization} if says_organization else {}),
             "data": happening.payload.data,
         }
     )

@@ -24,3 +24,7 @@ class NotFoundError(Exception):
 
 class KeyReusedError(Exception):
     """The idempotency key belongs to a request with another body."""
+
+
+class EventIdReusedError(KeyReusedError):
+    """The id belongs to another event."""

@@ -27,13 +27,16 @@ def is_public(address: str) -> bool:
     ip = _parsed(address)
     if ip is None or not ip.is_global or ip.is_multicast or ip.is_reserved or ip.is_unspecified:
         return False
-    return not _is_in(ip, _NOT_PUBLIC)
+    return not _is_in(ip, _NOT_PUBLIC) and not _is_in(ip, _NEVER)
 
 
 def is_in_house(address: str, networks: Sequence[Network]) -> bool:
-    """Whether this is an IP address of one of these networks, which the operator has allowed."""
+    """Whether this is an IP address of one of these networks, which the operator has allowed.
+
+    Where clouds tell secrets to whoever asks from inside is in nobody's house, however wide the networks are.
+    """
     ip = _parsed(address)
-    return ip is not None and _is_in(ip, networks)
+    return ip is not None and _is_in(ip, networks) and not _is_in(ip, _NEVER)
 
 
 def url_objection(url: str, in_house: Sequence[Network] = ()) -> str | None:
@@ -51,6 +54,20 @@ def url_objection(url: str, in_house: Sequence[Network] = ()) -> str | None:
     except ValueError:
         return "must be a URL such as https://example.com/hooks"
     return _form_objection(parts, port, bool(in_house)) or _host_objection(parts.scheme, parts.hostname or "", in_house)
+
+
+def plain_objection(url: str, in_house: Sequence[Network]) -> str | None:
+    """Why nobody should subscribe with this URL, which passes, for want of TLS: a public name in nobody's house.
+
+    Where only this machine is in house, such a name does not lead there unless it was bent, and every call fails.
+    """
+    parts = urlsplit(url)
+    host = (parts.hostname or "").removesuffix(".")
+    if parts.scheme != "http" or is_in_house(host, in_house) or not _is_public_name(host):
+        return None
+    if not all(network.is_loopback for network in in_house):
+        return None
+    return "must begin with https://: without TLS only this machine is called, by its address or as localhost"
 
 
 def header_objections(headers: Mapping[str, str]) -> dict[str, str]:
@@ -79,6 +96,8 @@ def _form_objection(parts: SplitResult, port: int | None, in_house: bool) -> str
         return "must begin with https://"
     if parts.username is not None or parts.password is not None:
         return "must not contain a user or a password: send an Authorization header instead"
+    if "[" in parts.netloc and ":" not in (parts.hostname or ""):
+        return "must have an IP address in its usual form"
     if parts.fragment:
         return "must not have a fragment"
     if port is not None and not (port in _PORTS or port >= 1024 or (in_house and port == 80)):
@@ -92,9 +111,7 @@ def _host_objection(scheme: str, text: str, in_house: Sequence[Network]) -> str 
         return "must have a host that can be in the DNS"
     if ":" in host or _LOOKS_NUMERIC.search(host):
         return _address_objection(scheme, host, in_house)
-    if not in_house and ("." not in host or host.endswith(_PRIVATE_SUFFIXES)):
-        return "must have a host that the public DNS knows"
-    return None
+    return None if in_house or _is_public_name(host) else "must have a host that the public DNS knows"
 
 
 def _address_objection(scheme: str, host: str, in_house: Sequence[Network]) -> str | None:
@@ -104,9 +121,13 @@ def _address_objection(scheme: str, host: str, in_house: Sequence[Network]) -> s
         return "must have an IP address in its usual form"
     if is_in_house(host, in_house):
         return None
-    if scheme == "http":
-        return "must begin with https://"
-    return None if is_public(host) else "must not have an address of a private or special network"
+    if not is_public(host):
+        return "must not have an address of a private or special network"
+    return "must begin with https://" if scheme == "http" else None
+
+
+def _is_public_name(host: str) -> bool:
+    return "." in host and not host.endswith(_PRIVATE_SUFFIXES)
 
 
 def _ascii(host: str) -> str | None:
@@ -124,7 +145,8 @@ def _ascii(host: str) -> str | None:
 def _header_objection(name: str, value: str) -> str | None:
     if not _HEADER_NAME.fullmatch(name):
         return "must be a header name of at most 64 characters"
-    if name.lower() in _OURS or name.lower().startswith(_OUR_PREFIXES):
+    folded = _folded(name)
+    if folded in _OURS or folded.startswith(_OUR_PREFIXES):
         return "is a header that cannot be chosen"
     if len(value) > LONGEST_HEADER or not _HEADER_VALUE.fullmatch(value):
         return f"must have a value of at most {LONGEST_HEADER} printable ASCII characters"
@@ -132,14 +154,19 @@ def _header_objection(name: str, value: str) -> str | None:
 
 
 def _repeated(names: Iterable[str]) -> list[str]:
-    """Those that differ from an earlier one in nothing but capitals."""
+    """Those that a receiver could not tell from an earlier one."""
     seen: set[str] = set()
     repeated = []
     for name in names:
-        if name.lower() in seen:
+        if _folded(name) in seen:
             repeated.append(name)
-        seen.add(name.lower())
+        seen.add(_folded(name))
     return repeated
+
+
+def _folded(name: str) -> str:
+    """As CGI and WSGI know it, where `X_A` and `x-a` are both HTTP_X_A (RFC 3875, 4.1.18)."""
+    return name.lower().replace("_", "-")
 
 
 # Beside what ipaddress itself calls not global, which differs between versions of Python: translated and tunnelled
@@ -153,6 +180,16 @@ _NOT_PUBLIC = [
         "fec0::/10",
     )
 ]  # fmt: skip
+# The metadata of AWS, Azure, Google and Alibaba, and the wire server of Azure, whose address is public; those of IPv4
+# also as a translator has them (RFC 6052), should its prefix be allowed.
+_NEVER = [
+    ip_network(text)
+    for text in (
+        "169.254.0.0/16", "168.63.129.16/32", "100.100.100.200/32",
+        "fe80::/10", "fd00:ec2::254/128", "fd20:ce::254/128",
+        "64:ff9b::a9fe:0/112", "64:ff9b::a83f:8110/128", "64:ff9b::6464:64c8/128",
+    )
+]  # fmt: skip
 _PORTS = frozenset({443})
 _PRIVATE_SUFFIXES = (".local", ".internal", ".localhost", ".localdomain", ".home.arpa", ".lan", ".onion")
 
@@ -162,11 +199,13 @@ _LOOKS_NUMERIC = re.compile(r"(?:^|\.)(?:[0-9]+|0x[0-9a-f]*)$")  # as browsers a
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")  # RFC 9110, 5.1
 _HEADER_VALUE = re.compile(r"(?:[!-~](?:[ -~\t]*[!-~])?)?")
-# What frames or routes the request, what we say ourselves, and what clouds take for a proof of being inside.
+# What frames or routes the request, what we say ourselves, what proxies say of who asks and for what, and what clouds
+# take for a proof of being inside.
 _OURS = frozenset({
     "host", "content-length", "content-type", "content-encoding", "transfer-encoding", "te", "trailer", "connection",
-    "keep-alive", "upgrade", "expect", "user-agent", "cookie", "forwarded", "accept-encoding", "metadata",
-    "metadata-flavor",
+    "keep-alive", "upgrade", "http2-settings", "expect", "user-agent", "cookie", "accept-encoding", "forwarded", "via",
+    "x-real-ip", "true-client-ip", "cf-connecting-ip", "x-original-url", "x-rewrite-url", "x-http-method-override",
+    "metadata", "metadata-flavor", "x-aliyun-ecs-metadata-token",
 })  # fmt: skip
 _OUR_PREFIXES = (
     "proxy-", "x-forwarded-", "webhook-", "svix-", "x-webhook-signature", "x-webhook-timestamp", "x-amz-", "x-aws-",

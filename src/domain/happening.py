@@ -22,6 +22,8 @@ class Happening(Aggregate):
     """The log's primary key on its stream is what makes the same event happen only once."""
 
     class Told(Aggregate.Created):
+        """`says_organization`: whether receivers are told of it; what was told before never says it."""
+
         TOPIC = "happening.told"
 
         tenant: str
@@ -32,6 +34,7 @@ class Happening(Aggregate):
         occurred_at: datetime
         deliveries: tuple[Addressed, ...]
         personal: Payload | Erased
+        says_organization: bool | None = None
 
     def __init__(
         self,
@@ -42,6 +45,7 @@ class Happening(Aggregate):
         occurred_at: datetime,
         deliveries: tuple[Addressed, ...],
         personal: Payload | Erased,
+        says_organization: bool | None = None,
     ) -> None:
         self.tenant = tenant
         self.event_id = event_id
@@ -50,6 +54,7 @@ class Happening(Aggregate):
         self.occurred_at = occurred_at
         self.deliveries = deliveries
         self.payload = personal
+        self.says_organization = says_organization
 
     @classmethod
     def tell(
@@ -78,4 +83,5 @@ class Happening(Aggregate):
             occurred_at=occurred_at,
             deliveries=tuple(deliveries),
             personal=payload,
+            says_organization=True,
         )

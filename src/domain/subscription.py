@@ -177,13 +177,17 @@ class WebhookSubscription(Aggregate):
         *,
         person: UUID,
         url: str,
-        headers: dict[str, str],
+        headers: dict[str, str] | None,
         owner_email: str | None,
         now: datetime,
         by: str,
     ) -> None:
-        """Nothing of the old terms is left; the secrets stay. Another url begins with a clean record."""
+        """Nothing of the old terms is left; the secrets stay, and the headers where they are None.
+
+        Another url begins with a clean record.
+        """
         known = self._alive()
+        headers = known.headers if headers is None else headers
         endpoint = Endpoint(person=person, url=url, headers=headers, secrets=known.secrets, owner_email=owner_email)
         if terms != self.terms or endpoint != msgspec.structs.replace(known, person=person):
             self._trigger(self.Updated, now, by, terms=terms, personal=endpoint, moved=url != known.url)

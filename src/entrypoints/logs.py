@@ -14,6 +14,7 @@ from structlog.typing import ExcInfo, Processor
 from domain.health import Health, Verdict
 from domain.notification import Attempt, Notification
 from domain.outcomes import Accepted, Misconfigured, Outcome, Refused, Throttled
+from domain.personal import Response
 from domain.subscription import WebhookSubscription
 
 Take = Callable[[str], None]
@@ -94,7 +95,14 @@ class Lines:
     def __init__(self, role: str) -> None:
         self._log = structlog.get_logger(role)
 
-    def attempt(self, notification: Notification, attempt: Attempt, outcome: Outcome, milliseconds: float) -> None:
+    def attempt(
+        self,
+        notification: Notification,
+        attempt: Attempt,
+        outcome: Outcome,
+        response: Response | None,
+        milliseconds: float,
+    ) -> None:
         say = self._log.info if isinstance(outcome, Accepted) else self._log.warning
         say(
             "attempt",
@@ -107,6 +115,7 @@ class Lines:
             outcome=type(outcome).__name__.lower(),
             reason=_reason(outcome),
             ms=round(milliseconds, 1),
+            **_of_webhook(notification, response),
         )
 
     def note(self, what: str, notification: UUID, **facts: Any) -> None:
@@ -138,6 +147,12 @@ class Lines:
 
     def stuck(self, projection: str, position: int, error: Exception) -> None:
         self._log.error("projection stuck", projection=projection, position=position, error=type(error).__name__)
+
+
+def _of_webhook(notification: Notification, response: Response | None) -> dict[str, Any]:
+    if notification.subscription is None:
+        return {}
+    return {"subscription": str(notification.subscription), "response_status": response and response.status}
 
 
 def _reason(outcome: Outcome) -> str | None:

@@ -264,7 +264,7 @@ def _networks(text: str) -> list[Network]:
     try:
         return [ip_network(each) for each in text.replace(",", " ").split()]
     except ValueError:
-        raise ValueError("must be networks such as 10.1.0.0/16, 127.0.0.1 or fd00::/8") from None
+        raise ValueError("must be networks such as 10.1.0.0/16, 127.0.0.1 or fd12:3456:789a::/48") from None
 
 
 def _webhook_secrets(text: str) -> list[str]:

@@ -72,7 +72,7 @@ def webhook_uses(
 ) -> WebhookUses:
     sealed: dict[str, Any] = {"events": events, "persons": persons, "clock": clock}
     shown: dict[str, Any] = {"events": events, "secrets": secrets, "clock": clock}
-    seen: dict[str, Any] = {"events": events, "secrets": secrets, "reader": readers.subscriptions}
+    seen: dict[str, Any] = {**shown, "reader": readers.subscriptions}
     signed: dict[str, Any] = {"events": events, "sign": signature_headers, "clock": clock}
     event_types = EventTypes(events, JsonSchema, readers.event_types, clock)
     tell = partial(send_webhook, **sealed, subscriptions=subscriptions, dice=dice)

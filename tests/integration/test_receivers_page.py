@@ -9,10 +9,12 @@ import shutil
 import subprocess
 import sys
 import time
+from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import httpx
 import pytest
 import standardwebhooks
 
@@ -20,7 +22,8 @@ from adapters.webhook.signing import new_secret, public_key, signature_headers
 from domain.vocabulary import SecretKind
 from tests.fakes.receiver import FakeReceiver
 
-PAGE = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text()
+ROOT = Path(__file__).parents[2]
+PAGE, README = (ROOT / "docs" / "webhooks.md").read_text(), (ROOT / "README.md").read_text()
 ID, AT, BODY = "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}'
 SHARED, OLD = new_secret(bytes(range(32))), new_secret(bytes(32))
 PRIVATE = new_secret(bytes(range(32)), SecretKind.ASYMMETRIC)
@@ -152,7 +155,10 @@ def test_the_code_takes_what_we_sign_and_nothing_else(verifier: Verifier) -> Non
             (False, case([SHARED, PUBLIC], [SHARED], webhook_signature=hostile))
             for hostile in ("", " ", ",", "v1", "v1,", "v1,a,b", "v1,!!!", "v1a,", "v1a,AAAA", "v2,AAAA", "garbage ü")
         ],
-        *[(False, case([SHARED], [SHARED], webhook_timestamp=hostile)) for hostile in ("", "x", "-1", "1e9", "9" * 30)],
+        *[
+            (False, case([SHARED], [SHARED], webhook_timestamp=hostile))
+            for hostile in ("", "x", "-1", "1e9", "9" * 30, "9" * 5000)
+        ],
     ]
     assert verifier([each for _, each in expected]) == [fits for fits, _ in expected]
 
@@ -182,6 +188,24 @@ def test_openssl_verifies_the_signature_of_a_key_pair(tmp_path: Path) -> None:
         ["sh", "-eu", "-c", block("sh", 1)], tmp_path, public_key=public, signature=signature, id=ID, timestamp=str(AT)
     )
     assert said.strip() == "Signature Verified Successfully"
+
+
+async def test_the_receiver_of_the_readme_takes_what_is_sent_and_prints_it() -> None:
+    source = re.search(r"python3 - <<'PY' &\n(.*?)\nPY\n", README, re.DOTALL)
+    assert source
+    program, server, _ = source[1].partition("HTTPServer((")
+    assert server
+    program += """server = HTTPServer(("127.0.0.1", 0), Receiver)
+print(server.server_port, flush=True)
+server.handle_request()"""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=PIPE, stderr=DEVNULL)
+    assert process.stdout
+    port = int(await process.stdout.readline())
+    async with httpx.AsyncClient(trust_env=False) as http:
+        answer = await http.post(f"http://127.0.0.1:{port}/hooks", content=BODY, headers={"webhook-id": ID})
+    assert answer.status_code == 204
+    assert await process.stdout.readline() == ID.encode() + b" " + BODY + b"\n"
+    assert await process.wait() == 0
 
 
 async def test_curl_sends_what_a_library_verifies(tmp_path: Path) -> None:

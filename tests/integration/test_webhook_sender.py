@@ -30,7 +30,7 @@ from domain.endpoint import is_public
 from domain.outcomes import Accepted, Outcome, Retryable
 from domain.vocabulary import Reason
 from tests.fakes.receiver import FakeReceiver
-from tests.hostile_addresses import BLOCKED, SPELLINGS_OF_LOOPBACK
+from tests.hostile_addresses import BLOCKED, EVERYWHERE, NEVER, SPELLINGS_OF_LOOPBACK
 
 LOOPBACK = [ip_network("127.0.0.0/8"), ip_network("::1/128")]
 DEADLINE = timedelta(seconds=0.5)
@@ -88,6 +88,16 @@ async def test_no_name_leads_to_a_private_or_special_address(dialled: list[Any])
         for n, address in enumerate(BLOCKED):
             dns[f"{n}.example.com"] = [address]
             assert is_blocked(await send(f"https://{n}.example.com/")), address
+    assert dialled == []
+
+
+async def test_with_every_network_in_house_the_metadata_of_a_cloud_is_not_dialled(dialled: list[Any]) -> None:
+    dns: dict[str, list[str]] = {}
+    async with sending(in_house=EVERYWHERE, lookup=lambda host, port: dns[host]) as send:
+        for n, address in enumerate(NEVER):
+            dns[f"{n}.example.com"] = [address]
+            for scheme in ("http", "https"):
+                assert is_blocked(await send(f"{scheme}://{n}.example.com:8080/")), address
     assert dialled == []
 
 

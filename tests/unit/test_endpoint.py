@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.endpoint import header_objections, is_in_house, is_public, url_objection
-from tests.hostile_addresses import BLOCKED, SPELLINGS_OF_LOOPBACK
+from domain.endpoint import header_objections, is_in_house, is_public, plain_objection, url_objection
+from tests.hostile_addresses import BLOCKED, EVERYWHERE, NEVER, SPELLINGS_OF_LOOPBACK
 
 LOOPBACK = [ip_network("127.0.0.0/8"), ip_network("::1/128")]
 
@@ -38,6 +38,15 @@ def test_only_the_networks_that_were_allowed_are_in_house() -> None:
     assert not is_in_house("10.0.0.1", LOOPBACK)
     assert not is_in_house("not an address", LOOPBACK)
     assert not is_in_house("127.0.0.1", [])
+
+
+@pytest.mark.parametrize("address", NEVER)
+def test_the_metadata_of_a_cloud_is_in_nobodys_house(address: str) -> None:
+    assert not is_in_house(address, EVERYWHERE)
+    assert not is_public(address)
+    literal = f"[{address}]" if ":" in address else address
+    for scheme in ("http", "https"):
+        assert "special network" in (url_objection(f"{scheme}://{literal}:8080/latest", EVERYWHERE) or "passed")
 
 
 @pytest.mark.parametrize("host", SPELLINGS_OF_LOOPBACK)
@@ -87,6 +96,7 @@ def test_urls_of_the_internet_pass(url: str) -> None:
         ("https://example.com:99999/", "URL"),
         ("https://example.com:x/", "URL"),
         ("https://[::1/", "URL"),
+        ("https://[v1.x]/", "IP address"),
         ("https://intranet/", "public DNS"),
         ("https://printer.local/", "public DNS"),
         ("https://metadata.google.internal/", "public DNS"),
@@ -123,6 +133,14 @@ def test_what_is_not_in_house_needs_https_all_the_same() -> None:
     assert "https://" in (url_objection("http://1.1.1.1/", LOOPBACK) or "")
 
 
+def test_where_only_this_machine_is_in_house_nobody_subscribes_a_public_name_without_tls() -> None:
+    for url in ("http://hooks.acme.example/", "http://HOOKS.acme.example.:8080/"):
+        assert "only this machine" in (plain_objection(url, LOOPBACK) or "passed")
+        assert plain_objection(url, [*LOOPBACK, ip_network("10.20.30.0/24")]) is None
+    for url in ("https://hooks.acme.example/", "http://127.0.0.1:8000/", "http://[::1]/", "http://localhost:8000/"):
+        assert plain_objection(url, LOOPBACK) is None
+
+
 @given(st.text(), st.booleans())
 def test_every_text_passes_or_has_a_reason(text: str, in_house: bool) -> None:
     for url in (text, f"https://{text}", f"https://example.com/{text}"):
@@ -144,7 +162,9 @@ def test_headers_of_the_receivers_own_pass() -> None:
      "Upgrade", "Expect", "Proxy-Authorization", "User-Agent", "Cookie", "Forwarded", "X-Forwarded-For", "webhook-id",
      "Webhook-Signature", "svix-id", "X-Webhook-Signature", "X-Webhook-Timestamp", "X-Amz-Target",
      "X-aws-ec2-metadata-token", "X-Goog-User-Project", "X-Google-Metadata-Request", "X-Azure-Ref", "X-Ms-Version",
-     "Metadata", "Metadata-Flavor", "Content-Encoding", "Accept-Encoding"],
+     "Metadata", "Metadata-Flavor", "Content-Encoding", "Accept-Encoding", "X-Real-IP", "True-Client-IP",
+     "CF-Connecting-IP", "Via", "HTTP2-Settings", "X-Original-URL", "X-Rewrite-URL", "X-HTTP-Method-Override",
+     "X-aliyun-ecs-metadata-token", "webhook_id", "X_Webhook_Signature", "Content_Type", "X_Forwarded-For"],
 )  # fmt: skip
 def test_a_header_that_frames_signs_or_vouches_is_not_the_receivers_to_choose(name: str) -> None:
     assert header_objections({name: "x"}) == {name: "is a header that cannot be chosen"}
@@ -164,3 +184,4 @@ def test_at_most_twenty_and_none_twice() -> None:
     assert header_objections({f"X-{n}": "x" for n in range(20)}) == {}
     assert list(header_objections({f"X-{n}": "x" for n in range(21)})) == ["X-20"]
     assert header_objections({"X-A": "1", "x-a": "2"}) == {"x-a": "is there twice"}
+    assert header_objections({"X-A": "1", "X_A": "2"}) == {"X_A": "is there twice"}

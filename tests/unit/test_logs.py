@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -13,8 +14,13 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from application.ports import StoreUnavailableError
+from domain.notification import Attempt
+from domain.outcomes import Accepted, Retryable
+from domain.personal import Response
+from domain.vocabulary import Channel, Reason
 from entrypoints import logs
 from entrypoints.logs import Lines
+from tests.examples import NOON, notification
 
 Written = Callable[[], list[dict[str, Any]]]
 
@@ -95,6 +101,23 @@ def test_a_member_of_a_group_is_not_quoted_either(written: Written) -> None:
     (line,) = written()
     assert "jane" not in line["exception"]
     assert "CheckViolation" in line["exception"]
+
+
+def test_an_attempt_of_a_webhook_says_whose_it_was_and_what_was_answered(written: Written) -> None:
+    attempt, told = (
+        Attempt(1, 1, "webhook", NOON, None, None),
+        {"channel": Channel.WEBHOOK, "subscription": UUID(int=7)},
+    )
+    refused, answered = Retryable(Reason.ENDPOINT_ERROR), Response(status=503, body="secret", milliseconds=2.0)
+    lines = Lines("worker")
+    lines.attempt(notification(UUID(int=1), **told), attempt, refused, answered, 3.0)
+    lines.attempt(notification(UUID(int=1), **told), attempt, Retryable(Reason.TIMEOUT), None, 3.0)
+    lines.attempt(notification(UUID(int=1)), attempt, Accepted("m-1"), None, 3.0)
+    first, second, mail = written()
+    assert (first["subscription"], first["response_status"]) == (str(UUID(int=7)), 503)
+    assert (second["subscription"], second["response_status"]) == (str(UUID(int=7)), None)
+    assert not {"subscription", "response_status"} & mail.keys()
+    assert "secret" not in json.dumps(first)
 
 
 def test_a_projected_batch_leaves_a_line_if_it_changed_rows(written: Written) -> None:

@@ -14,6 +14,7 @@ from adapters.memory.event_store import MemoryEventStore
 from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys
 from adapters.webhook.signing import RandomWebhookSecrets
+from application import message
 from application.caller import Caller
 from application.commands.webhooks import (
     CreateWebhook,
@@ -41,6 +42,7 @@ from domain.personal import Erased, Payload
 from domain.subscription import SubscriptionState, WebhookSubscription
 from domain.vocabulary import Channel, SecretKind
 from tests.fakes.chance import LoadedDice, SetClock
+from tests.golden_events import load, mapper
 
 ACME = Caller("acme", "key:k1")
 URL = "https://hooks.acme.example/in"
@@ -107,7 +109,8 @@ async def test_the_secret_is_shown_when_it_is_made_and_signs_from_then_on(house)
 
 async def test_with_a_key_pair_the_public_half_is_shown_always(house):
     answer = await house.create(signature=SecretKind.ASYMMETRIC)
-    assert answer.secret.startswith("whsk_")
+    assert answer.secret is None
+    assert answer.webhook.public_keys == [answer.webhook.public_key]
     paused = await pause_webhook(answer.webhook.id, ACME, **house.ports("secrets"))
     assert paused.webhook.public_key.startswith("whpk_")
     assert paused.webhook.public_key == answer.webhook.public_key
@@ -117,9 +120,26 @@ async def test_with_a_key_pair_the_public_half_is_shown_always(house):
 async def test_a_rotation_is_of_the_same_kind_unless_another_is_asked_for(house):
     made = await house.create(signature=SecretKind.ASYMMETRIC)
     for command, prefix in ((RotateSecret(), "whsk_"), (RotateSecret(signature=SecretKind.SYMMETRIC), "whsec_")):
-        answer = await rotate_secret(command, made.webhook.id, ACME, **house.ports("persons", "secrets"))
-        assert answer.secret.startswith(prefix)
+        await rotate_secret(command, made.webhook.id, ACME, **house.ports("persons", "secrets"))
+        assert (await house.get(made.webhook.id)).endpoint.secrets[0].text.startswith(prefix)
     assert len((await house.get(made.webhook.id)).endpoint.secrets) == 3
+
+
+async def test_of_a_key_pair_nobody_is_shown_the_private_half_and_everybody_what_still_verifies(house):
+    made = await house.create(signature=SecretKind.ASYMMETRIC)
+    first = made.webhook.public_key
+    wish = RotateSecret(grace_seconds=60)
+    rotated = await rotate_secret(wish, made.webhook.id, ACME, **house.ports("persons", "secrets"))
+    assert (made.secret, rotated.secret) == (None, None)
+    assert rotated.webhook.public_keys == [rotated.webhook.public_key, first]
+    house.clock.move(timedelta(seconds=60))
+    later = await pause_webhook(made.webhook.id, ACME, **house.ports("secrets"))
+    assert later.webhook.public_keys == [rotated.webhook.public_key]
+    shared = RotateSecret(signature=SecretKind.SYMMETRIC)
+    answer = await rotate_secret(shared, made.webhook.id, ACME, **house.ports("persons", "secrets"))
+    assert answer.secret.startswith("whsec_")
+    assert (answer.webhook.public_key, answer.webhook.public_keys) == (None, [rotated.webhook.public_key])
+    assert "whsk_" not in repr([made, rotated, later, answer])
 
 
 async def test_every_fault_is_named_at_once(house):
@@ -169,6 +189,26 @@ async def test_organisations_and_filters_narrow_it_down(house):
     }
 
 
+async def test_receivers_are_told_in_which_organisation_it_happened_if_in_any(house):
+    bodies = []
+    for organization in ("north", None):
+        answer = await house.send(organization_id=organization)
+        kept = await house.events.get(Happening, happening_id("acme", answer.id))
+        bodies.append(msgspec.json.decode(message.webhook(kept)))
+    assert [list(body) for body in bodies] == [
+        ["id", "type", "timestamp", "organization_id", "data"],
+        ["id", "type", "timestamp", "data"],
+    ]
+    assert bodies[0]["organization_id"] == "north"
+
+
+def test_what_was_told_before_receivers_heard_of_organisations_is_sent_again_as_it_was():
+    told: Any = mapper().to_event(load("happening.told"))
+    assert told.organization == "north"
+    body = b'{"id":"evt_1","type":"order.created","timestamp":"2026-03-01T11:59:57Z","data":%b}'
+    assert message.webhook(told.mutate(None)) == body % msgspec.json.encode(told.personal.data)
+
+
 async def test_an_event_that_nobody_wants_is_kept_and_says_so(house):
     answer = await house.send()
     assert answer.notifications == []
@@ -189,6 +229,14 @@ async def test_the_same_id_is_the_same_event_for_ever(house):
     with pytest.raises(KeyReusedError):
         await house.send("order.paid", id="o-1")
     assert (await house.send(id="o-1", caller=Caller("north", "key:k2"))).notifications == []
+
+
+@pytest.mark.parametrize(("first", "second"), [(True, 1), (False, 0), ([{"a": 1}], [{"a": True}])])
+async def test_what_only_python_takes_for_the_same_is_another_event(house, first, second):
+    await house.send(id="o-1", data={"paid": first, "b": 1})
+    assert (await house.send(id="o-1", data={"b": 1, "paid": first})).id == "o-1"
+    with pytest.raises(KeyReusedError):
+        await house.send(id="o-1", data={"paid": second, "b": 1})
 
 
 async def test_sent_twice_at_the_same_moment_it_happens_once(house):

@@ -22,8 +22,8 @@ from application.ports import (
     Subscriptions,
     WebhookSecrets,
 )
-from application.problems import InvalidCommandError, KeyReusedError, NotFoundError, Problem
-from domain.endpoint import Network, header_objections, url_objection
+from application.problems import EventIdReusedError, InvalidCommandError, NotFoundError, Problem
+from domain.endpoint import Network, header_objections, plain_objection, url_objection
 from domain.filters import MOST_FILTERS, MOST_VALUES, Filter, Plain, is_event_type, is_pattern, wants
 from domain.happening import Addressed, Happening
 from domain.ids import happening_id
@@ -61,9 +61,6 @@ class _Wishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     filters: Annotated[
         list[FilterWish], Meta(max_length=MOST_FILTERS, description="All of them must let the data through")
     ] = []
-    headers: Annotated[
-        dict[str, str], Meta(max_length=20, description="Sent with each webhook; never shown again")
-    ] = {}
     concurrency: Annotated[int, Meta(ge=1, le=100, description="Calls at a time")] = 5
     per_second: Annotated[
         Annotated[float, Meta(ge=SLOWEST, le=10_000)] | None,
@@ -81,13 +78,25 @@ class _Wishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class CreateWebhook(_Wishes, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Be told by webhook what happens."""
 
+    headers: Annotated[
+        dict[str, str], Meta(max_length=20, description="Sent with each webhook; never shown again")
+    ] = {}
     signature: Annotated[SecretKind, Meta(description="symmetric: HMAC (v1); asymmetric: ed25519 (v1a)")] = (
         SecretKind.SYMMETRIC
     )
 
 
 class UpdateWebhook(_Wishes, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All that it is from now on; nothing is taken over from before but the secrets and whether it is active."""
+    """All that it is from now on; nothing is taken over from before but the secrets, whether it is active, and the
+    headers where none are given: nobody could say them again who was never shown them."""
+
+    headers: (
+        Annotated[
+            dict[str, str],
+            Meta(max_length=20, description="Sent with each webhook; left out: as before; `{}`: none any more"),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class RotateSecret(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -113,14 +122,17 @@ class SendWebhook(
 
 
 class Webhook(msgspec.Struct, frozen=True, kw_only=True):
-    """A subscription as its owner sees it: never with a secret; of the headers only the names."""
+    """A subscription as its owner sees it: never with a secret; of the headers only the names.
+
+    `public_key` is of the pair that signs from now on, `public_keys` of every pair that still signs, newest first.
+    """
 
     id: UUID
     name: str
     url: str
     event_types: tuple[str, ...]
     organization_id: str | None
-    filters: tuple[Filter, ...]
+    filters: list[FilterWish]
     header_names: list[str]
     concurrency: int
     per_second: float | None
@@ -129,12 +141,13 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     state: SubscriptionState
     disabled_for: DisabledFor | None
     public_key: str | None
+    public_keys: list[str]
     created_at: datetime
     updated_at: datetime
 
 
 class WebhookAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """`secret` is there when it was just made, and never again."""
+    """`secret` is there when it was just made, and never again. Of a key pair it never is: `public_key` verifies."""
 
     webhook: Webhook
     position: int
@@ -180,7 +193,9 @@ async def create_webhook(
     )
     subscription = WebhookSubscription.create(id, caller.tenant, terms, endpoint, now=clock.now(), by=caller.by)
     return WebhookAnswer(
-        position=await events.save(subscription), webhook=described(subscription, secrets), secret=secret
+        position=await events.save(subscription),
+        webhook=described(subscription, secrets, clock.now()),
+        secret=None if secrets.public(secret) else secret,
     )
 
 
@@ -202,12 +217,14 @@ async def update_webhook(
         terms,
         person=_key(persons, caller.tenant, id),
         url=command.url,
-        headers=command.headers,
+        headers=None if command.headers is UNSET else command.headers,
         owner_email=owner,
         now=clock.now(),
         by=caller.by,
     )
-    return WebhookAnswer(position=await events.save(subscription), webhook=described(subscription, secrets))
+    return WebhookAnswer(
+        position=await events.save(subscription), webhook=described(subscription, secrets, clock.now())
+    )
 
 
 async def rotate_secret(
@@ -231,7 +248,9 @@ async def rotate_secret(
         by=caller.by,
     )
     return WebhookAnswer(
-        position=await events.save(subscription), webhook=described(subscription, secrets), secret=secret
+        position=await events.save(subscription),
+        webhook=described(subscription, secrets, clock.now()),
+        secret=None if secrets.public(secret) else secret,
     )
 
 
@@ -241,7 +260,9 @@ async def pause_webhook(
     """From now on what happens is held for it. Raises NotFoundError."""
     subscription = await own_subscription(id, caller, events)
     subscription.pause(now=clock.now(), by=caller.by)
-    return WebhookAnswer(position=await events.save(subscription), webhook=described(subscription, secrets))
+    return WebhookAnswer(
+        position=await events.save(subscription), webhook=described(subscription, secrets, clock.now())
+    )
 
 
 async def resume_webhook(
@@ -250,7 +271,9 @@ async def resume_webhook(
     """What was held is delivered, at its own pace; also of one that was disabled. Raises NotFoundError."""
     subscription = await own_subscription(id, caller, events)
     subscription.resume(now=clock.now(), by=caller.by)
-    return WebhookAnswer(position=await events.save(subscription), webhook=described(subscription, secrets))
+    return WebhookAnswer(
+        position=await events.save(subscription), webhook=described(subscription, secrets, clock.now())
+    )
 
 
 async def delete_webhook(id: UUID, caller: Caller, *, events: EventStore, persons: Persons, clock: Clock) -> int:
@@ -283,7 +306,7 @@ async def send_webhook(
     """Keep what happened, with one notification for each who subscribed to it: all are stored before this returns.
 
     Under an id of the caller's it happens once, for ever; repeated, it gets its first answer. Raises
-    InvalidCommandError naming every problem, and KeyReusedError for a known id of something else.
+    InvalidCommandError naming every problem, and EventIdReusedError for a known id of something else.
     """
     problems = list(_faults(command))
     if problems:
@@ -331,7 +354,7 @@ def _not_found(id: UUID) -> NotFoundError:
     return NotFoundError(f"there is no webhook {id}")
 
 
-def described(subscription: WebhookSubscription, secrets: WebhookSecrets) -> Webhook:
+def described(subscription: WebhookSubscription, secrets: WebhookSecrets, now: datetime) -> Webhook:
     endpoint, terms = subscription.endpoint, subscription.terms
     assert isinstance(endpoint, Endpoint)
     return Webhook(
@@ -340,7 +363,7 @@ def described(subscription: WebhookSubscription, secrets: WebhookSecrets) -> Web
         url=endpoint.url,
         event_types=terms.event_types,
         organization_id=terms.organization,
-        filters=terms.filters,
+        filters=[_wish(each) for each in terms.filters],
         header_names=sorted(endpoint.headers),
         concurrency=terms.concurrency,
         per_second=terms.per_second,
@@ -349,6 +372,7 @@ def described(subscription: WebhookSubscription, secrets: WebhookSecrets) -> Web
         state=subscription.state,
         disabled_for=subscription.disabled_for,
         public_key=secrets.public(endpoint.secrets[0].text),
+        public_keys=[key for each in endpoint.secrets_at(now) if (key := secrets.public(each))],
         created_at=subscription.created_on,
         updated_at=subscription.modified_on,
     )
@@ -401,6 +425,8 @@ def _faults_of_terms(command: CreateWebhook | UpdateWebhook) -> Iterator[Problem
         if not is_pattern(pattern):
             yield Problem(f"event_types[{i}]", "must be a type such as order.created, or order.*, or *")
     for i, wish in enumerate(command.filters):
+        if not all(wish.path.split(".")):
+            yield Problem(f"filters[{i}].path", "must be names joined by dots, such as order.total")
         if sum(each is not UNSET for each in (wish.equals, wish.any_of, wish.exists)) != 1:
             yield Problem(f"filters[{i}]", "must have one of equals, any_of and exists")
     kept = {
@@ -414,9 +440,10 @@ def _faults_of_terms(command: CreateWebhook | UpdateWebhook) -> Iterator[Problem
 
 
 def _faults_of_endpoint(command: CreateWebhook | UpdateWebhook, in_house: Sequence[Network]) -> Iterator[Problem]:
-    if why := url_objection(command.url, in_house):
+    if why := url_objection(command.url, in_house) or plain_objection(command.url, in_house):
         yield Problem("url", why)
-    for name, why in header_objections(command.headers).items():
+    headers = {} if command.headers is UNSET else command.headers
+    for name, why in header_objections(headers).items():
         yield Problem(f"headers.{name}" if name else "headers", why)
 
 
@@ -426,6 +453,15 @@ def _filter(wish: FilterWish) -> Filter:
     if wish.any_of is not UNSET:
         return Filter(path=wish.path, any_of=tuple(wish.any_of))
     return Filter(path=wish.path, exists=wish.exists is not False)
+
+
+def _wish(filter: Filter) -> FilterWish:
+    """As it could have been written."""
+    if filter.any_of is None:
+        return FilterWish(path=filter.path, exists=filter.exists)
+    if len(filter.any_of) == 1:
+        return FilterWish(path=filter.path, equals=filter.any_of[0])
+    return FilterWish(path=filter.path, any_of=list(filter.any_of))
 
 
 def _faults(command: SendWebhook) -> Iterator[Problem]:
@@ -483,7 +519,7 @@ async def _first_answer(command: SendWebhook, caller: Caller, events: EventStore
         return None
     told: Any = history[0].event
     if not _is_the_same(command, told):
-        raise KeyReusedError(f"the id was used on {told.timestamp:%Y-%m-%d} for another event")
+        raise EventIdReusedError(f"the id was used on {told.timestamp:%Y-%m-%d} for another event")
     return _told(told.event_id, history[0].position, told.deliveries)
 
 
@@ -493,7 +529,12 @@ def _is_the_same(command: SendWebhook, told: Any) -> bool:
         return False
     if command.occurred_at not in (None, told.occurred_at):
         return False
-    return not isinstance(told.personal, Payload) or told.personal.data == command.data
+    return not isinstance(told.personal, Payload) or _as_json(told.personal.data) == _as_json(command.data)
+
+
+def _as_json(data: dict[str, Any]) -> bytes:
+    """In which true is not 1, as it is in Python."""
+    return msgspec.json.encode(data, order="deterministic")
 
 
 def _told(event_id: str, position: int, deliveries: Iterable[Addressed]) -> EventAnswer:

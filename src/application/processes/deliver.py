@@ -39,7 +39,14 @@ _GRACE = 0.25
 class AttemptLog(Protocol):
     """Where each attempt leaves its one line. No personal data goes in."""
 
-    def attempt(self, notification: Notification, attempt: Attempt, outcome: Outcome, milliseconds: float) -> None: ...
+    def attempt(
+        self,
+        notification: Notification,
+        attempt: Attempt,
+        outcome: Outcome,
+        response: Response | None,
+        milliseconds: float,
+    ) -> None: ...
 
     def note(self, what: str, notification: UUID, **facts: Any) -> None: ...
 
@@ -249,7 +256,8 @@ class Delivery:
             await self._append_certainly(notification, attempt, lambda known: known.put_off(**self._signed()))
             return None
         outcome, response = await _call(parcel, deadline)
-        self._log.attempt(notification, attempt, outcome, (asyncio.get_running_loop().time() - started) * 1000)
+        took = (asyncio.get_running_loop().time() - started) * 1000
+        self._log.attempt(notification, attempt, outcome, response, took)
         if isinstance(outcome, Misconfigured) or (isinstance(outcome, Throttled) and not outcome.only_this):
             self._peace_until[notification.channel] = started + outcome.retry_after.total_seconds()
             await self._budget.pause(carrier.provider, outcome.retry_after, type(outcome).__name__.lower())

@@ -7,7 +7,7 @@ import msgspec
 
 from application.caller import Caller
 from application.commands.webhooks import Webhook, described, own_subscription
-from application.ports import EventStore, WebhookSecrets
+from application.ports import Clock, EventStore, WebhookSecrets
 from application.projections.subscriptions import SubscriptionRow
 from application.queries.webhooks import SubscriptionReader
 from domain.subscription import WebhookSubscription
@@ -27,11 +27,11 @@ class WebhookDetail(Webhook, frozen=True, kw_only=True):
 
 
 async def get_webhook(
-    id: UUID, caller: Caller, *, events: EventStore, reader: SubscriptionReader, secrets: WebhookSecrets
+    id: UUID, caller: Caller, *, events: EventStore, reader: SubscriptionReader, secrets: WebhookSecrets, clock: Clock
 ) -> WebhookDetail:
     """What it is comes from the log, its record from the read model. Raises NotFoundError."""
     subscription = await own_subscription(id, caller, events)
-    return _detail(subscription, await reader.get(caller.tenant, id), secrets)
+    return _detail(subscription, await reader.get(caller.tenant, id), secrets, clock.now())
 
 
 async def list_webhooks(
@@ -42,15 +42,18 @@ async def list_webhooks(
     events: EventStore,
     reader: SubscriptionReader,
     secrets: WebhookSecrets,
+    clock: Clock,
 ) -> list[WebhookDetail]:
     """Newest first, those before the one that the last page ended with."""
     rows = await reader.page(caller.tenant, before, limit)
     known = await events.get_many(WebhookSubscription, [row.id for row in rows])
-    return [_detail(known[row.id], row, secrets) for row in rows if not known[row.id].is_deleted]
+    return [_detail(known[row.id], row, secrets, clock.now()) for row in rows if not known[row.id].is_deleted]
 
 
-def _detail(subscription: WebhookSubscription, row: SubscriptionRow | None, secrets: WebhookSecrets) -> WebhookDetail:
-    said = msgspec.structs.asdict(described(subscription, secrets))
+def _detail(
+    subscription: WebhookSubscription, row: SubscriptionRow | None, secrets: WebhookSecrets, now: datetime
+) -> WebhookDetail:
+    said = msgspec.structs.asdict(described(subscription, secrets, now))
     if row is None:
         return WebhookDetail(**said)
     return WebhookDetail(

@@ -86,7 +86,7 @@ _SAID = {
     429: ("too_many_failures", "Too many requests with a wrong API key; wait as long as Retry-After says"),
     503: ("store_unavailable", "Not now; wait as long as Retry-After says"),
 }
-_GOOD = {"200": "Done", "204": "Done", "201": "Stored for good", "202": "Stored for good; it will be seen to"}
+_GOOD = {"200": "Done", "201": "Stored for good", "202": "Stored for good; it will be seen to"}
 _WAITING = frozenset({429, 503})
 
 
@@ -172,6 +172,7 @@ class Description(OpenAPISchemaPlugin, ReceiveRoutePlugin):
             operation["security"] = []
         if body := operation.get("requestBody"):
             body["content"]["application/json"]["examples"] = self._examples.get(id, {})
+            body["required"] = id != "RotateWebhookSecret"
         operation["responses"].pop("400", None)  # Litestar's own idea of it
         for status, response in operation["responses"].items():
             response["description"] = _GOOD.get(status, response["description"])

@@ -10,13 +10,15 @@ import msgspec
 
 from application.ports import Recorded
 from application.projections.notifications import NotificationRow
-from domain.personal import Letter
+from domain.personal import Envelope, Letter, Remark
 from domain.vocabulary import Channel, Priority, Purpose, Reason, Status
 
 _MASK = "•••"
 _TOLD_OTHERWISE = {"originator_id", "originator_version", "originator_topic", "timestamp", "by", "tenant", "personal"}
 _NOT_SHOWN = _TOLD_OTHERWISE | {"digest"}
 """The digest of a message too: whoever knows all of it but a short code could find that by trying."""
+_OF_ENDPOINT = {"url", "response"}
+"""Where a webhook went and what was said there, which only those know who may see its subscription."""
 
 
 class NotificationDetail(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,8 +83,8 @@ def detail(row: NotificationRow) -> NotificationDetail:
     return NotificationDetail(**{name: getattr(row, name) for name in NotificationDetail.__struct_fields__})
 
 
-def audit_event(recorded: Recorded) -> AuditEvent:
-    """Variables that were secret when they were accepted are masked."""
+def audit_event(recorded: Recorded, *, endpoint: bool = True) -> AuditEvent:
+    """Variables that were secret when they were accepted are masked; of a webhook's `endpoint` nothing need be told."""
     event: Any = recorded.event
     return AuditEvent(
         position=recorded.position,
@@ -91,16 +93,18 @@ def audit_event(recorded: Recorded) -> AuditEvent:
         at=event.timestamp,
         by=event.by,
         data={name: value for name, value in vars(event).items() if name not in _NOT_SHOWN},
-        personal=_shown(getattr(event, "personal", None), getattr(event, "secrets", ())),
+        personal=_shown(getattr(event, "personal", None), getattr(event, "secrets", ()), endpoint),
     )
 
 
-def _shown(personal: Any, secrets: Collection[str]) -> dict[str, Any] | None:
+def _shown(personal: Any, secrets: Collection[str], endpoint: bool) -> dict[str, Any] | None:
     if personal is None:
         return None
     shown: dict[str, Any] = msgspec.structs.asdict(personal)
     shown.pop("person")
     shown.pop("unsubscribe_url", None)  # it is the reader's, who need not be asked for anything else
+    if not endpoint and isinstance(personal, Envelope | Remark):
+        shown = {name: value for name, value in shown.items() if name not in _OF_ENDPOINT}
     if isinstance(personal, Letter):
         shown["variables"] = {n: _MASK if n in secrets else v for n, v in personal.variables.items()}
     return shown or {"erased": True}

@@ -96,13 +96,15 @@ class NotificationsController(Controller):
 
     @get("/{id:uuid}/events", operation_id="GetAuditTrail", summary="Audit trail")
     async def events(self, id: FromPath[UUID], request: JsonRequest, wait_for: WaitFor = None) -> list[AuditEvent]:
-        """Every event of this notification, read from the log itself, which never has to be waited for."""
+        """Every event of this notification, read from the log itself, which never has to be waited for. Of a webhook,
+        `url` and `response` are shown to keys with the scope `webhooks`."""
         demand(request.caller, Scope.READ)
         history = await request.parts.store.history(id)
         first: Any = history[0].event if history else None
         if not isinstance(first, Notification.Event) or first.tenant != request.caller.tenant:
             raise NotFoundError(f"there is no notification {id}")
-        return [audit_event(recorded) for recorded in history]
+        endpoint = first.channel is not Channel.WEBHOOK or Scope.WEBHOOKS in request.caller.scopes
+        return [audit_event(recorded, endpoint=endpoint) for recorded in history]
 
     @get("/{id:uuid}/proof", operation_id="ProveNotification", summary="Proof of what was sent")
     async def proof(self, id: FromPath[UUID], request: JsonRequest) -> Proof:

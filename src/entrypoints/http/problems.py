@@ -13,7 +13,7 @@ from adapters.group_commit import ClosedError
 from application.commands.templates.change import NameTakenError
 from application.commands.templates.send_test import NoOwnerAddressError
 from application.ports import ConflictError, RendererUnavailableError, StoreUnavailableError, TenantSlowError
-from application.problems import InvalidCommandError, KeyReusedError, NotFoundError, Problem
+from application.problems import EventIdReusedError, InvalidCommandError, KeyReusedError, NotFoundError, Problem
 from domain.notification import NotRetryableError
 from domain.own_template import (
     NoSuchVersionError,
@@ -60,6 +60,7 @@ _ANSWERS: Mapping[type[Exception], _Answer] = {
     InvalidCommandError: _Answer(422, "invalid", "The request cannot be accepted as it is"),
     NotFoundError: _Answer(404, "not_found", "There is no such thing"),
     KeyReusedError: _Answer(409, "idempotency_key_reused", "The idempotency key belongs to another request"),
+    EventIdReusedError: _Answer(409, "idempotency_key_reused", "The id belongs to another event"),
     NotRetryableError: _Answer(409, "not_retryable", "Only what failed, bounced or expired can be sent again"),
     NoSuchVersionError: _Answer(404, "not_found", "There is no such version"),
     NameTakenError: _Answer(409, "name_taken", "You have a template of this name"),

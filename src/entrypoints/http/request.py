@@ -21,6 +21,9 @@ from entrypoints.bootstrap import Parts
 OPEN: Mapping[str, Any] = MappingProxyType({"open": True})
 """What a handler's `opt` says when everybody may ask. All others need a key."""
 
+MAY_BE_EMPTY: Mapping[str, Any] = MappingProxyType({"may_be_empty": True})
+"""What a handler's `opt` says when no body is as good as `{}`."""
+
 MOST_BYTES = 1024 * 1024
 BODY_SECONDS = 10.0
 
@@ -102,14 +105,19 @@ class JsonRequest(Request[Any, Any, Any]):
         if self._body is not Empty:
             return self._body
         takes_json = self.route_handler.parsed_data_field is not None
-        if takes_json:
+        may_be_empty = self.route_handler.opt.get("may_be_empty")
+        if takes_json and not may_be_empty:
             self._check_content_type()
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 body = await super().body()
         except TimeoutError:
             raise SlowBodyError(f"the body was not here within {BODY_SECONDS:.0f} s") from None
-        if takes_json and not body:
+        if may_be_empty and not body:
+            self._body = body = b"{}"
+        elif may_be_empty:
+            self._check_content_type()
+        elif takes_json and not body:
             raise MalformedBodyError("the body is empty")
         return body
 

@@ -26,7 +26,7 @@ from application.queries.webhook_detail import WebhookDetail
 from domain.vocabulary import Status
 from entrypoints.http.authentication import demand
 from entrypoints.http.notifications import Text, WaitFor, caught_up, cursor_at, place_of
-from entrypoints.http.request import JsonRequest
+from entrypoints.http.request import MAY_BE_EMPTY, JsonRequest
 
 Id = FromPath[UUID]
 
@@ -34,6 +34,12 @@ Id = FromPath[UUID]
 class WebhookPage(msgspec.Struct, frozen=True):
     webhooks: list[WebhookDetail]
     next_cursor: str | None
+
+
+class Removed(msgspec.Struct, frozen=True):
+    """The position from which on it is not there any more."""
+
+    position: int
 
 
 class WebhooksController(Controller):
@@ -57,7 +63,8 @@ class WebhooksController(Controller):
 
     @post("/", status_code=201, operation_id="CreateWebhook", summary="Subscribe")
     async def create(self, data: JSONBody[CreateWebhook], request: JsonRequest) -> WebhookAnswer:
-        """The answer shows the `secret` to verify signatures with, this once. From now on events are told to the url:
+        """The answer shows the `secret` to verify signatures with, this once; with a key pair there is none to be
+        shown, but the `public_key`, always. From now on events are told to the url:
         those that were told of before can be replayed."""
         demand(request.caller, Scope.WEBHOOKS)
         return await request.parts.webhook_uses.create(data, request.caller)
@@ -70,21 +77,27 @@ class WebhooksController(Controller):
 
     @put("/{webhook_id:uuid}", operation_id="UpdateWebhook", summary="Change all that it says")
     async def update(self, webhook_id: Id, data: JSONBody[UpdateWebhook], request: JsonRequest) -> WebhookAnswer:
-        """What is left out gets its default. The secret stays, and whether it is paused."""
+        """What is left out gets its default, but `headers`, which then stay as they were; `{}` means none. The secret
+        stays, and whether it is paused."""
         demand(request.caller, Scope.WEBHOOKS)
         return await request.parts.webhook_uses.update(data, webhook_id, request.caller)
 
-    @delete("/{webhook_id:uuid}", operation_id="DeleteWebhook", summary="Unsubscribe")
-    async def remove(self, webhook_id: Id, request: JsonRequest) -> None:
+    @delete("/{webhook_id:uuid}", status_code=200, operation_id="DeleteWebhook", summary="Unsubscribe")
+    async def remove(self, webhook_id: Id, request: JsonRequest) -> Removed:
         """What waits for it is not sent. Its url, headers and secrets, and what it answered, are erased for good."""
         demand(request.caller, Scope.WEBHOOKS)
-        await request.parts.webhook_uses.delete(webhook_id, request.caller)
+        return Removed(await request.parts.webhook_uses.delete(webhook_id, request.caller))
 
     @post(
-        "/{webhook_id:uuid}/rotate-secret", status_code=200, operation_id="RotateWebhookSecret", summary="A new secret"
+        "/{webhook_id:uuid}/rotate-secret",
+        status_code=200,
+        operation_id="RotateWebhookSecret",
+        summary="A new secret",
+        opt=MAY_BE_EMPTY,
     )
     async def rotate(self, webhook_id: Id, data: JSONBody[RotateSecret], request: JsonRequest) -> WebhookAnswer:
-        """The answer shows it, this once. Until the grace is over, requests are signed with both."""
+        """The answer shows it, this once, or the new `public_key`. Until the grace is over, requests are signed with
+        both. No body is as good as `{}`."""
         demand(request.caller, Scope.WEBHOOKS)
         return await request.parts.webhook_uses.rotate_secret(data, webhook_id, request.caller)
 
@@ -191,11 +204,11 @@ class EventTypesController(Controller):
         demand(request.caller, Scope.WEBHOOKS)
         return await request.parts.webhook_uses.event_types.describe(name, data, request.caller)
 
-    @delete("/{name:str}", operation_id="RemoveEventType", summary="Take it out of the catalogue")
-    async def remove(self, name: FromPath[str], request: JsonRequest) -> None:
+    @delete("/{name:str}", status_code=200, operation_id="RemoveEventType", summary="Take it out of the catalogue")
+    async def remove(self, name: FromPath[str], request: JsonRequest) -> Removed:
         """It can still be told of, and is not checked any more."""
         demand(request.caller, Scope.WEBHOOKS)
-        await request.parts.webhook_uses.event_types.remove(_storable(name), request.caller)
+        return Removed(await request.parts.webhook_uses.event_types.remove(_storable(name), request.caller))
 
 
 def _storable(name: str) -> str:

@@ -68,7 +68,7 @@ class _Tenant:
     async def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         async with self._session.request(method, f"/api/v1{path}", json=body) as answer:
             assert answer.status < 300, await answer.text()
-            return await answer.json() if answer.status != 204 else None
+            return await answer.json()
 
     async def subscribe(self, receiver: Receiver, behaviours: Sequence[str]) -> list[str]:
         """Fifty endpoints that take turns to behave like these; the types of events that each is for."""
