@@ -44,6 +44,7 @@ from adapters.postgres.template_archive import PostgresTemplateArchive
 from adapters.postgres.views import PostgresView
 from adapters.postgres.wakeup import PostgresWakeups
 from adapters.reader_tokens import ReaderTokens
+from adapters.sandboxed_schemas import SandboxedSchemas
 from adapters.stopping import stopped
 from adapters.system import SystemDice
 from adapters.taskiq_queue import TaskiqDeliveryQueue, memory_broker, redis_broker
@@ -289,6 +290,7 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
                 SubscriptionDirectory(store, subscriptions),
                 trials,
                 WebhookReaders(subscriptions, reader, happenings, happenings, PostgresEventTypeReader(database)),
+                SandboxedSchemas(sandbox),
                 clock,
                 dice,
                 settings.webhook_allowed_subnets,

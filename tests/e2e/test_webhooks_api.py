@@ -404,6 +404,16 @@ async def test_what_does_not_fit_a_checked_type_is_refused_with_its_place(tenant
     await told(tenant, data={"order": {"total": -1}})
 
 
+async def test_an_event_that_takes_too_much_to_check_is_refused(tenant: Tenant):
+    schema = {"properties": {"a": {"items": {"anyOf": [{"minimum": n} for n in range(1, 800)]}}}}
+    ok(await tenant.request("PUT", "/api/v1/event-types/evil.x", json={"schema": schema, "checked": True}))
+    answer = await tenant.post("/api/v1/events", {"type": "evil.x", "data": {"a": [0] * 3000}})
+    assert answer.status_code == 422
+    assert [each["path"] for each in answer.json()["errors"]] == ["data"]
+    assert "cannot be checked by the schema" in answer.json()["errors"][0]["message"]
+    await told(tenant, "evil.x", {"a": [1] * 3000})
+
+
 @pytest.mark.parametrize(
     ("said", "path"),
     [

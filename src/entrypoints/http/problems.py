@@ -73,7 +73,7 @@ _ANSWERS: Mapping[type[Exception], _Answer] = {
     TooManyContactsError: _Answer(409, "too_many_contacts", "There is no room for another address"),
     TooManySecretsError: _Answer(409, "too_many_secrets", "Too many older secrets still sign"),
     RenderError: _Answer(422, "not_renderable", "The template cannot be rendered with these variables"),
-    TenantSlowError: _Answer(429, "templates_too_slow", "Your own templates took too much computing time"),
+    TenantSlowError: _Answer(429, "templates_too_slow", "Your own templates and schemas took too much computing time"),
     RendererUnavailableError: _Answer(503, "renderer_unavailable", "Too much is being rendered"),
     ConflictError: _Answer(409, "conflict", "Somebody else changed it at the same moment"),
     StoreUnavailableError: _Answer(503, "store_unavailable", "The database does not answer"),
