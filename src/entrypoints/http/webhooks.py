@@ -144,7 +144,8 @@ class WebhooksController(Controller):
         wait_for: WaitFor = None,
     ) -> Feed:
         """For those who cannot be called: the events the subscription is for, oldest first, from the first one there
-        ever was, whether or not it is paused. Pass `next` back as `after`."""
+        ever was, whether or not it is paused. Pass `next` back as `after`. A page ends at 1 MiB of `data`, after one
+        event at the least."""
         demand(request.caller, Scope.WEBHOOKS)
         await caught_up(request.parts, wait_for)
         return await request.parts.webhook_uses.feed(webhook_id, after, limit, request.caller)
