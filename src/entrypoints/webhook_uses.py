@@ -52,7 +52,7 @@ class WebhookUses:
     replay: Callable[..., Coroutine[Any, Any, ReplayAnswer]]
     detail: Callable[..., Coroutine[Any, Any, WebhookDetail]]
     page: Callable[..., Coroutine[Any, Any, list[WebhookDetail]]]
-    deliveries: Callable[..., Coroutine[Any, Any, list[WebhookDelivery]]]
+    deliveries: Callable[..., Coroutine[Any, Any, tuple[list[WebhookDelivery], bool]]]
     feed: Callable[..., Coroutine[Any, Any, Feed]]
     send: Callable[..., Coroutine[Any, Any, EventAnswer]]
     event_types: EventTypes

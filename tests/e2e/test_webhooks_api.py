@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,6 +14,7 @@ import standardwebhooks
 import svix
 
 from application.caller import Scope
+from application.queries import webhook_deliveries
 from tests.application import Service, Tenant, running, until
 from tests.fakes.receiver import Arrival, FakeReceiver
 
@@ -219,6 +221,39 @@ async def test_deliveries_come_in_pages(service: Service, tenant: Tenant, receiv
     assert [each["event_id"] for each in page["deliveries"] + rest["deliveries"]] == ids[::-1]
     assert rest["next_cursor"] is None
     assert ok(await tenant.get(f"{webhook}/deliveries", status="failed"))["deliveries"] == []
+
+
+async def test_what_is_long_is_left_out_of_the_curl_line_and_read_from_a_file(
+    tenant: Tenant, receiver: FakeReceiver, tmp_path: Path
+):
+    webhook, secret = await subscribed(tenant, receiver, "ok/{1,2}[3-4]")
+    await told(tenant, data={"text": "'" * 40_000})
+    (delivery,) = await deliveries_when(tenant, webhook, status="sent")
+    assert len(delivery["curl"]) < 1000
+    (tmp_path / "body").write_bytes(receiver.arrivals[0].body)
+    shell = await asyncio.create_subprocess_exec(
+        "sh", "-c", delivery["curl"] + " -sS", stdout=-1, env={"PATH": os.environ["PATH"]}, cwd=tmp_path
+    )
+    await shell.communicate()
+    first, second = receiver.arrivals
+    assert first.body == second.body
+    standardwebhooks.Webhook(secret).verify(second.body, second.headers)
+
+
+async def test_a_page_of_deliveries_ends_where_it_would_be_too_large(
+    service: Service, tenant: Tenant, receiver: FakeReceiver, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(webhook_deliveries, "_MOST_BYTES", 3000)
+    webhook, _ = await subscribed(tenant, receiver)
+    ok(await tenant.post(f"{webhook}/pause", {}))
+    ids = [(await told(tenant, data={"text": "x" * size}))["id"] for size in (1, 1, 4000, 1)]
+    await shown(service)
+    found, cursor = [], ""
+    while cursor is not None:
+        page = ok(await tenant.get(f"{webhook}/deliveries", **({"cursor": cursor} if cursor else {})))
+        found.append([each["event_id"] for each in page["deliveries"]])
+        cursor = page["next_cursor"]
+    assert found == [ids[3:], ids[2:3], ids[1::-1]]
 
 
 # Trying, holding and sending again

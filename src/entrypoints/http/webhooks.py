@@ -124,15 +124,14 @@ class WebhooksController(Controller):
         limit: Annotated[int, QueryParameter(ge=1, le=100)] = 20,
         wait_for: WaitFor = None,
     ) -> DeliveryPage:
-        """Newest first, each with every attempt."""
+        """Newest first, each with every attempt. A page ends at 4 MiB, after one delivery at the least."""
         demand(request.caller, Scope.WEBHOOKS)
         before = place_of(cursor, request.caller) if cursor else None
         await caught_up(request.parts, wait_for)
-        found = await request.parts.webhook_uses.deliveries(
-            webhook_id, request.caller, status=status, before=before, limit=limit + 1
+        found, more = await request.parts.webhook_uses.deliveries(
+            webhook_id, request.caller, status=status, before=before, limit=limit
         )
-        more = len(found) > limit
-        return DeliveryPage(found[:limit], cursor_at(found[limit - 1].id, request.caller) if more else None)
+        return DeliveryPage(found, cursor_at(found[-1].id, request.caller) if more else None)
 
     @get("/{webhook_id:uuid}/feed", operation_id="ReadFeed", summary="Fetch instead of being told")
     async def feed(
