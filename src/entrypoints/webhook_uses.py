@@ -7,7 +7,7 @@ from typing import Any
 
 from adapters.webhook.signing import signature_headers
 from application.commands.replay_webhook import FailedReader, ReplayAnswer, replay_webhook
-from application.commands.try_webhook import WebhookTest, try_webhook
+from application.commands.try_webhook import Trials, WebhookTest, try_webhook
 from application.commands.webhooks import (
     EventAnswer,
     WebhookAnswer,
@@ -83,7 +83,7 @@ def webhook_uses(
         pause=partial(pause_webhook, **shown),
         resume=partial(resume_webhook, **shown),
         delete=partial(delete_webhook, **sealed),
-        test=partial(try_webhook, **signed, sender=sender, dice=dice),
+        test=partial(try_webhook, **signed, sender=sender, trials=Trials(), dice=dice),
         replay=partial(replay_webhook, **sealed, happenings=readers.happenings, failed=readers.failed, dice=dice),
         detail=partial(get_webhook, **seen),
         page=partial(list_webhooks, **seen),

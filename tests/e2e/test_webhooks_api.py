@@ -259,6 +259,17 @@ async def test_a_page_of_deliveries_ends_where_it_would_be_too_large(
 # Trying, holding and sending again
 
 
+async def test_who_tries_out_an_endpoint_twice_at_a_time_is_asked_to_wait(tenant: Tenant):
+    async with FakeReceiver() as silent:
+        webhook, _ = await subscribed(tenant, silent, "hang")
+        first = asyncio.create_task(tenant.post(f"{webhook}/test", {}))
+        await arrived(silent)
+        second = await tenant.post(f"{webhook}/test", {})
+        assert (second.status_code, second.json()["code"]) == (429, "too_many_tests")
+        assert int(second.headers["retry-after"]) > 0
+    assert ok(await first)["taken"] is False
+
+
 async def test_a_test_answers_with_what_came_of_it(tenant: Tenant, receiver: FakeReceiver):
     webhook, secret = await subscribed(tenant, receiver)
     answer = ok(await tenant.post(f"{webhook}/test"))

@@ -12,6 +12,7 @@ from adapters.callbacks.resend import InvalidSignatureError, MalformedCallbackEr
 from adapters.group_commit import ClosedError
 from application.commands.templates.change import NameTakenError
 from application.commands.templates.send_test import NoOwnerAddressError
+from application.commands.try_webhook import TooManyTrialsError
 from application.ports import ConflictError, RendererUnavailableError, StoreUnavailableError, TenantSlowError
 from application.problems import InvalidCommandError, KeyReusedError, NotFoundError, Problem
 from domain.notification import NotRetryableError
@@ -79,6 +80,7 @@ _ANSWERS: Mapping[type[Exception], _Answer] = {
     StoreUnavailableError: _Answer(503, "store_unavailable", "The database does not answer"),
     ClosedError: _Answer(503, "stopping", "This process is stopping"),
     NotReadyError: _Answer(503, "not_caught_up", "The read models have not come that far yet"),
+    TooManyTrialsError: _Answer(429, "too_many_tests", "What is tried out already is not over yet"),
     TooManyFailuresError: _Answer(429, "too_many_failures", "Too many wrong API keys"),
     InvalidSignatureError: _Answer(401, "invalid_signature", "The signature does not fit"),
     MalformedCallbackError: _Answer(400, "malformed", "The callback cannot be read"),

@@ -102,7 +102,8 @@ class WebhooksController(Controller):
 
     @post("/{webhook_id:uuid}/test", status_code=200, operation_id="TestWebhook", summary="Try the endpoint out")
     async def test(self, webhook_id: Id, request: JsonRequest) -> WebhookTest:
-        """Sends a signed `webhook.test` now, also while it is paused or disabled, and answers what came of it."""
+        """Sends a signed `webhook.test` now, also while it is paused or disabled, and answers what came of it, within
+        10 s. Each process of the service tries out an endpoint once at a time, and two of yours."""
         demand(request.caller, Scope.WEBHOOKS)
         return await request.parts.webhook_uses.test(webhook_id, request.caller)
 
