@@ -91,7 +91,7 @@ class EventTypes:
         self._schemas = schemas
         self._reader = reader
         self._clock = clock
-        self._known: OrderedDict[tuple[str, str], tuple[datetime, dict[str, Any] | None]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], tuple[datetime, EventTypeTerms | None]] = OrderedDict()
 
     async def describe(self, name: str, command: DescribeEventType, caller: Caller) -> EventTypeAnswer:
         """Raises InvalidCommandError naming every fault."""
@@ -130,15 +130,20 @@ class EventTypes:
         shown = [EventTypeAnswer(**{n: getattr(row, n) for n in EventTypeAnswer.__struct_fields__}) for row in rows]
         return EventTypePage(shown[:limit], shown[limit - 1].name if len(rows) > limit else None)
 
-    async def check(self, command: SendWebhook, caller: Caller) -> None:
-        """Raises InvalidCommandError where the tenant wants it checked and it does not fit.
+    async def check(self, command: SendWebhook, caller: Caller) -> str | None:
+        """Answers what to use instead of a type that is deprecated.
 
-        What was told before under this id is no new event, whatever is asked of new ones since.
+        Raises InvalidCommandError where the tenant wants it checked and it does not fit. What was told before under
+        this id is no new event, whatever is asked of new ones since.
         """
-        schema = await self._schema(caller.tenant, command.type)
-        problems = await self._misfits(schema, command.data, caller) if schema is not None else ()
+        terms = await self._terms(caller.tenant, command.type)
+        if terms is None:
+            return None
+        wanted = terms.schema if terms.checked else None
+        problems = await self._misfits(wanted, command.data, caller) if wanted is not None else ()
         if problems and not await self._was_told(command.id, caller):
             raise InvalidCommandError(list(problems))
+        return terms.deprecated
 
     async def _misfits(self, schema: dict[str, Any], data: Any, caller: Caller) -> Sequence[Problem]:
         if len(msgspec.json.encode(data)) > LONGEST_CHECKED:
@@ -151,16 +156,16 @@ class EventTypes:
     async def _was_told(self, id: str | None, caller: Caller) -> bool:
         return id is not None and await self._events.length(happening_id(caller.tenant, id)) > 0
 
-    async def _schema(self, tenant: str, name: str) -> dict[str, Any] | None:
+    async def _terms(self, tenant: str, name: str) -> EventTypeTerms | None:
         known = self._known.get((tenant, name))
         if known and abs(self._clock.now() - known[0]) < _FRESH:
             return known[1]
         type = await self._events.get(EventType, event_type_id(tenant, name))
-        schema = type.terms.schema if type and not type.removed and type.terms.checked else None
-        self._known[tenant, name] = self._clock.now(), schema
+        terms = type.terms if type and not type.removed else None
+        self._known[tenant, name] = self._clock.now(), terms
         if len(self._known) > _MOST_KEPT:
             self._known.popitem(last=False)
-        return schema
+        return terms
 
     async def _own(self, name: str, caller: Caller) -> EventType:
         known = await self._events.get(EventType, event_type_id(caller.tenant, name))
@@ -199,8 +204,8 @@ Tell = Callable[[SendWebhook, Caller], Awaitable[EventAnswer]]
 
 async def send_checked(command: SendWebhook, caller: Caller, *, types: EventTypes, tell: Tell) -> EventAnswer:
     """Tell of an event that fits what the catalogue says of its type."""
-    await types.check(command, caller)
-    return await tell(command, caller)
+    deprecated = await types.check(command, caller)
+    return msgspec.structs.replace(await tell(command, caller), deprecated=deprecated)
 
 
 def _answer(type: EventType, position: int) -> EventTypeAnswer:

@@ -435,6 +435,15 @@ async def test_an_event_type_is_described_listed_and_removed(service: Service, t
     assert ok(await tenant.get(path))["deprecated"] is None
 
 
+async def test_who_tells_of_a_deprecated_type_is_told_what_to_use_instead(tenant: Tenant):
+    path = "/api/v1/event-types/order.created"
+    assert (await told(tenant))["deprecated"] is None
+    ok(await tenant.request("PUT", path, json={"deprecated": "order.placed"}))
+    assert (await told(tenant))["deprecated"] == "order.placed"
+    ok(await tenant.request("DELETE", path), 204)
+    assert (await told(tenant))["deprecated"] is None
+
+
 async def test_what_does_not_fit_a_checked_type_is_refused_with_its_place(tenant: Tenant):
     order = {"type": "object", "properties": {"total": {"type": "number", "minimum": 0}}, "required": ["total"]}
     schema = {"type": "object", "properties": {"order": order}}
