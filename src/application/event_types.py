@@ -82,6 +82,9 @@ class EventTypeReader(Protocol):
     async def page(self, tenant: str, after: str, limit: int) -> Sequence[EventTypeRow]:
         """By name, those after this one that are not removed."""
 
+    async def first_names(self, limit: int) -> Sequence[str]:
+        """What was described first, by whichever tenant; removed or not, so that they stay the same."""
+
 
 class EventTypes:
     """What was described here is in force at once, elsewhere within a second."""
@@ -129,6 +132,10 @@ class EventTypes:
         rows = await self._reader.page(caller.tenant, after, limit + 1)
         shown = [EventTypeAnswer(**{n: getattr(row, n) for n in EventTypeAnswer.__struct_fields__}) for row in rows]
         return EventTypePage(shown[:limit], shown[limit - 1].name if len(rows) > limit else None)
+
+    async def first_names(self, limit: int) -> Sequence[str]:
+        """For whoever runs the service, over all tenants."""
+        return await self._reader.first_names(limit)
 
     async def check(self, command: SendWebhook, caller: Caller) -> str | None:
         """Answers what to use instead of a type that is deprecated.
