@@ -20,7 +20,7 @@ from domain.ids import event_type_id, happening_id
 
 LONGEST_SCHEMA = 16 * 1024
 LONGEST_CHECKED = 64 * 1024
-"""Bytes of JSON: of the one times the other is how long a check may take."""
+"""Bytes of JSON."""
 
 _FRESH = timedelta(seconds=1)
 _MOST_KEPT = 10_000
@@ -39,7 +39,10 @@ class DescribeEventType(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         Annotated[str, Meta(min_length=1, max_length=1_000)] | None, Meta(description="What to use instead")
     ] = None
     checked: Annotated[
-        bool, Meta(description="Whether an event whose `data` does not fit, or is larger than 64 KiB, is refused")
+        bool,
+        Meta(
+            description="Whether an event is refused whose `data` does not fit, is over 64 KiB or takes long to check"
+        ),
     ] = False
 
 
@@ -62,15 +65,15 @@ class EventTypePage(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
-class PayloadSchema(Protocol):
-    """A JSON Schema that is ready to be used."""
+class PayloadSchemas(Protocol):
+    """Checks by JSON Schemas, which tenants write: whatever they make of it, each check has an end."""
 
-    def problems(self, data: Any) -> Sequence[Problem]:
-        """Where `data` does not fit; each path begins at `data`."""
+    async def problems(self, tenant: str, schema: Mapping[str, Any], data: Any) -> Sequence[Problem]:
+        """Where `data` does not fit; each path begins at `data`.
 
-
-ReadSchema = Callable[[Mapping[str, Any]], PayloadSchema]
-"""Raises ValueError, whose message says why, for what is no schema that can be used."""
+        Raises ValueError, whose message says why, for what is no schema that can be used and for what takes too much
+        time or memory, and as Renderer.
+        """
 
 
 class EventTypeReader(Protocol):
@@ -79,20 +82,23 @@ class EventTypeReader(Protocol):
     async def page(self, tenant: str, after: str, limit: int) -> Sequence[EventTypeRow]:
         """By name, those after this one that are not removed."""
 
+    async def first_names(self, limit: int) -> Sequence[str]:
+        """What was described first, by whichever tenant; removed or not, so that they stay the same."""
+
 
 class EventTypes:
     """What was described here is in force at once, elsewhere within a second."""
 
-    def __init__(self, events: EventStore, read_schema: ReadSchema, reader: EventTypeReader, clock: Clock) -> None:
+    def __init__(self, events: EventStore, schemas: PayloadSchemas, reader: EventTypeReader, clock: Clock) -> None:
         self._events = events
-        self._read_schema = read_schema
+        self._schemas = schemas
         self._reader = reader
         self._clock = clock
-        self._known: OrderedDict[tuple[str, str], tuple[datetime, PayloadSchema | None]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], tuple[datetime, EventTypeTerms | None]] = OrderedDict()
 
     async def describe(self, name: str, command: DescribeEventType, caller: Caller) -> EventTypeAnswer:
         """Raises InvalidCommandError naming every fault."""
-        if faults := list(self._faults(name, command)):
+        if faults := list(self._faults(name, command)) or await self._faults_of_schema(command, caller):
             raise InvalidCommandError(faults)
         terms = EventTypeTerms(
             description=command.description,
@@ -128,30 +134,46 @@ class EventTypes:
         shown = [EventTypeAnswer(**{n: getattr(row, n) for n in EventTypeAnswer.__struct_fields__}) for row in rows]
         return EventTypePage(shown[:limit], shown[limit - 1].name if len(rows) > limit else None)
 
-    async def check(self, command: SendWebhook, caller: Caller) -> None:
-        """Raises InvalidCommandError where the tenant wants it checked and it does not fit.
+    async def first_names(self, limit: int) -> Sequence[str]:
+        """For whoever runs the service, over all tenants."""
+        return await self._reader.first_names(limit)
 
-        What was told before under this id is no new event, whatever is asked of new ones since.
+    async def check(self, command: SendWebhook, caller: Caller) -> str | None:
+        """Answers what to use instead of a type that is deprecated.
+
+        Raises InvalidCommandError where the tenant wants it checked and it does not fit. What was told before under
+        this id is no new event, whatever is asked of new ones since.
         """
-        schema = await self._schema(caller.tenant, command.type)
-        problems = _misfits(schema, command.data) if schema else ()
+        terms = await self._terms(caller.tenant, command.type)
+        if terms is None:
+            return None
+        wanted = terms.schema if terms.checked else None
+        problems = await self._misfits(wanted, command.data, caller) if wanted is not None else ()
         if problems and not await self._was_told(command.id, caller):
             raise InvalidCommandError(list(problems))
+        return terms.deprecated
+
+    async def _misfits(self, schema: dict[str, Any], data: Any, caller: Caller) -> Sequence[Problem]:
+        if len(msgspec.json.encode(data)) > LONGEST_CHECKED:
+            return [Problem("data", "must be at most 64 KiB where it is checked by a schema")]
+        try:
+            return await self._schemas.problems(caller.tenant, schema, data)
+        except ValueError as error:
+            return [Problem("data", f"cannot be checked by the schema: {error}")]
 
     async def _was_told(self, id: str | None, caller: Caller) -> bool:
         return id is not None and await self._events.length(happening_id(caller.tenant, id)) > 0
 
-    async def _schema(self, tenant: str, name: str) -> PayloadSchema | None:
+    async def _terms(self, tenant: str, name: str) -> EventTypeTerms | None:
         known = self._known.get((tenant, name))
         if known and abs(self._clock.now() - known[0]) < _FRESH:
             return known[1]
         type = await self._events.get(EventType, event_type_id(tenant, name))
-        wanted = type and not type.removed and type.terms.checked and type.terms.schema
-        schema = self._read_schema(wanted) if wanted else None
-        self._known[tenant, name] = self._clock.now(), schema
+        terms = type.terms if type and not type.removed else None
+        self._known[tenant, name] = self._clock.now(), terms
         if len(self._known) > _MOST_KEPT:
             self._known.popitem(last=False)
-        return schema
+        return terms
 
     async def _own(self, name: str, caller: Caller) -> EventType:
         known = await self._events.get(EventType, event_type_id(caller.tenant, name))
@@ -171,18 +193,18 @@ class EventTypes:
                 yield Problem("checked", "needs a schema to check by")
         elif len(msgspec.json.encode(command.schema)) > LONGEST_SCHEMA:
             yield Problem("schema", "must be at most 16 KiB")
-        else:
-            yield from self._faults_of_schema(command.schema, command.example)
 
-    def _faults_of_schema(self, schema: Mapping[str, Any], example: Any) -> Iterator[Problem]:
+    async def _faults_of_schema(self, command: DescribeEventType, caller: Caller) -> list[Problem]:
+        """Without an example it is only read, with one the example has to fit."""
+        if command.schema is None:
+            return []
         try:
-            read = self._read_schema(schema)
+            found = await self._schemas.problems(caller.tenant, command.schema, command.example or {})
         except ValueError as error:
-            yield Problem("schema", str(error))
-            return
-        if example is not None:
-            for each in read.problems(example):
-                yield Problem("example" + each.path.removeprefix("data"), each.message)
+            return [Problem("schema", str(error))]
+        if command.example is None:
+            return []
+        return [Problem("example" + each.path.removeprefix("data"), each.message) for each in found]
 
 
 Tell = Callable[[SendWebhook, Caller], Awaitable[EventAnswer]]
@@ -190,14 +212,8 @@ Tell = Callable[[SendWebhook, Caller], Awaitable[EventAnswer]]
 
 async def send_checked(command: SendWebhook, caller: Caller, *, types: EventTypes, tell: Tell) -> EventAnswer:
     """Tell of an event that fits what the catalogue says of its type."""
-    await types.check(command, caller)
-    return await tell(command, caller)
-
-
-def _misfits(schema: PayloadSchema, data: Any) -> Sequence[Problem]:
-    if len(msgspec.json.encode(data)) > LONGEST_CHECKED:
-        return [Problem("data", "must be at most 64 KiB where it is checked by a schema")]
-    return schema.problems(data)
+    deprecated = await types.check(command, caller)
+    return msgspec.structs.replace(await tell(command, caller), deprecated=deprecated)
 
 
 def _answer(type: EventType, position: int) -> EventTypeAnswer:

@@ -86,8 +86,8 @@ class EventStore(Protocol):
     async def get(self, kind: type[A], id: UUID) -> A | None:
         """The aggregate as its events made it, or None; a stream of another kind is None too."""
 
-    async def get_many(self, kind: type[A], ids: Collection[UUID]) -> dict[UUID, A]:
-        """Those that exist, in one round trip."""
+    async def get_many(self, kind: type[A], ids: Collection[UUID], *, personal: bool = True) -> dict[UUID, A]:
+        """Those that exist, in one round trip; without `personal` as in `history`."""
 
     async def history(self, id: UUID, *, personal: bool = True) -> list[Recorded]:
         """The events of one stream in order; empty when there is none.

@@ -44,6 +44,7 @@ from adapters.postgres.template_archive import PostgresTemplateArchive
 from adapters.postgres.views import PostgresView
 from adapters.postgres.wakeup import PostgresWakeups
 from adapters.reader_tokens import ReaderTokens
+from adapters.sandboxed_schemas import SandboxedSchemas
 from adapters.stopping import stopped
 from adapters.system import SystemDice
 from adapters.taskiq_queue import TaskiqDeliveryQueue, memory_broker, redis_broker
@@ -60,6 +61,7 @@ from application.carriers.webhook import WebhookCarrier
 from application.commands.manage import CancelAnswer, CancelNotification, RetryAnswer, RetryNotification, cancel, retry
 from application.commands.send import SendAnswer, send
 from application.commands.take_receipt import take_receipt
+from application.commands.try_webhook import MOST_TRIALS
 from application.own_templates import OwnTemplates
 from application.ports import EmailSender, WebhookSender
 from application.processes.deliver import Delivery
@@ -104,8 +106,8 @@ PROJECTIONS: tuple[Projection[Any], ...] = (
     EventTypesDescribed(),
 )
 
-_MOST_TRIALS = 10
-"""Endpoints tried out at a time, by connections that no delivery has to wait for."""
+_TRIAL_SECONDS = timedelta(seconds=10)
+"""Somebody waits for the answer."""
 
 
 @dataclass(frozen=True)
@@ -216,9 +218,9 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
         mails = PostgresCapturedMails(database.pool)
         sender = email_sender(settings, mails)
         stack.push_async_callback(sender.close)
-        hooks = webhook_sender(settings, settings.webhook_concurrency)
+        hooks = webhook_sender(settings, settings.webhook_concurrency, settings.webhook_deadline)
         stack.push_async_callback(hooks.close)
-        trials = webhook_sender(settings, _MOST_TRIALS)
+        trials = webhook_sender(settings, MOST_TRIALS, min(settings.webhook_deadline, _TRIAL_SECONDS))
         stack.push_async_callback(trials.close)
         wakeups = PostgresWakeups(conninfo)
         stack.push_async_callback(wakeups.close)
@@ -289,6 +291,7 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
                 SubscriptionDirectory(store, subscriptions),
                 trials,
                 WebhookReaders(subscriptions, reader, happenings, happenings, PostgresEventTypeReader(database)),
+                SandboxedSchemas(sandbox),
                 clock,
                 dice,
                 settings.webhook_allowed_subnets,
@@ -360,10 +363,8 @@ def email_sender(settings: Settings, mails: CapturedMails) -> EmailSender:
     raise SettingError("EMAIL_PROVIDER", "must be set: resend or smtp (capture keeps all mail in a local mailbox)")
 
 
-def webhook_sender(settings: Settings, connections: int) -> HttpWebhookSender:
-    return HttpWebhookSender(
-        in_house=settings.webhook_allowed_subnets, connections=connections, deadline=settings.webhook_deadline
-    )
+def webhook_sender(settings: Settings, connections: int, deadline: timedelta) -> HttpWebhookSender:
+    return HttpWebhookSender(in_house=settings.webhook_allowed_subnets, connections=connections, deadline=deadline)
 
 
 def allowances(settings: Settings) -> dict[str, Allowance]:

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from adapters.json_schema import JsonSchema
 from adapters.webhook.signing import signature_headers
 from application.commands.replay_webhook import FailedReader, ReplayAnswer, replay_webhook
-from application.commands.try_webhook import WebhookTest, try_webhook
+from application.commands.try_webhook import Trials, WebhookTest, try_webhook
 from application.commands.webhooks import (
     EventAnswer,
     WebhookAnswer,
@@ -20,7 +19,7 @@ from application.commands.webhooks import (
     send_webhook,
     update_webhook,
 )
-from application.event_types import EventTypeReader, EventTypes, send_checked
+from application.event_types import EventTypeReader, EventTypes, PayloadSchemas, send_checked
 from application.ports import Clock, Dice, EventStore, Persons, Subscriptions, WebhookSecrets, WebhookSender
 from application.queries.feed import Feed, HappeningReader, feed
 from application.queries.notifications import NotificationReader
@@ -53,7 +52,7 @@ class WebhookUses:
     replay: Callable[..., Coroutine[Any, Any, ReplayAnswer]]
     detail: Callable[..., Coroutine[Any, Any, WebhookDetail]]
     page: Callable[..., Coroutine[Any, Any, list[WebhookDetail]]]
-    deliveries: Callable[..., Coroutine[Any, Any, list[WebhookDelivery]]]
+    deliveries: Callable[..., Coroutine[Any, Any, tuple[list[WebhookDelivery], bool]]]
     feed: Callable[..., Coroutine[Any, Any, Feed]]
     send: Callable[..., Coroutine[Any, Any, EventAnswer]]
     event_types: EventTypes
@@ -66,6 +65,7 @@ def webhook_uses(
     subscriptions: Subscriptions,
     sender: WebhookSender,
     readers: WebhookReaders,
+    schemas: PayloadSchemas,
     clock: Clock,
     dice: Dice,
     in_house: Sequence[Network],
@@ -74,7 +74,7 @@ def webhook_uses(
     shown: dict[str, Any] = {"events": events, "secrets": secrets, "clock": clock}
     seen: dict[str, Any] = {**shown, "reader": readers.subscriptions}
     signed: dict[str, Any] = {"events": events, "sign": signature_headers, "clock": clock}
-    event_types = EventTypes(events, JsonSchema, readers.event_types, clock)
+    event_types = EventTypes(events, schemas, readers.event_types, clock)
     tell = partial(send_webhook, **sealed, subscriptions=subscriptions, dice=dice)
     return WebhookUses(
         create=partial(create_webhook, **sealed, secrets=secrets, in_house=in_house, dice=dice),
@@ -83,7 +83,7 @@ def webhook_uses(
         pause=partial(pause_webhook, **shown),
         resume=partial(resume_webhook, **shown),
         delete=partial(delete_webhook, **sealed),
-        test=partial(try_webhook, **signed, sender=sender, dice=dice),
+        test=partial(try_webhook, **signed, sender=sender, trials=Trials(), dice=dice),
         replay=partial(replay_webhook, **sealed, happenings=readers.happenings, failed=readers.failed, dice=dice),
         detail=partial(get_webhook, **seen),
         page=partial(list_webhooks, **seen),

@@ -221,6 +221,8 @@ async def test_the_log_can_be_read_with_personal_data_left_sealed(house):
     assert sealed.event.personal == Erased(saved.person)
     assert opened.event.personal == saved.letter
     assert await house.events.history(saved.id, personal=False) == [sealed]
+    known = await house.events.get_many(Notification, [saved.id], personal=False)
+    assert known[saved.id].letter == Erased(saved.person)
 
 
 async def test_sealed_data_that_somebody_moved_are_not_read_and_the_rest_still_is(house):

@@ -11,6 +11,7 @@ from psycopg_pool import PoolTimeout
 
 from application.caller import Caller
 from application.commands.webhooks import CreateWebhook, SendWebhook
+from application.event_types import DescribeEventType
 from application.processes.rebuild import rebuild
 from entrypoints.bootstrap import PROJECTIONS
 from entrypoints.http import operations
@@ -251,6 +252,7 @@ async def test_webhooks_are_counted_by_event_and_what_became_of_them(conninfo):
         for behaviour in ("ok", "404"):
             command = CreateWebhook(name=behaviour, url=receiver.url(behaviour), event_types=["*"])
             await uses.create(command, caller)
+        await uses.event_types.describe("order.created", DescribeEventType(), caller)
         await uses.send(SendWebhook(type="order.created", data={}), caller)
 
         async def answered() -> dict[str, Any] | None:
@@ -262,3 +264,26 @@ async def test_webhooks_are_counted_by_event_and_what_became_of_them(conninfo):
         assert seen["notification_webhooks_sent_total{event=order.created,status=sent}"] == 1
         assert seen["notification_webhooks_sent_total{event=order.created,status=failed}"] == 1
         assert not any(name.startswith("notification_emails_sent_total") for name in seen)
+
+
+async def test_event_types_that_tenants_make_up_are_counted_together(
+    service: Service, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operations, "_MOST_EVENT_TYPES", 2)
+    caller, uses = Caller(tenant.name, "key:k1"), service.parts.webhook_uses
+    for name in ("b", "a", "c"):
+        await uses.event_types.describe(name, DescribeEventType(), caller)
+    webhook = await uses.create(CreateWebhook(name="all", url="https://acme.example/in", event_types=["*"]), caller)
+    await uses.pause(webhook.webhook.id, caller)
+    for name in ("a", "b", "c", "d", "e"):
+        await uses.send(SendWebhook(type=name, data={}), caller)
+
+    async def counted() -> dict[str, Any] | None:
+        found = {name: value for name, value in (await scraped(service)).items() if "webhooks_sent_total" in name}
+        return found if sum(found.values()) == 5 else None
+
+    assert await until(counted) == {
+        "notification_webhooks_sent_total{event=a,status=queued}": 1,
+        "notification_webhooks_sent_total{event=b,status=queued}": 1,
+        "notification_webhooks_sent_total{event=other,status=queued}": 3,
+    }

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,6 +14,7 @@ import standardwebhooks
 import svix
 
 from application.caller import Scope
+from application.queries import webhook_deliveries
 from tests.application import Service, Tenant, running, until
 from tests.fakes.receiver import Arrival, FakeReceiver
 
@@ -269,7 +271,51 @@ async def test_deliveries_come_in_pages(service: Service, tenant: Tenant, receiv
     assert ok(await tenant.get(f"{webhook}/deliveries", status="failed"))["deliveries"] == []
 
 
+async def test_what_is_long_is_left_out_of_the_curl_line_and_read_from_a_file(
+    tenant: Tenant, receiver: FakeReceiver, tmp_path: Path
+):
+    webhook, secret = await subscribed(tenant, receiver, "ok/{1,2}[3-4]")
+    await told(tenant, data={"text": "'" * 40_000})
+    (delivery,) = await deliveries_when(tenant, webhook, status="sent")
+    assert len(delivery["curl"]) < 1000
+    (tmp_path / "body").write_bytes(receiver.arrivals[0].body)
+    shell = await asyncio.create_subprocess_exec(
+        "sh", "-c", delivery["curl"] + " -sS", stdout=-1, env={"PATH": os.environ["PATH"]}, cwd=tmp_path
+    )
+    await shell.communicate()
+    first, second = receiver.arrivals
+    assert first.body == second.body
+    standardwebhooks.Webhook(secret).verify(second.body, second.headers)
+
+
+async def test_a_page_of_deliveries_ends_where_it_would_be_too_large(
+    service: Service, tenant: Tenant, receiver: FakeReceiver, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(webhook_deliveries, "_MOST_BYTES", 3000)
+    webhook, _ = await subscribed(tenant, receiver)
+    ok(await tenant.post(f"{webhook}/pause", {}))
+    ids = [(await told(tenant, data={"text": "x" * size}))["id"] for size in (1, 1, 4000, 1)]
+    await shown(service)
+    found, cursor = [], ""
+    while cursor is not None:
+        page = ok(await tenant.get(f"{webhook}/deliveries", **({"cursor": cursor} if cursor else {})))
+        found.append([each["event_id"] for each in page["deliveries"]])
+        cursor = page["next_cursor"]
+    assert found == [ids[3:], ids[2:3], ids[1::-1]]
+
+
 # Trying, holding and sending again
+
+
+async def test_who_tries_out_an_endpoint_twice_at_a_time_is_asked_to_wait(tenant: Tenant):
+    async with FakeReceiver() as silent:
+        webhook, _ = await subscribed(tenant, silent, "hang")
+        first = asyncio.create_task(tenant.post(f"{webhook}/test", {}))
+        await arrived(silent)
+        second = await tenant.post(f"{webhook}/test", {})
+        assert (second.status_code, second.json()["code"]) == (429, "too_many_tests")
+        assert int(second.headers["retry-after"]) > 0
+    assert ok(await first)["taken"] is False
 
 
 async def test_a_test_answers_with_what_came_of_it(tenant: Tenant, receiver: FakeReceiver):
@@ -440,6 +486,15 @@ async def test_an_event_type_is_described_listed_and_removed(service: Service, t
     assert ok(await tenant.get(path))["deprecated"] is None
 
 
+async def test_who_tells_of_a_deprecated_type_is_told_what_to_use_instead(tenant: Tenant):
+    path = "/api/v1/event-types/order.created"
+    assert (await told(tenant))["deprecated"] is None
+    ok(await tenant.request("PUT", path, json={"deprecated": "order.placed"}))
+    assert (await told(tenant))["deprecated"] == "order.placed"
+    ok(await tenant.request("DELETE", path), 204)
+    assert (await told(tenant))["deprecated"] is None
+
+
 async def test_what_does_not_fit_a_checked_type_is_refused_with_its_place(tenant: Tenant):
     order = {"type": "object", "properties": {"total": {"type": "number", "minimum": 0}}, "required": ["total"]}
     schema = {"type": "object", "properties": {"order": order}}
@@ -453,6 +508,16 @@ async def test_what_does_not_fit_a_checked_type_is_refused_with_its_place(tenant
     assert [each["path"] for each in wrong.json()["errors"]] == ["data.order.total"]
     ok(await tenant.request("PUT", path, json={"schema": schema, "checked": False}))
     await told(tenant, data={"order": {"total": -1}})
+
+
+async def test_an_event_that_takes_too_much_to_check_is_refused(tenant: Tenant):
+    schema = {"properties": {"a": {"items": {"anyOf": [{"minimum": n} for n in range(1, 800)]}}}}
+    ok(await tenant.request("PUT", "/api/v1/event-types/evil.x", json={"schema": schema, "checked": True}))
+    answer = await tenant.post("/api/v1/events", {"type": "evil.x", "data": {"a": [0] * 3000}})
+    assert answer.status_code == 422
+    assert [each["path"] for each in answer.json()["errors"]] == ["data"]
+    assert "cannot be checked by the schema" in answer.json()["errors"][0]["message"]
+    await told(tenant, "evil.x", {"a": [1] * 3000})
 
 
 @pytest.mark.parametrize(

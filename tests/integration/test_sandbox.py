@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from adapters.memory.template_archive import MemoryTemplateArchive
+from adapters.sandboxed_schemas import SandboxedSchemas
 from adapters.templates import cell_process
 from adapters.templates import conduct as conduct_module
 from adapters.templates import maker as maker_module
@@ -629,3 +630,35 @@ async def test_all_texts_of_a_command_have_so_much_time_together(maker, monkeypa
     monkeypatch.setattr(maker_module, "_MOST_SECONDS", 0.0)
     found = await made(maker, "long", {"en": "Hello", "de": "{{ nothing }}"})
     assert found == {"texts": "take more than 0 s to be tried out"}
+
+
+# Schemas
+
+
+@pytest.fixture
+def schemas(sandbox: Sandbox) -> SandboxedSchemas:
+    return SandboxedSchemas(sandbox)
+
+
+async def test_what_does_not_fit_a_schema_is_said_with_its_place(schemas):
+    schema = {"properties": {"total": {"type": "integer"}}}
+    found = [await schemas.problems("fitting", schema, {"total": total}) for total in (2**70, "x", 5)]
+    assert [[each.path for each in problems] for problems in found] == [[], ["data.total"], []]
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"a": {"items": {"anyOf": [{"minimum": n} for n in range(1, 800)]}}}},
+        {"properties": {"a": {"items": {"enum": [*range(1, 3000)]}}}},
+    ],
+)
+async def test_a_check_that_would_never_end_is_stopped_and_the_next_one_is_not(schemas, schema):
+    with pytest.raises(ValueError, match=r"computing time|memory|broke the process"):
+        await schemas.problems("costly", schema, {"a": [0] * 30_000})
+    assert await schemas.problems("costly", schema, {"a": [1]}) == []
+
+
+async def test_what_is_no_schema_is_no_fault_of_the_sandbox(schemas):
+    with pytest.raises(ValueError, match="is no JSON Schema"):
+        await schemas.problems("wrong", {"type": "nothing"}, {})

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from application.commands import replay_webhook as replays
 from application.commands.replay_webhook import ReplayAnswer, ReplayWebhook, replay_webhook
 from application.commands.webhooks import FilterWish
 from application.problems import InvalidCommandError
@@ -197,3 +198,60 @@ async def test_one_event_is_not_replayed_to_whom_it_is_not_for(house: House, ter
             await replay(house, id, event=told.id, dry_run=dry_run)
         assert [problem.path for problem in caught.value.problems] == ["event"]
     assert await queued_for(house, id) == []
+
+
+class Loads:
+    """How many happenings were loaded at a time, and whether with their payloads."""
+
+    def __init__(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.made: list[tuple[int, bool]] = []
+        get_many = house.events.get_many
+
+        async def noted(kind: Any, ids: Any, *, personal: bool = True) -> Any:
+            if kind is Happening:
+                self.made.append((len(ids), personal))
+            return await get_many(kind, ids, personal=personal)
+
+        monkeypatch.setattr(house.events, "get_many", noted)
+
+
+async def test_no_more_is_loaded_than_the_next_few_that_may_fit(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeds, "_AT_ONCE", 500)
+    for n in range(30):
+        await house.send("order.created" if n % 2 else "payment.failed")
+    id = (await house.create("order.*")).webhook.id
+    loads = Loads(house, monkeypatch)
+    assert len((await read(house, id, limit=1)).events) == 1
+    assert loads.made == [(4, True)]
+
+
+async def test_an_answer_has_at_most_a_mebibyte_of_data_or_one_event(house: House) -> None:
+    for size in (1_000, 500_000, 600_000, 2_000_000, 1_000):
+        await house.send(data={"text": "x" * size})
+    id = (await house.create("*")).webhook.id
+    pages = [await read(house, id)]
+    while pages[-1].more:
+        pages.append(await read(house, id, pages[-1].next))
+    assert [[len((each.data or {})["text"]) for each in page.events] for page in pages] == [
+        [1_000, 500_000],
+        [600_000],
+        [2_000_000],
+        [1_000],
+    ]
+
+
+@pytest.mark.parametrize("filters", [[], [FilterWish(path="total", equals=5)]])
+async def test_a_replay_of_everything_reads_payloads_only_where_a_filter_asks_and_stores_as_it_goes(
+    house: House, monkeypatch: pytest.MonkeyPatch, filters: list[FilterWish]
+) -> None:
+    monkeypatch.setattr(replays, "_BATCH", 5)
+    for _ in range(13):
+        await house.send()
+    id = (await house.create("order.*", filters=filters)).webhook.id
+    loads = Loads(house, monkeypatch)
+    assert (await replay(house, id, after=0, dry_run=True)).count == 13
+    assert {personal for _, personal in loads.made} == {bool(filters)}
+    assert max(count for count, _ in loads.made) <= 4
+    answer = await replay(house, id, after=0)
+    assert (answer.count, answer.more) == (13, False)
+    assert len(await queued_for(house, id)) == 13

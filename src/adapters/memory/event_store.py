@@ -56,8 +56,9 @@ class MemoryEventStore:
     async def get(self, kind: type[A], id: UUID) -> A | None:
         return (await self.get_many(kind, [id])).get(id)
 
-    async def get_many(self, kind: type[A], ids: Collection[UUID]) -> dict[UUID, A]:
-        return replayed(kind, [recorded.event for id in set(ids) for recorded in await self.history(id)])
+    async def get_many(self, kind: type[A], ids: Collection[UUID], *, personal: bool = True) -> dict[UUID, A]:
+        histories = [await self.history(id, personal=personal) for id in set(ids)]
+        return replayed(kind, [recorded.event for history in histories for recorded in history])
 
     async def history(self, id: UUID, *, personal: bool = True) -> list[Recorded]:
         return self._recorded(self._places.get(id, {}).values(), personal=personal)

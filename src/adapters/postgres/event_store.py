@@ -42,13 +42,13 @@ class PostgresEventStore:
     async def get(self, kind: type[A], id: UUID) -> A | None:
         return (await self.get_many(kind, [id])).get(id)
 
-    async def get_many(self, kind: type[A], ids: Collection[UUID]) -> dict[UUID, A]:
+    async def get_many(self, kind: type[A], ids: Collection[UUID], *, personal: bool = True) -> dict[UUID, A]:
         rows = await self._database.rows(
             "SELECT originator_id, originator_version, topic, state, 0 FROM stored_events"
             " WHERE originator_id = ANY(%b::uuid[]) ORDER BY originator_id, originator_version",
             (list(ids),),
         )
-        return replayed(kind, [recorded.event for recorded in await self._recorded(rows)])
+        return replayed(kind, [recorded.event for recorded in await self._recorded(rows, personal=personal)])
 
     async def history(self, id: UUID, *, personal: bool = True) -> list[Recorded]:
         rows = await self._database.rows(

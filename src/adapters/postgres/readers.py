@@ -185,6 +185,12 @@ class PostgresEventTypeReader:
         )
         return [_row(EventTypeRow, row) for row in rows]
 
+    async def first_names(self, limit: int) -> Sequence[str]:
+        rows = await self._database.rows(
+            "SELECT name FROM view_event_types.rows GROUP BY name ORDER BY min(created_at), name LIMIT %s", (limit,)
+        )
+        return [str(name) for (name,) in rows]
+
 
 _SUPPRESSION = ", ".join(SuppressionRow.__struct_fields__)
 

@@ -1,4 +1,4 @@
-"""The program of one process of the sandbox: renders what tenants wrote, one job after the other.
+"""The program of one process of the sandbox: renders, and checks by, what tenants wrote, one job after the other.
 
 It speaks over its standard input and output, in frames of four bytes of length and a message. It trusts nothing that
 it renders, so it takes away from itself what it does not need, and whoever started it ends it when it is in doubt.
@@ -10,17 +10,21 @@ import sys
 import time
 from collections import OrderedDict
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, BinaryIO
 
 import msgspec
 
+from adapters.json_schema import JsonSchema
 from adapters.templates.bundle import Bundle, decode
 from adapters.templates.compiled import CompiledBundle, reader_of
 from adapters.templates.untrusted import Fault, check_output, faults, untrusted_environment
+from application.problems import Problem
 from domain.template import Content, RenderError
 
 LENGTH = 4
 MOST_KEPT = 64
+_SCHEMAS_KEPT = 16
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -50,6 +54,13 @@ class Check(msgspec.Struct, frozen=True, tag=True):
     secrets: list[str] = []
 
 
+class Fit(msgspec.Struct, frozen=True, tag=True):
+    """Whether `data` fits `schema`, both as JSON: its numbers may be larger than those of a message."""
+
+    schema: bytes
+    data: bytes
+
+
 class Ready(msgspec.Struct, frozen=True, tag=True):
     """The first thing it says."""
 
@@ -69,12 +80,16 @@ class Faults(msgspec.Struct, frozen=True, tag=True):
     faults: list[Fault]
 
 
+class Misfits(msgspec.Struct, frozen=True, tag=True):
+    problems: list[Problem]
+
+
 class Forgotten(msgspec.Struct, frozen=True, tag=True):
     """The document has to be given again."""
 
 
-Question = Render | Check
-Answer = Ready | Rendered | Refused | Faults | Forgotten
+Question = Render | Check | Fit
+Answer = Ready | Rendered | Refused | Faults | Misfits | Forgotten
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -125,6 +140,8 @@ class _Kept(msgspec.Struct, frozen=True):
 def _answer(question: Question, compiled: OrderedDict[str, _Kept]) -> Answer:
     if isinstance(question, Check):
         return Faults(faults(decode(question.document), frozenset(question.secrets)))
+    if isinstance(question, Fit):
+        return _fit(question)
     try:
         kept = _kept(question.job, compiled)
         return Forgotten() if kept is None else Rendered(_content(kept, question.job))
@@ -137,6 +154,20 @@ def _answer(question: Question, compiled: OrderedDict[str, _Kept]) -> Answer:
         return Refused(str(error))
     except (RecursionError, ValueError, OverflowError, SyntaxError) as error:  # of compiling, or of looking at the HTML
         return Refused(f"template {question.job.version[:12]}: {type(error).__name__}")
+
+
+def _fit(question: Fit) -> Answer:
+    try:
+        return Misfits(list(_read(question.schema).problems(msgspec.json.decode(question.data))))
+    except ValueError as error:
+        return Refused(str(error))
+    except MemoryError:
+        return Refused("takes more memory than a check may", costly=True)
+
+
+@lru_cache(_SCHEMAS_KEPT)
+def _read(schema: bytes) -> JsonSchema:
+    return JsonSchema(msgspec.json.decode(schema))
 
 
 def _out_of_memory(job: Job) -> Refused:

@@ -1,6 +1,7 @@
-"""Where the templates of tenants are rendered: a few processes that can be lost."""
+"""Where the templates of tenants are rendered, and their schemas are checked by: a few processes that can be lost."""
 
 import asyncio
+import hashlib
 import signal
 from collections import deque
 from collections.abc import Collection
@@ -9,11 +10,24 @@ import msgspec
 import structlog
 
 from adapters.stopping import stopped
-from adapters.templates.cell import Answer, Check, Faults, Job, Limits, Question, Refused, Render, Rendered
+from adapters.templates.cell import (
+    Answer,
+    Check,
+    Faults,
+    Fit,
+    Job,
+    Limits,
+    Misfits,
+    Question,
+    Refused,
+    Render,
+    Rendered,
+)
 from adapters.templates.cell_process import Cell, CellLostError
 from adapters.templates.conduct import MOST_SLOW_SECONDS, MOST_STOPS, Conduct, Standing
 from adapters.templates.untrusted import Fault
 from application.ports import RendererUnavailableError, TenantSlowError
+from application.problems import Problem
 from domain.template import Content, RenderError
 
 _PROCESSES = 4
@@ -98,6 +112,18 @@ class Sandbox:
             raise RendererUnavailableError(f"the sandbox answered {type(answer).__name__}")
         return answer.faults
 
+    async def misfits(self, tenant: str, schema: bytes, data: bytes) -> list[Problem]:
+        """Where `data` does not fit `schema`, both as JSON. Raises as `render`."""
+        answer = await self._work(tenant, hashlib.sha256(schema).hexdigest(), Fit(schema, data), None)
+        match answer:
+            case Misfits(problems):
+                return problems
+            case Refused(reason, costly=True):
+                raise CostlyError(reason)
+            case Refused(reason):
+                raise RenderError(reason)
+        raise RendererUnavailableError(f"the sandbox answered {type(answer).__name__}")
+
     async def close(self) -> None:
         """Whoever still waits is told that the sandbox cannot be had."""
         self._closed = True
@@ -139,7 +165,7 @@ class Sandbox:
     def _reason(self, error: CellLostError) -> str:
         if error.signal in _OVERTIME:
             return f"takes more than {self._limits.cpu_seconds:g} s of computing time"
-        return "broke the process that rendered it"
+        return "broke the process that worked on it"
 
     # Who is next
 

@@ -15,9 +15,9 @@ from application.caller import Caller
 from application.commands.webhooks import key_name, own_subscription
 from application.ports import Clock, ConflictError, Dice, EventStore, Persons
 from application.problems import InvalidCommandError, NotFoundError, Problem
-from application.queries.feed import HappeningReader, fitting, is_for
+from application.queries.feed import HappeningReader, Stretch, fitting, is_for
 from domain.acceptance import Acceptance
-from domain.happening import Happening
+from domain.happening import Addressed, Happening
 from domain.ids import acceptance_id, happening_id
 from domain.notification import Notification, NotRetryableError
 from domain.personal import Letter
@@ -88,6 +88,14 @@ async def replay_webhook(
     return await again.everything(command.after, happenings, dry_run=command.dry_run)
 
 
+class _Event(msgspec.Struct, frozen=True):
+    """What a replay keeps of a happening, which may be large."""
+
+    id: UUID
+    type: str
+    deliveries: Sequence[Addressed]
+
+
 _Planned = tuple[Aggregate, ...]
 """What is stored together."""
 
@@ -113,7 +121,7 @@ class _Again(msgspec.Struct, frozen=True):
             raise NotFoundError(f"there is no event {event}")
         if not is_for(happening, self.subscription.terms):
             raise InvalidCommandError([Problem("event", _NOT_ITS)])
-        return await self._answer(await self._planned([happening]), dry_run)
+        return await self._answer(await self._planned([_kept(happening)]), dry_run)
 
     async def failed(self, ids: Sequence[UUID], *, dry_run: bool) -> ReplayAnswer:
         """Those that are retried are found no more: who asks again gets the rest."""
@@ -125,23 +133,31 @@ class _Again(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(answer, more=len(ids) > MOST_AT_ONCE)
 
     async def everything(self, after: int, reader: HappeningReader, *, dry_run: bool) -> ReplayAnswer:
-        found, reached, more = await fitting(
-            self.subscription.terms, after, MOST_AT_ONCE, self.caller.tenant, self.events, reader
+        """Stored as it goes: when it is interrupted, asking again gets the rest."""
+        stretch, waiting, answers = Stretch([], after, False), list[_Event](), list[ReplayAnswer]()
+        tenant, terms = self.caller.tenant, self.subscription.terms
+        async for stretch in fitting(terms, after, tenant, self.events, reader, personal=False):
+            waiting += [_kept(each.happening) for each in stretch.found]
+            if len(waiting) >= _BATCH:
+                answers.append(await self._answer(await self._planned(waiting), dry_run))
+                waiting.clear()
+        answers.append(await self._answer(await self._planned(waiting), dry_run))
+        return ReplayAnswer(
+            count=sum(each.count for each in answers),
+            dry_run=dry_run,
+            position=max(each.position for each in answers),
+            next=stretch.reached,
+            more=stretch.more,
         )
-        planned: list[_Planned] = []
-        for batch in _batches([each.happening for each in found]):
-            planned += await self._planned(batch)
-        answer = await self._answer(planned, dry_run)
-        return msgspec.structs.replace(answer, next=reached, more=more)
 
-    async def _planned(self, happenings: Sequence[Happening]) -> list[_Planned]:
+    async def _planned(self, happenings: Sequence[_Event]) -> list[_Planned]:
         """What has to be stored for them: nothing for what is on its way, or held."""
         told = await self._told(happenings)
         known = await self.events.get_many(Notification, [each.last for each in told.values() if each.last])
         planned = [self._renewed(each, told[each.id], known) for each in happenings]
         return [each for each in planned if each]
 
-    async def _told(self, happenings: Sequence[Happening]) -> dict[UUID, _Told]:
+    async def _told(self, happenings: Sequence[_Event]) -> dict[UUID, _Told]:
         """There is no gap in the numbers of repeats: each is doubled until it is too much, then halved."""
         told = {each.id: _Told(0, self._first(each)) for each in happenings}
         too_many = dict.fromkeys(told, math.inf)
@@ -155,12 +171,12 @@ class _Again(msgspec.Struct, frozen=True):
                     too_many[id] = number
         return told
 
-    def _first(self, happening: Happening) -> UUID | None:
+    def _first(self, happening: _Event) -> UUID | None:
         """The notification that told this subscription of it first."""
         told = [each.notification for each in happening.deliveries if each.subscription == self.subscription.id]
         return told[0] if told else None
 
-    def _renewed(self, it: Happening, told: _Told, known: Mapping[UUID, Notification]) -> _Planned | None:
+    def _renewed(self, it: _Event, told: _Told, known: Mapping[UUID, Notification]) -> _Planned | None:
         before = known.get(told.last) if told.last else None
         if before and before.is_open:
             return None
@@ -176,7 +192,7 @@ class _Again(msgspec.Struct, frozen=True):
             return None
         return notification
 
-    def _once_more(self, happening: Happening, number: int) -> _Planned:
+    def _once_more(self, happening: _Event, number: int) -> _Planned:
         """Under a key of its own: asked for twice, it is accepted once."""
         now, key = self.clock.now(), self._key(happening.id, number)
         notification = self._new(happening, now)
@@ -189,7 +205,7 @@ class _Again(msgspec.Struct, frozen=True):
         """No caller's: theirs are of characters that can be seen."""
         return f"\0replay/{happening}/{self.subscription.id}/{number}"
 
-    def _new(self, happening: Happening, now: datetime) -> Notification:
+    def _new(self, happening: _Event, now: datetime) -> Notification:
         id = self.subscription.id
         return Notification.queue(
             self.dice.id(),
@@ -220,6 +236,10 @@ class _Again(msgspec.Struct, frozen=True):
             positions = [each for each in came if isinstance(each, int)]
             position, stored = max([position, *positions]), stored + len(positions)
         return ReplayAnswer(count=len(planned) if dry_run else stored, dry_run=dry_run, position=position)
+
+
+def _kept(happening: Happening) -> _Event:
+    return _Event(happening.id, happening.type, happening.deliveries)
 
 
 def _between(at_least: int, less_than: float) -> int:

@@ -1,5 +1,8 @@
 """Trying out an endpoint: one signed call, now, and what it came to."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -18,6 +21,8 @@ from domain.subscription import WebhookSubscription
 from domain.vocabulary import Reason
 
 TEST_TYPE = "webhook.test"
+MOST_TRIALS = 10
+_MOST_OF_TENANT = 2
 
 
 class WebhookTest(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,19 +35,56 @@ class WebhookTest(msgspec.Struct, frozen=True, kw_only=True):
     curl: str
 
 
+class TooManyTrialsError(Exception):
+    """Another one of the subscription, or two of the tenant, are not over yet."""
+
+
+class Trials:
+    """What is tried out by this process just now: no more at a time than there are connections for it."""
+
+    def __init__(self) -> None:
+        self._begun: set[tuple[str, UUID]] = set()
+        self._places = asyncio.Semaphore(MOST_TRIALS)
+
+    @asynccontextmanager
+    async def one(self, tenant: str, subscription: UUID) -> AsyncIterator[None]:
+        """Raises TooManyTrialsError."""
+        if (tenant, subscription) in self._begun:
+            raise TooManyTrialsError("this endpoint is being tried out already")
+        if sum(each == tenant for each, _ in self._begun) >= _MOST_OF_TENANT:
+            raise TooManyTrialsError(f"{_MOST_OF_TENANT} endpoints are being tried out already")
+        self._begun.add((tenant, subscription))
+        try:
+            async with self._places:
+                yield
+        finally:
+            self._begun.discard((tenant, subscription))
+
+
 async def try_webhook(
     id: UUID,
     caller: Caller,
     *,
     events: EventStore,
     sender: WebhookSender,
+    trials: Trials,
     sign: Sign,
     clock: Clock,
     dice: Dice,
 ) -> WebhookTest:
-    """Send a `webhook.test`, also to one that is paused or disabled. It is kept nowhere. Raises NotFoundError."""
+    """Send a `webhook.test`, also to one that is paused or disabled. It is kept nowhere.
+
+    Raises NotFoundError and TooManyTrialsError.
+    """
     subscription = await own_subscription(id, caller, events)
-    endpoint, now = subscription.endpoint, clock.now()
+    async with trials.one(caller.tenant, id):
+        return await _tried(subscription, caller, sender, sign, clock.now(), dice)
+
+
+async def _tried(
+    subscription: WebhookSubscription, caller: Caller, sender: WebhookSender, sign: Sign, now: datetime, dice: Dice
+) -> WebhookTest:
+    endpoint = subscription.endpoint
     assert isinstance(endpoint, Endpoint)
     happening = _happening(subscription, f"evt_{dice.id().hex}", caller, now)
     event_id, body, secrets = happening.event_id, message.webhook(happening), endpoint.secrets_at(now)

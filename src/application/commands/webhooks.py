@@ -163,11 +163,15 @@ class EventDelivery(msgspec.Struct, frozen=True):
 
 
 class EventAnswer(msgspec.Struct, frozen=True):
-    """`id` is the event's: receivers get it as `id` and as `webhook-id`. No notifications: nobody subscribed to it."""
+    """`id` is the event's: receivers get it as `id` and as `webhook-id`. No notifications: nobody subscribed to it.
+
+    `deprecated` is what the catalogue says to use instead of this type, if it does.
+    """
 
     id: str
     position: int
     notifications: list[EventDelivery]
+    deprecated: str | None = None
 
 
 async def create_webhook(

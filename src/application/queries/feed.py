@@ -1,6 +1,6 @@
 """What happened that a subscription is for, for those who come and ask."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
@@ -17,7 +17,9 @@ from domain.personal import Payload
 from domain.subscription import Terms
 
 _AT_ONCE = 500
+_WHOLE_AT_ONCE = 4
 _MOST_LOOKED_AT = 5_000
+_MOST_BYTES = 1024 * 1024
 
 
 class FeedEvent(msgspec.Struct, frozen=True):
@@ -51,38 +53,54 @@ class Found(msgspec.Struct, frozen=True):
     happening: Happening
 
 
+class Stretch(msgspec.Struct, frozen=True):
+    """What fits in one part of the log; all was looked at up to `reached`, and there may be `more` after it."""
+
+    found: list[Found]
+    reached: int
+    more: bool
+
+
 async def feed(
     id: UUID, after: int, limit: int, caller: Caller, *, events: EventStore, reader: HappeningReader
 ) -> Feed:
     """At most `limit` events told after position `after` that fit the subscription as it is now, oldest first.
 
-    It does not matter whether the subscription is paused, nor since when it is there. Raises NotFoundError.
+    Fewer where their data would be more than 1 MiB together. It does not matter whether the subscription is paused,
+    nor since when it is there. Raises NotFoundError.
     """
     terms = (await own_subscription(id, caller, events)).terms
-    found, reached, more = await fitting(terms, after, limit, caller.tenant, events, reader)
-    return Feed([_shown(each) for each in found], reached, more)
+    shown: list[FeedEvent] = []
+    size, stretch = 0, Stretch([], after, False)
+    async for stretch in fitting(terms, after, caller.tenant, events, reader):
+        for event in map(_shown, stretch.found):
+            size += len(msgspec.json.encode(event.data))
+            if shown and size > _MOST_BYTES:
+                return Feed(shown, shown[-1].position, True)
+            shown.append(event)
+            if len(shown) == limit:
+                return Feed(shown, event.position, True)
+    return Feed(shown, stretch.reached, stretch.more)
 
 
 async def fitting(
-    terms: Terms, after: int, limit: int, tenant: str, events: EventStore, reader: HappeningReader
-) -> tuple[list[Found], int, bool]:
-    """What fits these terms, the position up to which all was looked at, and whether there may be more after it."""
-    found: list[Found] = []
-    looked_at = 0
-    while len(found) < limit and looked_at < _MOST_LOOKED_AT:
+    terms: Terms, after: int, tenant: str, events: EventStore, reader: HappeningReader, *, personal: bool = True
+) -> AsyncIterator[Stretch]:
+    """What fits these terms, with few payloads in memory at a time; without `personal` with none, where no filter asks.
+
+    It ends where the log does, or when enough was looked at.
+    """
+    looked_at, more = 0, True
+    while more and looked_at < _MOST_LOOKED_AT:
         rows = await reader.after(tenant, after, _AT_ONCE)
         wanted = [row for row in rows if _may_fit(row, terms)]
-        happenings = await events.get_many(Happening, [row.id for row in wanted])
-        fits = [Found(row, happenings[row.id]) for row in wanted if is_for(happenings[row.id], terms)]
-        if len(found) + len(fits) >= limit:
-            found += fits[: limit - len(found)]
-            return found, found[-1].row.position, True
-        found += fits
-        after = rows[-1].position if rows else after
-        looked_at += len(rows)
-        if len(rows) < _AT_ONCE:
-            return found, after, False
-    return found, after, True
+        for start in range(0, len(wanted), _WHOLE_AT_ONCE):
+            few = wanted[start : start + _WHOLE_AT_ONCE]
+            whole = await events.get_many(Happening, [row.id for row in few], personal=personal or bool(terms.filters))
+            found = [Found(row, whole[row.id]) for row in few if is_for(whole[row.id], terms)]
+            yield Stretch(found, few[-1].position, True)
+        after, more, looked_at = rows[-1].position if rows else after, len(rows) == _AT_ONCE, looked_at + len(rows)
+        yield Stretch([], after, more)
 
 
 def is_for(happening: Happening, terms: Terms) -> bool:

@@ -25,6 +25,9 @@ Sign = Callable[[str, int, bytes, Sequence[str]], Mapping[str, str]]
 """The headers that prove a body: of its id, the seconds since 1970, the bytes, and the secrets."""
 
 _MASK = "•••"
+_LONGEST_DATA = 64 * 1024
+_FEW = 4
+_MOST_BYTES = 4 * 1024 * 1024
 
 
 class WebhookAttempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +44,10 @@ class WebhookAttempt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WebhookDelivery(msgspec.Struct, frozen=True, kw_only=True):
-    """One event to one endpoint. `curl` sends it by hand, signed as of now, without the values of your own headers."""
+    """One event to one endpoint. `curl` sends it by hand, signed as of now, without the values of your own headers.
+
+    Where the line would be long, it reads the bytes that were sent from a file `body`.
+    """
 
     id: UUID
     event_id: str | None
@@ -71,29 +77,45 @@ async def deliveries(
     reader: NotificationReader,
     sign: Sign,
     clock: Clock,
-) -> list[WebhookDelivery]:
+) -> tuple[list[WebhookDelivery], bool]:
     """Newest first, those before the one the last page ended with; with every attempt as the log has it.
 
-    Raises NotFoundError.
+    And whether there are more: after `limit`, or after 4 MiB. Raises NotFoundError.
     """
     subscription = await own_subscription(id, caller, events)
-    query = ListNotifications(
-        channel=Channel.WEBHOOK, recipient=str(id), status=status, before=before, limit=min(limit, 200)
-    )
+    query = ListNotifications(channel=Channel.WEBHOOK, recipient=str(id), status=status, before=before, limit=limit + 1)
     rows = await reader.page(caller.tenant, query)
+    shown: list[WebhookDelivery] = []
+    size = 0
+    for start in range(0, min(limit, len(rows)), _FEW):
+        few = rows[start : min(limit, start + _FEW)]
+        for each in await _deliveries(few, subscription, events, sign, clock.now()):
+            size += len(msgspec.json.encode(each))
+            if shown and size > _MOST_BYTES:
+                return shown, True
+            shown.append(each)
+    return shown, len(rows) > limit
+
+
+async def _deliveries(
+    rows: Sequence[NotificationRow], subscription: WebhookSubscription, events: EventStore, sign: Sign, now: datetime
+) -> list[WebhookDelivery]:
     histories = await asyncio.gather(*(events.history(row.id) for row in rows))
     happenings = await events.get_many(Happening, {each for history in histories if (each := _happening(history))})
     return [
-        _delivery(row, history, happenings.get(_happening(history)), subscription, sign, clock.now())
+        _delivery(row, history, happenings.get(_happening(history)), subscription, sign, now)
         for row, history in zip(rows, histories, strict=True)
     ]
 
 
 def by_curl(url: str, body: bytes, headers: Iterable[str], signatures: Mapping[str, str]) -> str:
-    """One line for a shell; of the receiver's own headers only the names are told."""
+    """One line for a shell; of the receiver's own headers only the names are told. Long data are read from a file."""
     said = {"Content-Type": "application/json", **signatures, **dict.fromkeys(headers, _MASK)}
     lines = [shlex.quote(f"{name}: {value}") for name, value in said.items()]
-    return f"curl {shlex.quote(url)} --data-raw {shlex.quote(body.decode())} -H " + " -H ".join(lines)
+    data = f"--data-raw {shlex.quote(body.decode())}"
+    if len(data) > _LONGEST_DATA:
+        data = "--data-binary @body"
+    return f"curl --globoff {shlex.quote(url)} {data} -H " + " -H ".join(lines)
 
 
 def _happening(history: Sequence[Recorded]) -> Any:

@@ -1,6 +1,7 @@
 """For those who run the service: health and metrics."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import msgspec
@@ -10,11 +11,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from application.ports import Backlog, StoreUnavailableError
-from application.projections.metrics import BUCKETS, RESPONDED, MetricTotal
+from application.projections.metrics import BUCKETS, RESPONDED, MetricTotal, labelled
 from entrypoints.http.request import OPEN, JsonRequest
 
 _LAG_ALLOWED = 10_000
 _READY_SECONDS = 2.0
+_MOST_EVENT_TYPES = 100
 _WEBHOOK_FACTS = ("queued", "sent", "failed", "dead_lettered", "suppressed", "cancelled", "expired")
 _EMAIL_FACTS = (
     "queued",
@@ -71,7 +73,9 @@ class OperationsController(Controller):
     @get("/metrics", operation_id="Metrics", summary="For Prometheus", media_type="text/plain; version=0.0.4")
     async def metrics(self, request: JsonRequest) -> bytes:
         """Counted by the log, so exact, the same from every process, and not reset by a restart."""
-        totals, backlog = await request.parts.reader.totals(), await request.parts.due.backlog()
+        names = await request.parts.webhook_uses.event_types.first_names(_MOST_EVENT_TYPES)
+        totals = labelled(await request.parts.reader.totals(), frozenset(names))
+        backlog = await request.parts.due.backlog()
         head, positions = await request.parts.store.head(), await request.parts.reader.positions()
         registry = CollectorRegistry(auto_describe=False)
         chained = await request.parts.chain.position()
@@ -106,9 +110,12 @@ def _counted(totals: list[MetricTotal]) -> Iterator[Metric]:
     yield _open_rates(emails)
     yield from _webhooks([t for t in totals if t.channel == "webhook"])
     retries = CounterMetricFamily("notification_retry", "Attempts that were put off for another", labels=["type"])
+    counts = Counter[str]()
     for total in totals:
         if total.fact == "retried":
-            retries.add_metric([total.template], total.count)
+            counts[total.template] += total.count
+    for name, count in counts.items():
+        retries.add_metric([name], count)
     yield retries
 
 

@@ -12,6 +12,7 @@ from adapters.callbacks.resend import InvalidSignatureError, MalformedCallbackEr
 from adapters.group_commit import ClosedError
 from application.commands.templates.change import NameTakenError
 from application.commands.templates.send_test import NoOwnerAddressError
+from application.commands.try_webhook import TooManyTrialsError
 from application.ports import ConflictError, RendererUnavailableError, StoreUnavailableError, TenantSlowError
 from application.problems import EventIdReusedError, InvalidCommandError, KeyReusedError, NotFoundError, Problem
 from domain.notification import NotRetryableError
@@ -74,12 +75,13 @@ _ANSWERS: Mapping[type[Exception], _Answer] = {
     TooManyContactsError: _Answer(409, "too_many_contacts", "There is no room for another address"),
     TooManySecretsError: _Answer(409, "too_many_secrets", "Too many older secrets still sign"),
     RenderError: _Answer(422, "not_renderable", "The template cannot be rendered with these variables"),
-    TenantSlowError: _Answer(429, "templates_too_slow", "Your own templates took too much computing time"),
+    TenantSlowError: _Answer(429, "templates_too_slow", "Your own templates and schemas took too much computing time"),
     RendererUnavailableError: _Answer(503, "renderer_unavailable", "Too much is being rendered"),
     ConflictError: _Answer(409, "conflict", "Somebody else changed it at the same moment"),
     StoreUnavailableError: _Answer(503, "store_unavailable", "The database does not answer"),
     ClosedError: _Answer(503, "stopping", "This process is stopping"),
     NotReadyError: _Answer(503, "not_caught_up", "The read models have not come that far yet"),
+    TooManyTrialsError: _Answer(429, "too_many_tests", "What is tried out already is not over yet"),
     TooManyFailuresError: _Answer(429, "too_many_failures", "Too many wrong API keys"),
     InvalidSignatureError: _Answer(401, "invalid_signature", "The signature does not fit"),
     MalformedCallbackError: _Answer(400, "malformed", "The callback cannot be read"),

@@ -115,7 +115,8 @@ class WebhooksController(Controller):
 
     @post("/{webhook_id:uuid}/test", status_code=200, operation_id="TestWebhook", summary="Try the endpoint out")
     async def test(self, webhook_id: Id, request: JsonRequest) -> WebhookTest:
-        """Sends a signed `webhook.test` now, also while it is paused or disabled, and answers what came of it."""
+        """Sends a signed `webhook.test` now, also while it is paused or disabled, and answers what came of it, within
+        10 s. Each process of the service tries out an endpoint once at a time, and two of yours."""
         demand(request.caller, Scope.WEBHOOKS)
         return await request.parts.webhook_uses.test(webhook_id, request.caller)
 
@@ -137,15 +138,14 @@ class WebhooksController(Controller):
         limit: Annotated[int, QueryParameter(ge=1, le=100)] = 20,
         wait_for: WaitFor = None,
     ) -> DeliveryPage:
-        """Newest first, each with every attempt."""
+        """Newest first, each with every attempt. A page ends at 4 MiB, after one delivery at the least."""
         demand(request.caller, Scope.WEBHOOKS)
         before = place_of(cursor, request.caller) if cursor else None
         await caught_up(request.parts, wait_for)
-        found = await request.parts.webhook_uses.deliveries(
-            webhook_id, request.caller, status=status, before=before, limit=limit + 1
+        found, more = await request.parts.webhook_uses.deliveries(
+            webhook_id, request.caller, status=status, before=before, limit=limit
         )
-        more = len(found) > limit
-        return DeliveryPage(found[:limit], cursor_at(found[limit - 1].id, request.caller) if more else None)
+        return DeliveryPage(found, cursor_at(found[-1].id, request.caller) if more else None)
 
     @get("/{webhook_id:uuid}/feed", operation_id="ReadFeed", summary="Fetch instead of being told")
     async def feed(
@@ -157,7 +157,8 @@ class WebhooksController(Controller):
         wait_for: WaitFor = None,
     ) -> Feed:
         """For those who cannot be called: the events the subscription is for, oldest first, from the first one there
-        ever was, whether or not it is paused. Pass `next` back as `after`."""
+        ever was, whether or not it is paused. Pass `next` back as `after`. A page ends at 1 MiB of `data`, after one
+        event at the least."""
         demand(request.caller, Scope.WEBHOOKS)
         await caught_up(request.parts, wait_for)
         return await request.parts.webhook_uses.feed(webhook_id, after, limit, request.caller)
