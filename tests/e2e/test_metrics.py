@@ -138,9 +138,15 @@ async def test_counts_survive_a_rebuild_and_a_restart(service: Service, tenant: 
 async def test_a_scrape_does_not_add_up_the_hours(service: Service, tenant: Tenant) -> None:
     """It would take the longer the longer the service has run."""
     await lived(service, tenant)
-    before = await scraped(service)
+    before = counted(await scraped(service))
     await service.parts.database.rows("TRUNCATE view_metrics.rows")
-    assert await scraped(service) == before
+    assert before
+    assert counted(await scraped(service)) == before
+
+
+def counted(said: dict[str, float]) -> dict[str, float]:
+    """Without what goes by the moment."""
+    return {name: value for name, value in said.items() if name.startswith("notification_") and "queue" not in name}
 
 
 async def test_what_is_due_is_the_queue(service: Service, tenant: Tenant) -> None:

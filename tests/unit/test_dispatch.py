@@ -14,7 +14,7 @@ from adapters.memory.due_work import MemoryDueWork
 from adapters.memory.event_store import MemoryEventStore
 from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys
-from application.ports import Lease
+from application.ports import Lease, StoreUnavailableError
 from application.processes import dispatch
 from application.processes.dispatch import Dispatcher, DispatchRules
 from domain.personal import Letter
@@ -70,6 +70,20 @@ async def test_what_is_due_is_told_in_lots_and_no_more_than_the_window_holds():
     assert house.queue.lots == [4, 4, 2]
     assert await house.turn() > 0
     assert len(house.queue.told) == 10
+
+
+async def test_what_was_leased_is_told_of_before_anything_else_can_go_wrong(monkeypatch):
+    """What nobody is told of waits until its lease has lapsed."""
+    house = House()
+    await house.accept(3)
+
+    async def away(provider: str, unused: int) -> None:
+        raise StoreUnavailableError
+
+    monkeypatch.setattr(house.budget, "give_back", away)
+    with pytest.raises(StoreUnavailableError):
+        await house.turn()
+    assert house.queue.lots == [3]
 
 
 async def test_what_is_due_later_is_waited_for():

@@ -65,10 +65,10 @@ class Dispatcher:
             await asyncio.sleep(_FULL)
             return 0.0
         leases = await self._due.lease(channel, granted, rules.window, rules.lease)
-        if len(leases) < granted:
-            await self._budget.give_back(rules.provider, granted - len(leases))
         lots = [leases[start : start + rules.batch] for start in range(0, len(leases), rules.batch)]
         told = [await self._tell(channel, rules, lot) for lot in lots]
+        if len(leases) < granted:  # at the end: what is leased and not told of would wait until its lease has lapsed
+            await self._budget.give_back(rules.provider, granted - len(leases))
         return 0.0 if any(told) else _FULL
 
     async def _tell(self, channel: Channel, rules: DispatchRules, leases: Sequence[Lease]) -> bool:
