@@ -17,6 +17,8 @@ import msgspec
 import uvloop
 
 _TICK = 0.001
+_FRESH = 3.0
+"""Seconds that a connection may have been idle: the server closes it after five, perhaps as the request leaves."""
 
 
 class Order(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -60,6 +62,7 @@ class _Connection(asyncio.Protocol):
         self._run = run
         self._buffer = b""
         self._due = 0.0
+        self.free_since = 0.0
         self.asking = False
         self._transport: Any = None
 
@@ -130,11 +133,21 @@ class _Run:
             if due > monotonic():
                 await asyncio.sleep(_TICK)
                 continue
-            if not self._free:
+            if (free := self._fresh()) is None:
                 await self._connect()
-            self._free.pop().ask(self._request(), due)
+                continue
+            free.ask(self._request(), due)
         self._order.requests = self._asked
         self._close_what_is_free()
+
+    def _fresh(self) -> _Connection | None:
+        """The one that was used last; those that have been idle for long are closed."""
+        while self._free:
+            connection = self._free.pop()
+            if monotonic() - connection.free_since < _FRESH:
+                return connection
+            connection.close()
+        return None
 
     def _wanted(self, rate: float) -> int:
         return self._order.requests or int((self._order.seconds or 0) * rate)
@@ -145,6 +158,7 @@ class _Run:
 
     def freed(self, connection: _Connection) -> None:
         if self._order.rate and self._order.requests != self._asked:
+            connection.free_since = monotonic()
             self._free.append(connection)
         elif self._order.rate or self._is_enough():
             connection.close()
