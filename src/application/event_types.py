@@ -9,8 +9,8 @@ import msgspec
 from msgspec import Meta
 
 from application.caller import Caller
-from application.commands.send import fault_of
 from application.commands.webhooks import EventAnswer, SendWebhook
+from application.faults import fault_of
 from application.ports import Clock, EventStore
 from application.problems import InvalidCommandError, NotFoundError, Problem
 from application.projections.event_types import EventTypeRow

@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from application.addresses import InvalidAddressError, address_of
 from application.caller import Caller
-from application.commands.send import fault_of, is_locale, is_time_zone
+from application.faults import fault_of, is_locale, is_time_zone
 from application.ports import Clock, ConflictError, Dice, EventStore, Persons
 from application.problems import InvalidCommandError, NotFoundError, Problem
 from application.readers import AddressDigest

@@ -1,17 +1,16 @@
 """Accept messages for delivery: one or many recipients, one or many channels, all or none."""
 
-import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import MAXYEAR, MINYEAR, datetime, time
 from typing import Annotated, Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Meta
 
 from application.addresses import InvalidAddressError, email_address
 from application.caller import Caller
+from application.faults import NUL_FAULT, fault_of, is_locale, is_time_zone
 from application.ports import Clock, ConflictError, CurrentTexts, Dice, EventStore, Persons
 from application.problems import InvalidCommandError, KeyReusedError, Problem
 from application.readers import ReaderLinks, Readers, Who, heed
@@ -32,10 +31,6 @@ from domain.template import (
 from domain.vocabulary import Channel, Priority, Purpose, Reason, Status
 
 MOST_RECIPIENTS = 1_000
-MOST_LEVELS = 32
-"""Of objects and lists within each other: a deeper value might be stored and never be read again."""
-
-_LOCALE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
 
 
 class Recipient(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -302,7 +297,7 @@ def _checked(
     for i, recipient in enumerate(command.recipients):
         problems += _odd_wishes(recipient, f"recipients[{i}]")
         if "\0" in (recipient.user_id or ""):
-            problems.append(Problem(f"recipients[{i}].user_id", _NUL))
+            problems.append(Problem(f"recipients[{i}].user_id", NUL_FAULT))
         preferences = known.get(recipient.user_id or "")
         wishes = preferences.wishes if preferences else _NOTHING_WISHED
         for channel in command.channels:
@@ -360,9 +355,6 @@ def _misfits(command: SendNotification) -> Iterator[Problem]:
         yield Problem("expires_at", "must be later than scheduled_at")
 
 
-_NUL = "must not hold a NUL character"
-
-
 def _not_to_be_kept(command: SendNotification) -> Iterator[Problem]:
     """What the database would refuse or could not give back, whichever way the command came in."""
     context = command.context
@@ -375,28 +367,6 @@ def _not_to_be_kept(command: SendNotification) -> Iterator[Problem]:
     ):
         if value and (message := fault_of(value)):
             yield Problem(path, message)
-
-
-def fault_of(value: Any) -> str | None:
-    """Level by level, so that no depth is too much for the look itself."""
-    level = [value]
-    for _ in range(MOST_LEVELS + 1):
-        inside: list[Any] = []
-        for each in level:
-            match each:
-                case str() if "\0" in each:
-                    return _NUL
-                case int() if not -(2**63) <= each < 2**64:
-                    return "must not hold a whole number of more than 64 bits"
-                case dict():
-                    inside += each
-                    inside += each.values()
-                case list():
-                    inside += each
-        if not inside:
-            return None
-        level = inside
-    return f"must not be nested deeper than {MOST_LEVELS} levels"
 
 
 _FIELDS = {Channel.EMAIL: "email", Channel.SMS: "phone", Channel.PUSH: "device_token"}
@@ -429,17 +399,3 @@ def _odd_wishes(recipient: Recipient, path: str) -> Iterator[Problem]:
             check_header(recipient.name)
         except UnsafeHeaderError as error:
             yield Problem(f"{path}.name", str(error))
-
-
-def is_locale(name: str) -> bool:
-    """Whether it has the form of a language tag."""
-    return _LOCALE.fullmatch(name) is not None
-
-
-def is_time_zone(name: str) -> bool:
-    """Whether there is a time zone of this name."""
-    try:
-        ZoneInfo(name)
-    except (ValueError, OSError, KeyError):
-        return False
-    return True

@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from application.addresses import InvalidAddressError, address_of
 from application.caller import Caller
-from application.commands.send import fault_of
+from application.faults import fault_of
 from application.ports import Clock, ConflictError, EventStore, Persons
 from application.problems import InvalidCommandError, Problem
 from application.readers import AddressDigest

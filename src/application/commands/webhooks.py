@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from application.addresses import InvalidAddressError, email_address
 from application.caller import Caller
-from application.commands.send import fault_of
+from application.faults import fault_of
 from application.ports import (
     Clock,
     ConflictError,

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from application.caller import Caller
-from application.commands.send import fault_of, is_locale, is_time_zone
+from application.faults import fault_of, is_locale, is_time_zone
 from application.own_templates import VersionTexts, own_template, version_of
 from application.ports import Clock, CurrentTexts, EventStore, TemplateMaker, TemplateRenderer, Templates
 from application.problems import InvalidCommandError, NotFoundError, Problem

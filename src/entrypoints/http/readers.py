@@ -14,7 +14,7 @@ from litestar.params import FromPath, FromQuery
 from application.caller import Caller
 from application.commands.choose import BY, SOURCE, Chosen
 from application.commands.preferences import Unsubscribe
-from application.commands.send import is_time_zone
+from application.faults import is_time_zone
 from application.readers import Who
 from domain.decision import SECURITY
 from domain.preferences import MOST_CHOICES

@@ -7,7 +7,6 @@ import msgspec
 from msgspec import Meta
 
 from application.caller import Caller
-from application.commands.send import fault_of
 from application.commands.templates.faults import (
     LOCALES,
     NAMES,
@@ -18,6 +17,7 @@ from application.commands.templates.faults import (
     silent,
 )
 from application.commands.templates.texts import MOST_LOCALES, AddTemplateVersion, ChannelTexts, CreateTemplate
+from application.faults import fault_of
 from application.own_templates import own_template
 from application.ports import Clock, ConflictError, EventStore, InvalidTextsError, Sources, TemplateMaker
 from application.problems import InvalidCommandError, Problem
