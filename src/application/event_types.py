@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from application.caller import Caller
-from application.commands.webhooks import EventAnswer, SendWebhook
+from application.commands.send_webhook import EventAnswer, SendWebhook
 from application.faults import fault_of
 from application.ports import Clock, EventStore
 from application.problems import InvalidCommandError, NotFoundError, Problem

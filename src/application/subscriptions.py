@@ -1,11 +1,13 @@
-"""Which subscriptions there are: a copy in this process that follows the log before it is asked."""
+"""Subscriptions: the caller's own one, and which there are, as a copy in this process that follows the log."""
 
 import asyncio
 from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
-from application.ports import EventLog, Interest
+from application.caller import Caller
+from application.ports import EventLog, EventStore, Interest
+from application.problems import NotFoundError
 from domain.subscription import Terms, WebhookSubscription
 
 _TOPICS: Sequence[str] = tuple(
@@ -70,3 +72,20 @@ class SubscriptionDirectory:
 
 def interest_of(id: UUID, terms: Terms) -> Interest:
     return Interest(id=id, organization=terms.organization, event_types=terms.event_types, filters=terms.filters)
+
+
+def key_name(id: UUID) -> str:
+    """By what name the key is known that all of one subscription is sealed with."""
+    return f"webhook:{id}"
+
+
+async def own_subscription(id: UUID, caller: Caller, events: EventStore) -> WebhookSubscription:
+    """The caller's own, as long as it is not deleted. Raises NotFoundError."""
+    subscription = await events.get(WebhookSubscription, id)
+    if subscription is None or subscription.tenant != caller.tenant or subscription.is_deleted:
+        raise not_found(id)
+    return subscription
+
+
+def not_found(id: UUID) -> NotFoundError:
+    return NotFoundError(f"there is no webhook {id}")

@@ -7,16 +7,15 @@ from typing import Any
 
 from adapters.webhook.signing import signature_headers
 from application.commands.replay_webhook import FailedReader, ReplayAnswer, replay_webhook
+from application.commands.send_webhook import EventAnswer, send_webhook
 from application.commands.try_webhook import Trials, WebhookTest, try_webhook
 from application.commands.webhooks import (
-    EventAnswer,
     WebhookAnswer,
     create_webhook,
     delete_webhook,
     pause_webhook,
     resume_webhook,
     rotate_secret,
-    send_webhook,
     update_webhook,
 )
 from application.event_types import EventTypeReader, EventTypes, PayloadSchemas, send_checked

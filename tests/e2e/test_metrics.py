@@ -10,7 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from psycopg_pool import PoolTimeout
 
 from application.caller import Caller
-from application.commands.webhooks import CreateWebhook, SendWebhook
+from application.commands.send_webhook import SendWebhook
+from application.commands.webhooks import CreateWebhook
 from application.event_types import DescribeEventType
 from application.processes.rebuild import rebuild
 from entrypoints.bootstrap import PROJECTIONS

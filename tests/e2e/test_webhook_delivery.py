@@ -9,7 +9,8 @@ import pytest_asyncio
 from standardwebhooks import Webhook as Verifier
 
 from application.caller import Caller
-from application.commands.webhooks import CreateWebhook, EventAnswer, SendWebhook, WebhookAnswer
+from application.commands.send_webhook import EventAnswer, SendWebhook
+from application.commands.webhooks import CreateWebhook, WebhookAnswer
 from domain.subscription import DisabledFor, SubscriptionState
 from domain.vocabulary import Reason
 from tests.application import Service, running, until

@@ -21,10 +21,10 @@ from adapters.memory.webhooks import MemoryWebhookSender
 from adapters.person_keys import PersonKeys, WrongMasterKeyError
 from application.carriers.carrier import WorkRules
 from application.carriers.webhook import WebhookCarrier
-from application.commands.webhooks import key_name
 from application.processes.deliver import Delivery
 from application.queries.proof import prove
 from application.readers import Readers
+from application.subscriptions import key_name
 from domain.happening import Addressed, Happening
 from domain.health import Health
 from domain.notification import Notification

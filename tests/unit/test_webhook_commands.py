@@ -16,12 +16,11 @@ from adapters.person_keys import PersonKeys
 from adapters.webhook.signing import RandomWebhookSecrets
 from application import message
 from application.caller import Caller
+from application.commands.send_webhook import EventAnswer, SendWebhook, send_webhook
 from application.commands.webhooks import (
     CreateWebhook,
-    EventAnswer,
     FilterWish,
     RotateSecret,
-    SendWebhook,
     UpdateWebhook,
     WebhookAnswer,
     create_webhook,
@@ -29,7 +28,6 @@ from application.commands.webhooks import (
     pause_webhook,
     resume_webhook,
     rotate_secret,
-    send_webhook,
     update_webhook,
 )
 from application.ports import ConflictError, Interest, StoreUnavailableError

@@ -12,10 +12,10 @@ from eventsourcing.domain import Aggregate
 from msgspec import Meta
 
 from application.caller import Caller
-from application.commands.webhooks import key_name, own_subscription
 from application.ports import Clock, ConflictError, Dice, EventStore, Persons
 from application.problems import InvalidCommandError, NotFoundError, Problem
 from application.queries.feed import HappeningReader, Stretch, fitting, is_for
+from application.subscriptions import key_name, own_subscription
 from domain.acceptance import Acceptance
 from domain.happening import Addressed, Happening
 from domain.ids import acceptance_id, happening_id

@@ -11,9 +11,9 @@ import msgspec
 
 from application import message
 from application.caller import Caller
-from application.commands.webhooks import own_subscription
 from application.ports import Clock, Dice, EventStore, WebhookRequest, WebhookSender
 from application.queries.webhook_deliveries import Sign, by_curl
+from application.subscriptions import own_subscription
 from domain.happening import Happening
 from domain.outcomes import Accepted
 from domain.personal import Endpoint, Payload, Response

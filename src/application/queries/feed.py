@@ -8,9 +8,9 @@ from uuid import UUID
 import msgspec
 
 from application.caller import Caller
-from application.commands.webhooks import own_subscription
 from application.ports import EventStore
 from application.projections.happenings import HappeningRow
+from application.subscriptions import own_subscription
 from domain.filters import matches
 from domain.happening import Happening
 from domain.personal import Payload

@@ -11,10 +11,10 @@ import msgspec
 
 from application import message
 from application.caller import Caller
-from application.commands.webhooks import own_subscription
 from application.ports import Clock, EventStore, Recorded
 from application.projections.notifications import NotificationRow
 from application.queries.notifications import ListNotifications, NotificationReader
+from application.subscriptions import own_subscription
 from domain.happening import Happening
 from domain.notification import Notification
 from domain.personal import Endpoint, Envelope, Payload, Remark, Response

@@ -6,10 +6,11 @@ from uuid import UUID
 import msgspec
 
 from application.caller import Caller
-from application.commands.webhooks import Webhook, described, own_subscription
+from application.commands.webhooks import Webhook, described
 from application.ports import Clock, EventStore, WebhookSecrets
 from application.projections.subscriptions import SubscriptionRow
 from application.queries.webhooks import SubscriptionReader
+from application.subscriptions import own_subscription
 from domain.subscription import WebhookSubscription
 from domain.vocabulary import Reason
 

@@ -16,7 +16,7 @@ from litestar.routes import BaseRoute, HTTPRoute
 from litestar.typing import FieldDefinition
 
 from application.commands.send import SendNotification
-from application.commands.webhooks import SendWebhook
+from application.commands.send_webhook import SendWebhook
 from domain.template import NotificationType
 from entrypoints.http.problems import ProblemDetails
 from entrypoints.http.reader_examples import CSV, USER, reader_examples

@@ -16,7 +16,7 @@ from application.addresses import InvalidAddressError, email_address
 from application.caller import Caller, Scope
 from application.commands.manage import CancelAnswer, CancelNotification, RetryAnswer, RetryNotification
 from application.commands.send import IdempotencyKey, SendAnswer, SendEmail, SendNotification
-from application.commands.webhooks import EventAnswer, SendWebhook
+from application.commands.send_webhook import EventAnswer, SendWebhook
 from application.problems import InvalidCommandError, NotFoundError, Problem
 from application.projections.notifications import NotificationRow
 from application.queries.explain import Explanation

@@ -9,15 +9,9 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from application.caller import Scope
 from application.commands.replay_webhook import ReplayAnswer, ReplayWebhook
+from application.commands.send_webhook import EventAnswer, SendWebhook
 from application.commands.try_webhook import WebhookTest
-from application.commands.webhooks import (
-    CreateWebhook,
-    EventAnswer,
-    RotateSecret,
-    SendWebhook,
-    UpdateWebhook,
-    WebhookAnswer,
-)
+from application.commands.webhooks import CreateWebhook, RotateSecret, UpdateWebhook, WebhookAnswer
 from application.event_types import DescribeEventType, EventTypeAnswer, EventTypePage
 from application.problems import NotFoundError
 from application.queries.feed import Feed
