@@ -6,8 +6,9 @@ from time import perf_counter, process_time
 from uuid import uuid4
 
 from application.caller import Caller
-from application.commands.preferences import GivenChoice, GivenQuietHours, UpdatePreferences
+from application.commands.preferences import UpdatePreferences
 from application.commands.suppressions import Suppress
+from application.queries.preferences import GivenChoice, GivenQuietHours
 from application.readers import Who
 from bench.figures import Figure
 from bench.stage import Stage

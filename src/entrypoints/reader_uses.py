@@ -11,9 +11,7 @@ from application.commands.preferences import (
     PreferencesAnswer,
     SubscribeAnswer,
     UnsubscribeAnswer,
-    UserPreferences,
     change_preferences,
-    get_preferences,
     remove_contact,
     subscribe,
     unsubscribe,
@@ -21,6 +19,7 @@ from application.commands.preferences import (
 )
 from application.commands.suppressions import ImportProgress, SuppressionAnswer, allow, import_list, suppress
 from application.ports import Clock, Dice
+from application.queries.preferences import UserPreferences, get_preferences
 from application.queries.suppressions import SuppressionPage, SuppressionReader, export, list_suppressions
 from application.readers import AddressDigest, HeardOf, Readers
 

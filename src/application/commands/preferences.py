@@ -13,10 +13,11 @@ from application.caller import Caller
 from application.faults import fault_of, is_locale, is_time_zone
 from application.ports import Clock, ConflictError, Dice, EventStore, Persons
 from application.problems import InvalidCommandError, NotFoundError, Problem
+from application.queries.preferences import GivenChoice, GivenQuietHours, UserPreferences, shown
 from application.readers import AddressDigest
 from domain.ids import preferences_id, suppression_id
 from domain.personal import ConsentedAddress, Listed
-from domain.preferences import Choice, Contact, Preferences, Wishes
+from domain.preferences import Choice, Preferences, Wishes
 from domain.suppression import Suppression
 from domain.vocabulary import Channel, Ground
 from domain.wall_clock import QuietHours
@@ -24,21 +25,6 @@ from domain.wall_clock import QuietHours
 _TRIES = 5
 
 Name = Annotated[str, Meta(min_length=1, max_length=100)]
-Clock24 = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", description="Such as 22:00")]
-
-
-class GivenQuietHours(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """By the user's clock; over midnight where it ends before it starts. What comes meanwhile waits."""
-
-    starts: Clock24
-    ends: Clock24
-
-
-class GivenChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whether it may come at all, and by which channels not."""
-
-    enabled: bool = True
-    channels: dict[Channel, bool] = {}
 
 
 class UpdatePreferences(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -92,29 +78,6 @@ class Subscribe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     consent: Consent
 
 
-class ShownContact(msgspec.Struct, frozen=True, kw_only=True):
-    id: UUID
-    channel: Channel
-    address: str
-    source: str
-    text: str | None
-    ip: str | None
-    given_at: datetime
-
-
-class UserPreferences(msgspec.Struct, frozen=True, kw_only=True):
-    """What a user wishes. Of the contacts of a channel the one given last is written to."""
-
-    user_id: str
-    language: str | None
-    time_zone: str | None
-    quiet_hours: GivenQuietHours | None
-    channels: dict[Channel, bool]
-    categories: dict[str, GivenChoice]
-    types: dict[str, GivenChoice]
-    contacts: list[ShownContact]
-
-
 class PreferencesAnswer(msgspec.Struct, frozen=True):
     position: int
     preferences: UserPreferences
@@ -129,12 +92,6 @@ class UnsubscribeAnswer(msgspec.Struct, frozen=True):
     """Nothing of it is sent any more from the moment of this answer on."""
 
     position: int
-
-
-async def get_preferences(user: str, caller: Caller, *, events: EventStore) -> UserPreferences:
-    """Of a user of whom nothing is known, that nothing is wished."""
-    found = await events.get(Preferences, preferences_id(caller.tenant, user))
-    return shown(user, found)
 
 
 async def update_preferences(
@@ -247,23 +204,6 @@ async def remove_contact(id: UUID, user: str, caller: Caller, *, events: EventSt
     return PreferencesAnswer(await events.save(preferences), shown(user, preferences))
 
 
-def shown(user: str, preferences: Preferences | None) -> UserPreferences:
-    wishes = preferences.wishes if preferences else Wishes()
-    quiet = wishes.quiet_hours
-    return UserPreferences(
-        user_id=user,
-        language=wishes.language,
-        time_zone=wishes.time_zone,
-        quiet_hours=GivenQuietHours(starts=f"{quiet.starts:%H:%M}", ends=f"{quiet.ends:%H:%M}") if quiet else None,
-        channels=wishes.channels,
-        categories={name: _shown(choice) for name, choice in wishes.categories.items()},
-        types={name: _shown(choice) for name, choice in wishes.types.items()},
-        contacts=[_contact(each) for channel in Channel for each in preferences.reached_by(channel)]
-        if preferences
-        else [],
-    )
-
-
 async def _adopted(
     user: str, caller: Caller, events: EventStore, clock: Clock, wished: Callable[[Wishes], Wishes]
 ) -> PreferencesAnswer:
@@ -304,23 +244,6 @@ def _choices(given: Mapping[str, GivenChoice | None]) -> dict[str, Choice | None
 
 def _merged(known: Mapping[Any, Any], given: Mapping[Any, Any]) -> dict[Any, Any]:
     return {key: value for key, value in {**known, **given}.items() if value is not None}
-
-
-def _shown(choice: Choice) -> GivenChoice:
-    return GivenChoice(enabled=choice.enabled, channels=choice.channels)
-
-
-def _contact(contact: Contact) -> ShownContact:
-    assert isinstance(contact.personal, ConsentedAddress)
-    return ShownContact(
-        id=contact.id,
-        channel=contact.channel,
-        address=contact.personal.address,
-        source=contact.source,
-        text=contact.personal.text,
-        ip=contact.personal.ip,
-        given_at=contact.given_at,
-    )
 
 
 def _refuse(problems: Iterator[Problem] | list[Problem]) -> None:

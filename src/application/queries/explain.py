@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from application.commands.preferences import UserPreferences, shown
 from application.ports import Clock, EventStore, Recorded
 from application.problems import NotFoundError
+from application.queries.preferences import UserPreferences, shown
 from application.readers import AddressDigest, Reader, message_of
 from domain.decision import Decision, Defer, Digest, SendNow, Suppress
 from domain.ids import preferences_id, suppression_id

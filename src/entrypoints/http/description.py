@@ -28,9 +28,9 @@ JSON_PATH = "/openapi/openapi.json"
 
 _TEXT = """A notification service: tell people and systems things once, on time, and prove it.
 
-Every call but health, metrics and the callbacks of providers needs an API key: `Authorization: Bearer <key>`.
-A send is answered once it is stored for good; what was answered with 2xx is not lost. Give an `Idempotency-Key` with
-it, and it is accepted once however often it is repeated.
+Every call but health, metrics, the callbacks of providers and what readers' links open needs an API key:
+`Authorization: Bearer <key>`. A send is answered once it is stored for good; what was answered with 2xx is not lost.
+Give an `Idempotency-Key` with it, and it is accepted once however often it is repeated.
 
 What goes wrong is answered with problem details (RFC 9457) and a `code` that stays the same.
 Every write answers its `position` in the log; a read with `wait_for` that position sees it."""

@@ -15,8 +15,8 @@ from application.commands.preferences import (
     Unsubscribe,
     UnsubscribeAnswer,
     UpdatePreferences,
-    UserPreferences,
 )
+from application.queries.preferences import UserPreferences
 from entrypoints.http.authentication import demand
 from entrypoints.http.request import JsonRequest
 
