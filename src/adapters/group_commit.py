@@ -1,8 +1,7 @@
 """Saves that wait at the same moment are written as one."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -59,7 +58,7 @@ class Append(msgspec.Struct, frozen=True):
     seen: Mapping[UUID, int] = {}
 
 
-Writer = Callable[[Sequence[Append]], "list[int | Exception]"]
+Writer = Callable[[Sequence[Append]], Awaitable[list[int | Exception]]]
 """Writes many appends in one transaction; answers, for each, the position of its last event or why it was refused."""
 
 
@@ -87,7 +86,6 @@ class GroupCommit:
         self._written: list[_Caller] = []
         self._arrived = asyncio.Event()
         self._will_ring = False
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="append")
         self._task: asyncio.Task[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._closed = False
@@ -126,7 +124,6 @@ class GroupCommit:
             await self._task
         if self._watch:
             self._watch.cancel()
-        self._thread.shutdown()
 
     async def _run(self) -> None:
         while not self._closed or self._waiting:
@@ -148,10 +145,9 @@ class GroupCommit:
         return lot
 
     async def _write_lot(self, lot: list[_Caller]) -> None:
-        loop = asyncio.get_running_loop()
         self._written = lot
         try:
-            answers = await loop.run_in_executor(self._thread, self._write, [caller.append for caller in lot])
+            answers = await self._write([caller.append for caller in lot])
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
             answers = [error] * len(lot)
         self._written = []

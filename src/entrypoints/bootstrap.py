@@ -30,6 +30,7 @@ from adapters.postgres.clock import PostgresClock
 from adapters.postgres.database import Database, open_pool
 from adapters.postgres.due_work import PostgresDueWork
 from adapters.postgres.event_store import PostgresEventStore
+from adapters.postgres.log_writer import LogWriter, open_append_pool
 from adapters.postgres.mail_watch import PostgresMailWatch
 from adapters.postgres.readers import (
     PostgresEventTypeReader,
@@ -39,7 +40,6 @@ from adapters.postgres.readers import (
     PostgresSuppressionReader,
     PostgresTemplateReader,
 )
-from adapters.postgres.recorder import LogRecorder, open_datastore
 from adapters.postgres.template_archive import PostgresTemplateArchive
 from adapters.postgres.views import PostgresView
 from adapters.postgres.wakeup import PostgresWakeups
@@ -204,9 +204,8 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
     async with AsyncExitStack() as stack:
         database = Database(await stack.enter_async_context(open_pool(conninfo, most=10)))
         keys = PersonKeys(master_key)
-        datastore = open_datastore(conninfo)
-        stack.callback(datastore.close)
-        store = PostgresEventStore(database, LogRecorder(datastore).append, EventMapper(keys), keys)
+        writer = LogWriter(await stack.enter_async_context(open_append_pool(conninfo)))
+        store = PostgresEventStore(database, writer.append, EventMapper(keys), keys)
         stack.push_async_callback(store.close)
         templates = FileTemplates(templates_folder(settings), settings.default_language)
         archive = PostgresTemplateArchive(database)

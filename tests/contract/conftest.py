@@ -16,7 +16,7 @@ from adapters.person_keys import PersonKeys
 from adapters.postgres.database import Database, open_pool
 from adapters.postgres.due_work import PostgresDueWork
 from adapters.postgres.event_store import PostgresEventStore
-from adapters.postgres.recorder import LogRecorder, open_datastore
+from adapters.postgres.log_writer import LogWriter, open_append_pool
 from application.ports import Clock
 from tests.fakes.chance import MachineClock, SetClock
 
@@ -68,24 +68,25 @@ class PostgresHouse:
 
     def __init__(self, conninfo: str) -> None:
         self.time = Passing(MachineClock())
-        self.datastore = open_datastore(conninfo, lock_timeout=1)
+        self.appending = open_append_pool(conninfo, lock_timeout=1)
         self.pool = open_pool(conninfo, most=10)
-        self.pool.timeout = self.datastore.pool.timeout = 1.0
+        self.pool.timeout = self.appending.timeout = 1.0
         self.database = Database(self.pool)
-        self.recorder = LogRecorder(self.datastore)
         self.due = PostgresDueWork(self.database)
+        writer = LogWriter(self.appending)
         self.events = PostgresEventStore(
-            self.database, self.recorder.append, EventMapper(keys := PersonKeys(MASTER_KEY)), keys
+            self.database, writer.append, EventMapper(keys := PersonKeys(MASTER_KEY)), keys
         )
 
     async def __aenter__(self) -> "PostgresHouse":
         await self.pool.open()
+        await self.appending.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.events.close()
+        await self.appending.close()
         await self.pool.close()
-        self.datastore.close()
 
     async def bytes_stored(self) -> list[bytes]:
         return [bytes(state) for (state,) in await self.database.rows("SELECT state FROM stored_events")]

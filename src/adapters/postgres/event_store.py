@@ -1,4 +1,4 @@
-"""The event store and the log on PostgreSQL: appends by the library's recorder, reads by an asynchronous pool."""
+"""The event store and the log on PostgreSQL."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
