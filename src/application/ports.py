@@ -187,6 +187,13 @@ class Backlog(msgspec.Struct, frozen=True):
     unreadable: int = 0
 
 
+class Turn(msgspec.Struct, frozen=True):
+    """What a dispatcher got, and how long until there is more that may be leased; zero or less: now; None: nothing."""
+
+    leases: list[Lease]
+    wait: timedelta | None
+
+
 class DueWork(Protocol):
     """What follows from the log to be done, and who does it. Times are of the store's own clock."""
 
@@ -199,6 +206,12 @@ class DueWork(Protocol):
         that has terms of its own holds no more than they allow at a time and gets no more than they allow per second,
         give or take a tenth of a second's worth; nothing while it is held or closed. While no call of it has succeeded
         for five minutes it gets one at a time, and all like that hold no more than a quarter of the window together.
+        """
+
+    async def lease_in_budget(self, channel: Channel, provider: str, window: int, duration: timedelta) -> Turn:
+        """Lease as many as the provider may be asked for now, which then count as spent. `next_due` says how to go on.
+
+        All of it in one step, for a dispatcher does little else.
         """
 
     async def renew(

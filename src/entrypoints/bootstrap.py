@@ -42,7 +42,7 @@ from adapters.postgres.readers import (
 )
 from adapters.postgres.template_archive import PostgresTemplateArchive
 from adapters.postgres.views import PostgresView
-from adapters.postgres.wakeup import PostgresWakeups
+from adapters.postgres.wakeup import WORK, PostgresWakeups
 from adapters.reader_tokens import ReaderTokens
 from adapters.sandboxed_schemas import SandboxedSchemas
 from adapters.stopping import stopped
@@ -91,8 +91,6 @@ from entrypoints.settings import SettingError, Settings
 from entrypoints.template_uses import TemplateUses, template_uses
 from entrypoints.webhook_uses import WebhookReaders, WebhookUses, webhook_uses
 
-_CALM = 0.05
-
 PROJECTIONS: tuple[Projection[Any], ...] = (
     Notifications(),
     Attempts(),
@@ -131,6 +129,7 @@ class Parts:
     mail_watch: PostgresMailWatch
     callbacks: ResendCallbacks | None
     wakeups: PostgresWakeups
+    work: PostgresWakeups
     brokers: Mapping[Channel, AsyncBroker]
     clock: PostgresClock
     dice: SystemDice
@@ -192,7 +191,6 @@ class Parts:
             settings.webhook_lease,
             settings.webhook_concurrency,
             batch=_batch(settings.webhook_concurrency),
-            calm=_CALM,
         )
         queue = TaskiqDeliveryQueue(self.brokers, on_loss)
         return Dispatcher(self.due, queue, self.budget, {Channel.EMAIL: mail, Channel.WEBHOOK: webhooks})
@@ -221,8 +219,10 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
         stack.push_async_callback(hooks.close)
         trials = webhook_sender(settings, MOST_TRIALS, min(settings.webhook_deadline, _TRIAL_SECONDS))
         stack.push_async_callback(trials.close)
-        wakeups = PostgresWakeups(conninfo)
+        wakeups, work = PostgresWakeups(conninfo), PostgresWakeups(conninfo, WORK)
         stack.push_async_callback(wakeups.close)
+        stack.push_async_callback(work.close)
+        budget = PostgresProviderBudget(database, allowances(settings))
         clock, dice = PostgresClock(database), SystemDice()
         await clock.start()
         stack.push_async_callback(clock.close)
@@ -255,14 +255,15 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             renderer=renderer,
             email_sender=sender,
             webhook_sender=hooks,
-            due=PostgresDueWork(database),
-            budget=PostgresProviderBudget(database, allowances(settings)),
+            due=PostgresDueWork(database, budget),
+            budget=budget,
             api_keys=PostgresApiKeys(database),
             reader=reader,
             mails=mails,
             mail_watch=PostgresMailWatch(conninfo),
             callbacks=ResendCallbacks(settings.resend_webhook_secrets) if settings.resend_webhook_secrets else None,
             wakeups=wakeups,
+            work=work,
             brokers={
                 channel: redis_broker(settings.redis_url, channel) if settings.redis_url else memory_broker()
                 for channel in (Channel.EMAIL, Channel.WEBHOOK)

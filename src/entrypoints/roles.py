@@ -95,7 +95,7 @@ async def dispatch(parts: Parts) -> None:
     dispatcher = parts.dispatcher(on_loss)
     async with asyncio.TaskGroup() as loops:
         for channel in parts.brokers:
-            run = partial(dispatcher.run, channel, parts.wakeups.bell())
+            run = partial(dispatcher.run, channel, parts.work.bell(channel))
             loops.create_task(_supervised("dispatcher", run), name=f"dispatch {channel}")
 
 

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 
-from application.ports import DueWork, Lease
+from application.ports import DueWork, Lease, Turn
 from domain.notification import Notification
 from domain.outcomes import Retryable
 from domain.personal import Endpoint
@@ -46,6 +46,50 @@ async def test_nothing_is_leased_where_nothing_waits(due):
     assert await due.lease(EMAIL, 10, 10, MINUTE) == []
     assert await due.next_due(EMAIL) is None
     assert await due.backlog() == []
+
+
+async def test_a_turn_leases_what_the_provider_may_be_asked_for_and_charges_it(house, due):
+    await waiting(house, 5)
+    turn = await due.lease_in_budget(EMAIL, "slow", 10, MINUTE)
+    assert len(turn.leases) == 2
+    assert turn.wait <= timedelta(0)
+    assert (await due.lease_in_budget(EMAIL, "slow", 10, MINUTE)).leases == []
+    assert await house.time.until(lambda: leased(due, "slow"))
+
+
+async def leased(due: DueWork, provider: str) -> list[Lease]:
+    return (await due.lease_in_budget(EMAIL, provider, 10, MINUTE)).leases
+
+
+async def test_a_turn_charges_no_more_than_it_leases(house, due):
+    await waiting(house, 3)
+    assert len(await leased(due, "daily")) == 3
+    assert await house.budget.take("daily", 1_000) == 97
+
+
+async def test_a_turn_gets_nothing_for_a_provider_that_is_paused(house, due):
+    await waiting(house, 3)
+    await house.budget.pause("daily", MINUTE, "throttled")
+    assert await leased(due, "daily") == []
+    assert await house.budget.take("slow", 10) == 2
+
+
+async def test_a_turn_says_when_there_will_be_more(house, due):
+    assert await due.lease_in_budget(EMAIL, "daily", 2, MINUTE) == Turn([], None)
+    await waiting(house, 3)
+    crowded = await due.lease_in_budget(EMAIL, "daily", 2, MINUTE)
+    assert (len(crowded.leases), crowded.wait <= timedelta(0)) == (1, True)  # a lane gets half of the window
+    await due.lease_in_budget(EMAIL, "daily", 10, MINUTE)
+    await waiting(house, since=-MINUTE)
+    turn = await due.lease_in_budget(EMAIL, "daily", 10, MINUTE)
+    assert turn.leases == []
+    assert SHORT < turn.wait <= MINUTE
+
+
+async def test_many_dispatchers_taking_turns_hold_no_more_than_the_window_allows(house, due):
+    await waiting(house, 20)
+    turns = await asyncio.gather(*[due.lease_in_budget(EMAIL, "daily", 10, MINUTE) for _ in range(5)])
+    assert sum(len(turn.leases) for turn in turns) == 5
 
 
 async def test_what_is_leased_is_nobody_elses(house, due):

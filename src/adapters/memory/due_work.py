@@ -9,7 +9,8 @@ from uuid import UUID, uuid4
 import msgspec
 
 from adapters.group_commit import DueRow, LaneRow
-from application.ports import Backlog, Clock, Lease
+from adapters.memory.budget import MemoryProviderBudget
+from application.ports import Backlog, Clock, Lease, ProviderBudget, Turn
 from domain.breaker import PROVEN_FOR
 from domain.subscription import SLOWEST
 from domain.vocabulary import Channel
@@ -81,8 +82,9 @@ class _Lane(msgspec.Struct):
 
 
 class MemoryDueWork:
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, budget: ProviderBudget | None = None) -> None:
         self._clock = clock
+        self._budget = budget or MemoryProviderBudget(clock, {})
         self._schedule: dict[UUID, _Work] = {}
         self._lanes: dict[tuple[str, str], _Lane] = {}
 
@@ -120,6 +122,12 @@ class MemoryDueWork:
             self._hold(work, duration)
             self._count(self._lane(channel, work.lane))
         return [Lease(work.notification, token, channel) for work in chosen]
+
+    async def lease_in_budget(self, channel: Channel, provider: str, window: int, duration: timedelta) -> Turn:
+        granted = await self._budget.take(provider, window)
+        leases = await self.lease(channel, granted, window, duration)
+        await self._budget.give_back(provider, granted - len(leases))
+        return Turn(leases, await self.next_due(channel))
 
     def _chosen(self, channel: Channel, held: Counter[str], window: int) -> list[_Work]:
         """All that may be leased, in turn, as far as lanes have a say in it."""

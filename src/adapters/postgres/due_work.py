@@ -5,8 +5,11 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
+from msgspec.structs import astuple
+
+from adapters.postgres.budget import ACCOUNT, TODAY, PostgresProviderBudget
 from adapters.postgres.database import Database
-from application.ports import Backlog, Lease
+from application.ports import Backlog, Lease, Turn
 from domain.breaker import PROVEN_FOR
 from domain.subscription import SLOWEST
 from domain.vocabulary import Channel, Priority
@@ -19,7 +22,7 @@ _STANDING = f"CASE WHEN l.closed_until IS NOT NULL THEN 'tried' WHEN {_UNPROVEN}
 _AT_A_TIME = f"CASE WHEN l.closed_until IS NOT NULL OR {_UNPROVEN} THEN 1 ELSE l.concurrency END"
 _PACED_UNTIL = f"l.free_at - interval '1 s' * (({_BURST} - 1) / {_PACE})"
 
-_LEASE = f"""
+_LEASED = f"""
     WITH RECURSIVE waiting (lane) AS (
         (SELECT lane FROM schedule WHERE channel = %(channel)s ORDER BY lane LIMIT 1)
         UNION ALL
@@ -66,12 +69,15 @@ _LEASE = f"""
         UPDATE lanes l SET free_at = greatest(l.free_at, now()) + taken.many * interval '1 s' / {_PACE}
         FROM (SELECT lane, count(*) AS many FROM chosen GROUP BY lane) taken
         WHERE l.channel = %(channel)s AND l.lane = taken.lane AND l.per_second IS NOT NULL
+    ), leased AS (
+        UPDATE schedule s
+        SET lease_until = now() + %(duration)s, lease_token = %(token)s, rank_at = now() + %(duration)s + s.head_start
+        FROM chosen WHERE s.notification_id = chosen.notification_id
+        RETURNING chosen.place, s.notification_id
     )
-    UPDATE schedule s
-    SET lease_until = now() + %(duration)s, lease_token = %(token)s, rank_at = now() + %(duration)s + s.head_start
-    FROM chosen WHERE s.notification_id = chosen.notification_id
-    RETURNING chosen.place, s.notification_id
 """
+
+_LEASE = f"{_LEASED} SELECT notification_id FROM leased ORDER BY place"
 
 _NEXT_DUE = f"""
     WITH RECURSIVE waiting (lane) AS (
@@ -121,6 +127,48 @@ _RENEW = """
 _LEASE_LOCK = 0x0CA7
 _IN_TURN = "SELECT pg_advisory_xact_lock(%s, hashtext(%s))"
 
+_GIVEN = {
+    "channel": "of_channel",
+    "window": "most",
+    "duration": "lasting",
+    "token": "new_token",
+    "limit": "granted",
+    "provider": "of_provider",
+    "rate": "per_second",
+    "burst": "at_once",
+}
+
+CREATE_LEASE_IN_BUDGET = f"""
+    CREATE OR REPLACE FUNCTION lease_in_budget(
+        of_channel text, most int, lasting interval, new_token uuid,
+        of_provider text, paced boolean, per_second float8, at_once float8, per_day bigint,
+        OUT taken uuid[], OUT wait interval
+    ) LANGUAGE plpgsql AS $$
+    DECLARE
+        account record;
+        granted int := 0;
+    BEGIN
+        PERFORM pg_advisory_xact_lock({_LEASE_LOCK}, hashtext(of_channel));
+        {ACCOUNT % _GIVEN} INTO account;
+        IF FOUND THEN
+            granted := greatest(0, least(
+                most, CASE WHEN paced THEN floor(account.tokens) ELSE most END, per_day - account.day_used));
+        END IF;
+        IF granted > 0 THEN
+            {_LEASED % _GIVEN}
+            SELECT array_agg(notification_id ORDER BY place) INTO taken FROM leased;
+        END IF;
+        IF taken IS NOT NULL THEN
+            UPDATE provider_budgets
+            SET tokens = account.tokens - CASE WHEN paced THEN cardinality(taken) ELSE 0 END,
+                refilled_at = clock_timestamp(), day = {TODAY}, day_used = account.day_used + cardinality(taken)
+            WHERE provider = of_provider;
+        END IF;
+        {_NEXT_DUE % _GIVEN} INTO wait;
+    END $$;
+"""
+"""A turn of a dispatcher in one call: each statement of it sees what the one before has done."""
+
 
 class PostgresDueWork:
     """Leases by `FOR UPDATE SKIP LOCKED`: dispatchers never wait for what workers do nor take the same work.
@@ -128,8 +176,9 @@ class PostgresDueWork:
     Of one channel they lease in turn, so that each sees how much the others hold.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, budget: PostgresProviderBudget | None = None) -> None:
         self._database = database
+        self._budget = budget or PostgresProviderBudget(database, {})
 
     async def lease(self, channel: Channel, limit: int, window: int, duration: timedelta) -> list[Lease]:
         token = uuid4()
@@ -138,7 +187,15 @@ class PostgresDueWork:
             await connection.execute(_IN_TURN, (_LEASE_LOCK, channel), prepare=True)
             leased = await connection.execute(_LEASE, values, prepare=True, binary=True)
             rows = await leased.fetchall()
-        return [Lease(id, token, channel) for _, id in sorted(rows)]
+        return [Lease(id, token, channel) for (id,) in rows]
+
+    async def lease_in_budget(self, channel: Channel, provider: str, window: int, duration: timedelta) -> Turn:
+        token, terms = uuid4(), await self._budget.terms(provider)
+        ((taken, wait),) = await self._database.rows(
+            "SELECT * FROM lease_in_budget(%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            (channel, window, duration, token, provider, *astuple(terms)),
+        )
+        return Turn([Lease(id, token, channel) for id in taken or ()], wait)
 
     async def renew(
         self, leases: Sequence[Lease], duration: timedelta, *, enough: timedelta | None = None
@@ -188,7 +245,9 @@ class PostgresDueWork:
 
     async def open_lane(self, channel: Channel, lane: str) -> None:
         await self._database.rows(
-            "UPDATE lanes SET closed_until = NULL, worked_at = now() WHERE channel = %s AND lane = %s", (channel, lane)
+            "WITH opened AS (UPDATE lanes SET closed_until = NULL, worked_at = now() WHERE channel = %s AND lane = %s)"
+            " SELECT pg_notify('due_work', %s)",
+            (channel, lane, channel),
         )
 
     async def closed_lanes(self, channel: Channel, lanes: Collection[str]) -> set[str]:

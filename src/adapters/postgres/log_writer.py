@@ -158,6 +158,8 @@ CREATE_APPEND_EVENTS = f"""
     CREATE FUNCTION append_events(
         {", ".join(f"{name} {kind}" for name, kind in _ARGUMENTS.items())}
     ) RETURNS SETOF bigint LANGUAGE plpgsql AS $$
+    DECLARE
+        freed text[];
     BEGIN
         PERFORM pg_advisory_xact_lock({APPEND_LOCK});
         IF cardinality(seen_ids) > 0 THEN
@@ -173,7 +175,9 @@ CREATE_APPEND_EVENTS = f"""
             SELECT * FROM unnest(persons, subjects, wrapped_keys) ON CONFLICT (person) DO NOTHING;
         END IF;
         IF cardinality(done) > 0 THEN
-            DELETE FROM schedule WHERE notification_id = ANY(done);
+            WITH gone AS (DELETE FROM schedule WHERE notification_id = ANY(done) RETURNING channel, lane)
+            SELECT array_agg(DISTINCT gone.channel) INTO freed
+            FROM gone JOIN lanes l ON l.channel = gone.channel AND l.lane = gone.lane AND l.concurrency IS NOT NULL;
         END IF;
         IF cardinality(due_ids) > 0 THEN
             INSERT INTO schedule (notification_id, tenant_id, channel, lane, head_start, due_at, rank_at, attempt)
@@ -202,9 +206,8 @@ CREATE_APPEND_EVENTS = f"""
                 closed_until = CASE WHEN excluded.held OR NOT l.held THEN l.closed_until END,
                 free_at = CASE WHEN l.per_second IS NOT DISTINCT FROM excluded.per_second THEN l.free_at END;
         END IF;
-        IF cardinality(due_ids) > 0 OR cardinality(laned) > 0 THEN
-            PERFORM pg_notify('due_work', '');
-        END IF;
+        PERFORM pg_notify('due_work', channel)
+        FROM (SELECT DISTINCT unnest(channels || laned_channels || freed) AS channel) rung;
         PERFORM pg_notify('stored_events', '');
         RETURN QUERY
             INSERT INTO stored_events (originator_id, originator_version, topic, state)

@@ -9,6 +9,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from adapters.postgres.captured_mails import CREATE_CAPTURED_MAILS
 from adapters.postgres.chain import CREATE_CHAIN
+from adapters.postgres.due_work import CREATE_LEASE_IN_BUDGET
 from adapters.postgres.log_writer import CREATE_APPEND_EVENTS
 from adapters.postgres.schedule import CREATE_LANES, CREATE_SCHEDULE
 from adapters.postgres.template_archive import CREATE_TEMPLATE_BUNDLES
@@ -72,6 +73,7 @@ MIGRATIONS: Sequence[tuple[str, str]] = (
     ("lanes", _LANES),
     ("lanes_worked", _LANES_WORKED),
     ("append_events", CREATE_APPEND_EVENTS),
+    ("lease_in_budget", CREATE_LEASE_IN_BUDGET),
 )
 
 
