@@ -1,5 +1,6 @@
 """Ids that follow from what they name. Random and time-ordered ids are drawn by a port and passed in."""
 
+from datetime import UTC, datetime
 from uuid import UUID, uuid5
 
 _ACCEPTANCES = UUID("6f2b8f0e-0d3c-5a47-9d5e-3a0f5a0b7c11")
@@ -9,6 +10,7 @@ _TEMPLATES = UUID("b0e6a7a4-4d0e-5c55-8a0e-3c1f0d9f6a42")
 _PREFERENCES = UUID("7d1f3a0e-52c6-5b1d-a3c4-0f6b9d2e8c51")
 _SUPPRESSIONS = UUID("c2a94b16-8e0d-5f37-b6a1-4d5e7f90b2a8")
 _HAPPENINGS = UUID("9c1d7e52-43c8-5e1b-a6f4-7d20b5e3c918")
+_BUNDLES = UUID("3e8f5b07-61d9-5a2c-9b74-c05e1d8a46f3")
 
 
 def acceptance_id(tenant: str, idempotency_key: str) -> UUID:
@@ -44,3 +46,18 @@ def happening_id(tenant: str, event_id: str) -> UUID:
 def event_type_id(tenant: str, name: str) -> UUID:
     """The stream of one type of event as one tenant describes it."""
     return uuid5(_EVENT_TYPES, f"{tenant}\x00{name}")
+
+
+def bundle_id(
+    tenant: str,
+    channel: str,
+    address_digest: str,
+    user: str,
+    category: str,
+    purpose: str,
+    locale: str,
+    until: datetime,
+) -> UUID:
+    """What one digest is made of: all of a kind that waits until the same moment for one user at one address."""
+    moment = until.astimezone(UTC).isoformat()
+    return uuid5(_BUNDLES, "\x00".join((tenant, channel, address_digest, user, category, purpose, locale, moment)))

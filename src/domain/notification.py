@@ -14,9 +14,11 @@ from domain.outcomes import Accepted, Misconfigured, Outcome, Refused, Retryable
 from domain.personal import Envelope, Erased, Letter, Remark, Response
 from domain.receipts import ReceiptKind
 from domain.retry import Retries
-from domain.standing import reached_the_reader, reason_of, status_of
+from domain.standing import follow, reached_the_reader, reason_of, status_of
 from domain.template import TemplatePin
 from domain.vocabulary import Channel, Priority, Purpose, Reason, Status
+
+_IN_DIGEST: tuple[Status, Reason | None] = (Status.DEFERRED, Reason.DIGEST)
 
 _UNTIL_HELD = timedelta(minutes=1)
 """When an endpoint that is gone is due again: it has been disabled by then, so that it is held until it is resumed."""
@@ -82,8 +84,11 @@ class Notification(Aggregate):
         personal: Letter | Erased
         subscription: UUID | None = None
         happening: UUID | None = None
+        members: tuple[UUID, ...] | None = None
 
     class Deferred(Event):
+        """`bundle` is what it is to be gathered with: all that have the same wait for one digest."""
+
         TOPIC = "notification.deferred"
 
         reason: Reason
@@ -91,11 +96,14 @@ class Notification(Aggregate):
         provider: str | None
         call: int
         personal: Remark | Erased | None
+        bundle: UUID | None = None
 
         def apply(self, notification: "Notification") -> None:
             notification.in_flight = None
             notification.deferred_for = self.reason
             notification.due_at = self.until
+            notification.bundle = self.bundle
+            notification.digest_id = None
 
     class Rendered(Event):
         """The intent: recorded before the provider is called, so that a crash leaves a trace of the call."""
@@ -121,7 +129,7 @@ class Notification(Aggregate):
             notification.provider = self.provider
             notification.key_until = self.key_until
             notification.sender, notification.reply_to = self.sender, self.reply_to
-            notification.deferred_for = None
+            notification.deferred_for = notification.bundle = None
 
     class Sent(Event):
         TOPIC = "notification.sent"
@@ -203,6 +211,42 @@ class Notification(Aggregate):
         def apply(self, notification: "Notification") -> None:
             notification.ended, notification.reason = Status.EXPIRED, self.reason
 
+    class Merged(Event):
+        """From now on it goes, or does not go, with the digest that it is in."""
+
+        TOPIC = "notification.merged"
+
+        into: UUID
+
+        def apply(self, notification: "Notification") -> None:
+            notification.digest_id = self.into
+
+    class StandingChanged(Event):
+        """Only digests say this, so that whoever looks after their members need not look at everybody."""
+
+        TOPIC = "notification.standing_changed"
+
+        status: Status
+        reason: Reason | None
+
+        def apply(self, notification: "Notification") -> None:
+            notification.told = self.status, self.reason
+
+    class Followed(Event):
+        """What became of the digest that it is in became of it."""
+
+        TOPIC = "notification.followed"
+
+        digest_id: UUID
+        status: Status
+        reason: Reason | None
+        sent_at: datetime | None
+        delivered_at: datetime | None
+        bounced_at: datetime | None
+
+        def apply(self, notification: "Notification") -> None:
+            follow(notification, self)
+
     class Delivered(Event):
         TOPIC = "notification.delivered"
 
@@ -283,6 +327,7 @@ class Notification(Aggregate):
         personal: Letter | Erased,
         subscription: UUID | None = None,
         happening: UUID | None = None,
+        members: tuple[UUID, ...] | None = None,
     ) -> None:
         self.tenant = tenant
         self.channel = channel
@@ -300,6 +345,10 @@ class Notification(Aggregate):
         self.letter = personal
         self.subscription = subscription
         self.happening = happening
+        self.members = members or ()
+        self.told = _IN_DIGEST
+        self.bundle: UUID | None = None
+        self.digest_id: UUID | None = None
         self.generation = 1
         self.calls = 0
         self.attempts = 0
@@ -349,11 +398,12 @@ class Notification(Aggregate):
         secrets: Iterable[str] = (),
         subscription: UUID | None = None,
         happening: UUID | None = None,
+        members: Iterable[UUID] = (),
     ) -> "Notification":
         """Accept a message for delivery at `scheduled_at` or at once; after `expires_at` it is no longer sent.
 
         `secrets` names the variables that nobody but the reader may see, whatever becomes of the type. A webhook has
-        no template: it tells a `subscription` of a `happening`.
+        no template: it tells a `subscription` of a `happening`. A digest is made of `members`.
         """
         return cls._create(
             cls.Queued,
@@ -379,6 +429,7 @@ class Notification(Aggregate):
             personal=letter,
             subscription=subscription,
             happening=happening,
+            members=tuple(members) or None,
         )
 
     # What it is now
@@ -393,8 +444,8 @@ class Notification(Aggregate):
 
     @property
     def is_open(self) -> bool:
-        """Whether it is still ours to send."""
-        return self.ended is None and self.sent_at is None and not self._was_heard_of
+        """Whether it is still ours to send, and by itself."""
+        return self.ended is None and self.sent_at is None and self.digest_id is None and not self._was_heard_of
 
     @property
     def due(self) -> Due | None:
@@ -402,6 +453,16 @@ class Notification(Aggregate):
         if self.in_flight:
             return Due(self.in_flight.started_at, self.attempts, held=True)
         return Due(self.due_at, self.attempts, held=False) if self.is_open else None
+
+    @property
+    def awaits_others(self) -> bool:
+        """Whether it is to go with all that are in the same bundle."""
+        return self.bundle is not None and self.is_open
+
+    @property
+    def is_gathered(self) -> bool:
+        """Whether it waits for no digest any more: it has waited for one, is one, or has been on its way before."""
+        return bool(self.bundle or self.members or self.calls or self.generation > 1)
 
     @property
     def idempotency_key(self) -> str:
@@ -541,12 +602,44 @@ class Notification(Aggregate):
             raise NotAttemptableError(f"notification {self.id} is {self.status}")
         self.trigger_event(self.Suppressed, **self._about(by, now), reason=reason)
 
-    def wait(self, reason: Reason, until: datetime, *, now: datetime, by: str) -> None:
-        """Leave it for later, because the reader wishes so or is asleep. That uses up no attempt."""
+    def wait(self, reason: Reason, until: datetime, *, now: datetime, by: str, bundle: UUID | None = None) -> None:
+        """Leave it for later, because the reader wishes so or is asleep. That uses up no attempt.
+
+        With a `bundle` it waits for the others there, as it goes on doing once it has begun to.
+        """
         if not self.is_open or self.in_flight:
             raise NotAttemptableError(f"notification {self.id} is {self.status}")
-        said = {"reason": reason, "until": until, "provider": None, "call": 0, "personal": None}
-        self.trigger_event(self.Deferred, **self._about(by, now), **said)
+        self._wait(reason, until, bundle or self.bundle, now, by)
+
+    # With others, in a digest
+
+    def merge(self, digest: "Notification", *, now: datetime, by: str) -> None:
+        """Go with this digest instead of by itself."""
+        if not self.awaits_others or self.in_flight:
+            raise NotAttemptableError(f"notification {self.id} is {self.status}")
+        self.trigger_event(self.Merged, **self._about(by, now), into=digest.id)
+
+    def part(self, digest: "Notification", *, now: datetime, by: str) -> bool:
+        """Wait for the others of its bundle again, as this digest will not go out; False if it is not in that."""
+        if self.digest_id != digest.id:
+            return False
+        self._wait(Reason.DIGEST, now, self.bundle, now, by)
+        return True
+
+    def follow(self, digest: "Notification", *, now: datetime, by: str) -> None:
+        """Take over what became of the digest that it is in. Once more, that changes nothing."""
+        if self.digest_id != digest.id:
+            return
+        status, reason = digest._standing
+        became = {
+            "status": status,
+            "reason": reason,
+            "sent_at": digest.sent_at,
+            "delivered_at": digest.delivered_at or digest.opened_at or digest.clicked_at or digest.complained_at,
+            "bounced_at": digest.bounced_at,
+        }
+        if any(became[name] != known for name, known in self._became.items()):
+            self.trigger_event(self.Followed, **self._about(by, now), digest_id=digest.id, **became)
 
     # What people ask
 
@@ -625,6 +718,29 @@ class Notification(Aggregate):
     @property
     def _was_heard_of(self) -> bool:
         return bool(self.bounced_at or self.rejected_at or reached_the_reader(self))
+
+    @property
+    def _became(self) -> dict[str, Any]:
+        """What `follow` has taken over so far."""
+        facts = {name: getattr(self, name) for name in ("sent_at", "delivered_at", "bounced_at")}
+        return {"status": self.status, "reason": self.reason_code, **facts}
+
+    def trigger_event(self, event_class: Any, **said: Any) -> None:
+        """The one place where a digest notes that it stands otherwise: whatever happened, its members are to know."""
+        super().trigger_event(event_class, **said)
+        if self.members and (standing := self._standing) != self.told:
+            about = self._about(said["by"], said["timestamp"])
+            super().trigger_event(self.StandingChanged, **about, status=standing[0], reason=standing[1])
+
+    @property
+    def _standing(self) -> tuple[Status, Reason | None]:
+        """Where the members of a digest stand: as long as it may go out, they wait in it."""
+        status = self.status
+        return _IN_DIGEST if status in (Status.PENDING, Status.DEFERRED) else (status, self.reason_code)
+
+    def _wait(self, reason: Reason, until: datetime, bundle: UUID | None, now: datetime, by: str) -> None:
+        said = {"reason": reason, "until": until, "provider": None, "call": 0, "personal": None, "bundle": bundle}
+        self.trigger_event(self.Deferred, **self._about(by, now), **said)
 
     def _about(self, by: str, now: datetime) -> dict[str, Any]:
         return {"tenant": self.tenant, "channel": self.channel, "type": self.type, "by": by, "timestamp": now}
@@ -727,7 +843,7 @@ class Notification(Aggregate):
         self.provider = self.key_until = self.sender = self.reply_to = self.provider_id = self.deferred_for = None
         self.ended = self.reason = self.sent_at = self.delivered_at = self.bounced_at = self.bounce_reason = None
         self.rejected_at = self.opened_at = self.clicked_at = self.complained_at = None
-        self.expires_at = None
+        self.expires_at = self.bundle = self.digest_id = None
 
 
 def _is_news(occurred_at: datetime, known: datetime | None) -> bool:

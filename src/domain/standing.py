@@ -56,3 +56,40 @@ def reason_of(facts: Facts, status: Status | None = None) -> Reason | None:
         case Status.SENT | Status.DELIVERED | Status.PENDING:
             return None
     return facts.reason
+
+
+class Became(Protocol):
+    """What became of a digest."""
+
+    @property
+    def status(self) -> Status: ...
+
+    @property
+    def reason(self) -> Reason | None: ...
+
+    @property
+    def sent_at(self) -> datetime | None: ...
+
+    @property
+    def delivered_at(self) -> datetime | None: ...
+
+    @property
+    def bounced_at(self) -> datetime | None: ...
+
+    @property
+    def timestamp(self) -> datetime: ...
+
+
+def follow(facts: Facts, became: Became) -> None:
+    """Let these facts add up to the same; whatever they were before, it counts no longer."""
+    status, reason = became.status, became.reason
+    rejected = reason is Reason.PROVIDER_REJECTED_LATER
+    facts.sent_at, facts.delivered_at, facts.bounced_at = became.sent_at, became.delivered_at, became.bounced_at
+    facts.bounce_reason = reason if status is Status.BOUNCED else None
+    facts.rejected_at = became.timestamp if rejected else None
+    facts.ended = status if status in _ENDS and not rejected else None
+    facts.reason = reason if facts.ended else None
+    facts.deferred_for = reason if status is Status.DEFERRED else None
+
+
+_ENDS = (Status.FAILED, Status.SUPPRESSED, Status.CANCELLED, Status.EXPIRED)

@@ -66,6 +66,7 @@ from application.own_templates import OwnTemplates
 from application.ports import EmailSender, WebhookSender
 from application.processes.deliver import Delivery
 from application.processes.dispatch import Dispatcher, DispatchRules
+from application.processes.gather import Gathering
 from application.processes.health import HealthCheck
 from application.projections.attempts import Attempts
 from application.projections.event_types import EventTypesDescribed
@@ -152,7 +153,7 @@ class Parts:
         return PostgresView(self.database, projection, shadow=shadow)
 
     def delivery(self, name: str) -> Delivery:
-        log = Lines("worker")
+        log, rules = Lines("worker"), email_rules(self.settings)
         webhooks = WebhookCarrier(
             events=self.store,
             due=self.due,
@@ -166,15 +167,32 @@ class Parts:
             events=self.store,
             due=self.due,
             carriers={
-                Channel.EMAIL: EmailCarrier(self.renderer, self.email_sender, email_rules(self.settings)),
+                Channel.EMAIL: EmailCarrier(self.renderer, self.email_sender, rules),
                 Channel.WEBHOOK: webhooks,
             },
             budget=self.budget,
             clock=self.clock,
             dice=self.dice,
             readers=self.readers,
+            gathering=self.gathering(rules.sender, log, name),
             default_time_zone=self.settings.default_time_zone,
             log=log,
+            name=name,
+        )
+
+    def gathering(self, sender: Mailbox, log: Lines, name: str) -> Gathering:
+        return Gathering(
+            events=self.store,
+            due=self.due,
+            readers=self.readers,
+            links=self.reader_links,
+            templates=self.templates,
+            renderer=self.renderer,
+            clock=self.clock,
+            dice=self.dice,
+            log=log,
+            sender_name=sender.name or sender.address,
+            default_time_zone=self.settings.default_time_zone,
             name=name,
         )
 

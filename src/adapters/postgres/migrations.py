@@ -72,7 +72,8 @@ MIGRATIONS: Sequence[tuple[str, str]] = (
     ("schedule_unreadable", _UNREADABLE),
     ("lanes", _LANES),
     ("lanes_worked", _LANES_WORKED),
-    ("append_events", CREATE_APPEND_EVENTS),
+    ("schedule_bundle", CREATE_SCHEDULE),
+    ("append_events_with_bundles", CREATE_APPEND_EVENTS),
     ("lease_in_budget", CREATE_LEASE_IN_BUDGET),
 )
 

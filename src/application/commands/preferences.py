@@ -235,7 +235,7 @@ def _quiet_hours(given: GivenQuietHours | None) -> QuietHours | None:
 
 
 def _choice(given: GivenChoice) -> Choice:
-    return Choice(enabled=given.enabled, channels=given.channels)
+    return Choice(enabled=given.enabled, channels=given.channels, frequency=given.frequency)
 
 
 def _choices(given: Mapping[str, GivenChoice | None]) -> dict[str, Choice | None]:

@@ -13,7 +13,7 @@ from application.caller import Caller
 from application.faults import NUL_FAULT, fault_of, is_locale, is_time_zone
 from application.ports import Clock, ConflictError, CurrentTexts, Dice, EventStore, Persons
 from application.problems import InvalidCommandError, KeyReusedError, Problem
-from application.readers import ReaderLinks, Readers, Who, heed
+from application.readers import ReaderLinks, Readers, Who
 from domain.acceptance import Acceptance, Told
 from domain.headers import UnsafeHeaderError, check_header
 from domain.ids import acceptance_id
@@ -187,7 +187,7 @@ async def send(
     local = time.fromisoformat(command.scheduled_local) if command.scheduled_local else None
     for notification, reader in zip(notifications, found, strict=True):
         decision = reader.decide(notification, max(now, notification.due_at), default_time_zone, local)
-        heed(decision, notification, now=now, by=caller.by)
+        reader.heed(decision, notification, now=now, by=caller.by)
     told = [_told(notification) for notification in notifications]
     try:
         position = await events.save(*notifications, *_acceptance(key, caller, request, notifications, told, now))

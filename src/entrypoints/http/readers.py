@@ -15,6 +15,7 @@ from application.caller import Caller
 from application.commands.choose import BY, SOURCE, Chosen
 from application.commands.preferences import Unsubscribe
 from application.faults import is_time_zone
+from application.processes.gather import DIGEST
 from application.readers import Who
 from domain.decision import SECURITY
 from domain.preferences import MOST_CHOICES
@@ -160,7 +161,7 @@ async def _language(request: JsonRequest, who: Who, category: str, asked: str | 
 
 def _categories(request: JsonRequest, category: str) -> set[str]:
     """Those of the house's types and of the mail that the link stood in, but for what nobody can switch off."""
-    return {category, *(type_.category for type_ in request.parts.templates.types())} - {SECURITY}
+    return {category, *(type_.category for type_ in request.parts.templates.types())} - {SECURITY, DIGEST}
 
 
 @lru_cache(maxsize=1)
