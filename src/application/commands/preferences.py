@@ -39,7 +39,7 @@ class UpdatePreferences(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 
 class ChangePreferences(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is said is changed, all else stays; null takes a wish back."""
+    """What is said is changed, all else stays; null takes a wish back. What is wished of one type is set as a whole."""
 
     language: Annotated[str, Meta(max_length=35)] | UnsetType | None = UNSET
     time_zone: Annotated[str, Meta(max_length=64)] | UnsetType | None = UNSET

@@ -19,6 +19,7 @@ from application.processes.gather import DIGEST
 from application.readers import Who
 from domain.decision import SECURITY
 from domain.preferences import MOST_CHOICES
+from domain.vocabulary import Frequency
 from domain.wall_clock import QuietHours
 from entrypoints.http.page import page
 from entrypoints.http.request import OPEN, JsonRequest, MalformedBodyError, header
@@ -32,6 +33,8 @@ class _Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     title: str
     intro: str
     always: str
+    often: str
+    often_hint: str
     language_label: str
     language_none: str
     zone_label: str
@@ -50,6 +53,7 @@ class _Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     choose: str
     to: str
     categories: dict[str, str]
+    frequencies: dict[Frequency, str]
     from_: str = msgspec.field(name="from")
 
 
@@ -171,7 +175,7 @@ def _zones() -> list[str]:
 
 def _form(body: bytes) -> dict[str, list[str]]:
     try:
-        return parse_qs(body.decode(), keep_blank_values=True, max_num_fields=3 * MOST_CHOICES, errors="strict")
+        return parse_qs(body.decode(), keep_blank_values=True, max_num_fields=4 * MOST_CHOICES, errors="strict")
     except ValueError:
         raise MalformedBodyError("the body is not a form") from None
 
@@ -183,10 +187,18 @@ def _chosen(form: dict[str, list[str]]) -> Chosen:
     zone = _one(form, "zone")
     return Chosen(
         categories={name: name in on for name in known[:MOST_CHOICES]},
+        frequencies={name: often for name in known[:MOST_CHOICES] if (often := _often(form, name))},
         language=code if (code := _one(form, "language")) in LANGUAGES else None,
         time_zone=zone if zone and is_time_zone(zone) else None,
         quiet_hours=_quiet_hours(_one(form, "starts"), _one(form, "ends")),
     )
+
+
+def _often(form: dict[str, list[str]], category: str) -> Frequency | None:
+    try:
+        return Frequency(_one(form, f"often:{category}"))
+    except ValueError:
+        return None
 
 
 def _quiet_hours(starts: str, ends: str) -> QuietHours | None:
