@@ -190,4 +190,3 @@ async def test_what_was_gathered_under_several_leases_goes_out_once(service: Ser
     assert len(digests) == 1
     mails = await service.mails()
     assert sum(id in mails for id in [*ids, *digests]) == 1
-

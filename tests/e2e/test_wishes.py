@@ -175,7 +175,10 @@ async def test_it_is_explained_as_of_any_moment(service: Service, tenant: Tenant
     found = await explained(tenant, told["id"])
     assert (found["status"], found["reason_code"]) == ("suppressed", "category_off")
     assert found["words"] == "is not sent: the reader switched off messages of this category"
-    assert found["rule"] == {"category": "promotion", "purpose": "marketing", "priority": "low",
+    assert found["rule"] == {
+        "category": "promotion",
+        "purpose": "marketing",
+        "priority": "low",
         "insists": False,
         "may_be_gathered": True,
     }
