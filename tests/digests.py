@@ -105,19 +105,23 @@ class Notes:
 
 
 class Provider:
-    """Takes all, unless it is told to say something else; `mails` are those it took."""
+    """Takes all once under its key, unless it is told to say something else; `mails` are those it took."""
 
     provider = "resend"
     key_lifetime: timedelta | None = timedelta(hours=24)
 
     def __init__(self) -> None:
-        self.mails: list[Email] = []
         self.says: list[Outcome] = []
+        self._taken: dict[str | None, Email] = {}
+
+    @property
+    def mails(self) -> list[Email]:
+        return list(self._taken.values())
 
     async def send(self, email: Email, key: str | None) -> Outcome:
-        outcome = self.says.pop(0) if self.says else Accepted(f"re_{len(self.mails)}")
+        outcome = self.says.pop(0) if self.says else Accepted(f"re_{key}")
         if isinstance(outcome, Accepted):
-            self.mails.append(email)
+            assert self._taken.setdefault(key, email) == email
         return outcome
 
     async def close(self) -> None: ...
@@ -187,13 +191,14 @@ class House:
             gathering=self._gathering,
         )
 
-    async def wish(self, **wishes: Any) -> None:
-        """All that is wished from now on; by default this category by the hour."""
+    async def wish(self, *, told: bool = True, **wishes: Any) -> None:
+        """All that is wished from now on; by default this category by the hour. `told` as below."""
         known = await self.events.get(Preferences, Preferences.begin("acme", USER, now=self.clock.now(), by="k").id)
         preferences = known or Preferences.begin("acme", USER, now=self.clock.now(), by="key:k1")
         preferences.adopt(Wishes(**({"categories": {CATEGORY: HOURLY}} | wishes)), now=self.clock.now(), by="key:k1")
         await self.events.save(preferences)
-        self.readers.forget([preferences.id])
+        if told:
+            self.readers.forget([preferences.id])
 
     async def leave(self, ground: Ground = Ground.UNSUBSCRIBE, *, told: bool = True) -> None:
         """Unless it is `told`, this process does not know of it until the log refuses something."""

@@ -1,13 +1,15 @@
 """What waits for a digest goes out once: in it, or by itself, or not at all and for a reason."""
 
 import asyncio
-from datetime import time
+from datetime import time, timedelta
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from application.processes import gather
 from domain.notification import Notification
-from domain.outcomes import Refused, Retryable, Throttled, Unknown
+from domain.outcomes import Outcome, Refused, Retryable, Throttled, Unknown
 from domain.personal import Letter
 from domain.preferences import Choice
 from domain.receipts import ReceiptKind
@@ -265,6 +267,76 @@ async def test_who_leaves_at_the_very_moment_gets_nothing(house):
     assert {(await house.now(it)).reason_code for it in sent} == {Reason.UNSUBSCRIBED}
 
 
+async def untold_when_made(house: House, wishes: dict[str, Choice]) -> None:
+    """When the next message is made these are the wishes, and this process does not know of it yet."""
+    render = house.words.render
+
+    async def wished_meanwhile(*args, **more):
+        house.words.render = render
+        await house.wish(types=wishes, told=False)
+        return await render(*args, **more)
+
+    house.words.render = wished_meanwhile
+
+
+async def test_what_is_switched_off_at_the_very_moment_of_the_merge_is_not_merged(house):
+    gone, *kept = [await house.accept(type) for type in TYPES]
+    await untold_when_made(house, {TYPES[0]: OFF})
+    await house.on_the_hour()
+    (digest,) = await house.digests()
+    assert digest.members == tuple(it.id for it in kept)
+    assert (await house.now(gone)).reason_code is Reason.TYPE_OFF
+
+
+async def test_a_digest_is_not_taken_apart_for_what_is_not_wished_any_more(house):
+    sent = await merged(house)
+    await house.wish(types={TYPES[0]: OFF})
+    save = house.events.save
+
+    async def wished_meanwhile(*aggregates, **more):
+        house.events.save = save
+        await house.wish(told=False)
+        return await save(*aggregates, **more)
+
+    house.events.save = wished_meanwhile
+    await house.work_on()
+    assert house.got() == {what(it): 1 for it in sent}
+    assert len(await house.digests()) == 1
+
+
+async def lost_after(house: House, ticks: int) -> bool:
+    """Whether a worker that is lost after so many ticks of the loop had not been done before."""
+    leases = await house.due.lease(Channel.EMAIL, 50, 100, MINUTE)
+    task = asyncio.create_task(house.worker().deliver(Channel.EMAIL, leases))
+    for _ in range(ticks):
+        await asyncio.sleep(0)
+    lost = task.cancel()
+    await asyncio.wait([task])
+    return lost
+
+
+async def test_wherever_a_worker_is_lost_that_merges_or_parts_nothing_is_missing_and_nothing_there_twice():
+    for parts in (False, True):
+        ticks = 0
+        while True:
+            house = House()
+            await house.wish()
+            sent = [await house.accept(type) for type in TYPES]
+            house.clock.move(HOUR)
+            if parts:
+                await house.work()
+                await house.wish(types={TYPES[0]: OFF})
+            lost = await lost_after(house, ticks)
+            house.clock.move(2 * MINUTE)
+            await house.work_on()
+            assert house.got() == {what(it): 1 for it in (sent[1:] if parts else sent)}
+            assert {(await house.now(it)).due for it in sent} == {None}
+            if not lost:
+                break
+            ticks += 1
+        assert ticks > 3
+
+
 async def test_what_expires_before_a_second_attempt_is_taken_out(house):
     house.provider.says = [Throttled(30 * MINUTE, only_this=True)]
     late = await house.accept(expires_at=house.clock.now() + HOUR + 10 * MINUTE)
@@ -365,3 +437,100 @@ async def test_whose_reader_was_forgotten_while_it_waited_ends_with_that_reason(
     await house.events.forget("acme", "jane@example.com")
     await house.on_the_hour()
     assert {(await house.now(it)).reason_code for it in sent} == {Reason.PERSON_ERASED}
+
+
+class Course:
+    """What may happen, in any order, to what waits for a digest."""
+
+    def __init__(self) -> None:
+        self.house = House()
+        self.sent: list[Notification] = []
+
+    async def accept(self, type: str, useful_for: timedelta | None, secrets: bool) -> None:
+        expires_at = self.house.clock.now() + useful_for if useful_for else None
+        self.sent.append(await self.house.accept(type, expires_at=expires_at, secrets=["code"] if secrets else []))
+
+    async def choose(self, choices: dict[str, Choice], quiet: QuietHours | None) -> None:
+        named = {name: choice for name, choice in choices.items() if name != CATEGORY}
+        chosen = {CATEGORY: choices[CATEGORY]} if CATEGORY in choices else {}
+        await self.house.wish(types=named, categories=chosen, quiet_hours=quiet)
+
+    async def cancel(self, which: int) -> None:
+        if self.sent:
+            it = await self.house.now(self.sent[which % len(self.sent)])
+            it.cancel(now=self.house.clock.now(), by="key:k1")
+            await self.house.events.save(it)
+
+    async def pass_by(self, time: timedelta) -> None:
+        self.house.clock.move(time)
+
+    async def refuse(self, outcome: Outcome) -> None:
+        self.house.provider.says = [outcome]
+
+    async def die(self, workers: int, ticks: int) -> None:
+        """So many workers take up what is due, each a part of it, and are lost in the middle."""
+        leases = await self.house.due.lease(Channel.EMAIL, 50, 100, MINUTE)
+        parts = [leases[n::workers] for n in range(workers)]
+        tasks = [asyncio.create_task(self.house.worker().deliver(Channel.EMAIL, part)) for part in parts]
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def end(self) -> None:
+        """All that was still to come, with nothing in its way."""
+        self.house.provider.says = []
+        for _ in range(30):
+            self.house.clock.move(10 * HOUR)
+            await self.house.work_on()
+
+
+_frequencies = st.sampled_from([*Frequency, None])
+_steps = st.one_of(
+    st.tuples(
+        st.just("accept"),
+        st.sampled_from(TYPES),
+        st.sampled_from([None, None, 30 * MINUTE, 90 * MINUTE]),
+        st.sampled_from([False, False, True]),
+    ),
+    st.tuples(
+        st.just("choose"),
+        st.dictionaries(
+            st.sampled_from([CATEGORY, *TYPES]), st.builds(Choice, enabled=st.booleans(), frequency=_frequencies)
+        ),
+        st.sampled_from([None, None, QuietHours(time(13), time(15))]),
+    ),
+    st.tuples(st.just("cancel"), st.integers(0, 9)),
+    st.tuples(st.just("pass_by"), st.sampled_from([MINUTE, 10 * MINUTE, HOUR, 21 * HOUR])),
+    st.tuples(
+        st.just("refuse"),
+        st.sampled_from(
+            [Retryable(Reason.TIMEOUT), Throttled(MINUTE, only_this=True), Refused(Reason.PROVIDER_REFUSED)]
+        ),
+    ),
+    st.tuples(st.just("die"), st.integers(1, 3), st.integers(0, 60)),
+)
+
+
+@settings(max_examples=150)
+@given(
+    first=st.lists(st.tuples(st.just("accept"), st.sampled_from(TYPES), st.none(), st.just(False)), max_size=4),
+    then=st.lists(_steps, max_size=12),
+)
+async def test_whatever_happens_each_ends_as_one_message_in_one_digest_or_for_one_reason(first, then):
+    course = Course()
+    await course.house.wish()
+    for name, *about in [*first, *then]:
+        await getattr(course, name)(*about)
+    await course.end()
+    got, digests = course.house.got(), await course.house.digests()
+    for it in [await course.house.now(each) for each in course.sent]:
+        assert got.pop(what(it), 0) == (1 if it.status is Status.SENT else 0)
+        assert it.status is Status.SENT or (it.status is not Status.PENDING and it.reason_code)
+        assert it.due is None
+        sent_in = [digest for digest in digests if it.id in digest.members and digest.status is Status.SENT]
+        assert len(sent_in) <= 1
+        assert it.digest_id in (None, *(digest.id for digest in digests if it.id in digest.members))
+        assert not sent_in or it.digest_id == sent_in[0].id
+    assert not got
