@@ -14,11 +14,11 @@ from domain.outcomes import Accepted, Misconfigured, Outcome, Refused, Retryable
 from domain.personal import Envelope, Erased, Letter, Remark, Response
 from domain.receipts import ReceiptKind
 from domain.retry import Retries
-from domain.standing import follow, reached_the_reader, reason_of, status_of
+from domain.standing import Standing, follow, reached_the_reader, reason_of, status_of
 from domain.template import TemplatePin
 from domain.vocabulary import Channel, Priority, Purpose, Reason, Status
 
-_IN_DIGEST: tuple[Status, Reason | None] = (Status.DEFERRED, Reason.DIGEST)
+_UNTOLD = Standing(Status.DEFERRED, Reason.DIGEST, None, None, None)
 
 _UNTIL_HELD = timedelta(minutes=1)
 """When an endpoint that is gone is due again: it has been disabled by then, so that it is held until it is resumed."""
@@ -230,7 +230,7 @@ class Notification(Aggregate):
         reason: Reason | None
 
         def apply(self, notification: "Notification") -> None:
-            notification.told = self.status, self.reason
+            notification.told = notification.standing
 
     class Followed(Event):
         """What became of the digest that it is in became of it."""
@@ -346,7 +346,7 @@ class Notification(Aggregate):
         self.subscription = subscription
         self.happening = happening
         self.members = members or ()
-        self.told = _IN_DIGEST
+        self.told = _UNTOLD
         self.bundle: UUID | None = None
         self.digest_id: UUID | None = None
         self.generation = 1
@@ -441,6 +441,15 @@ class Notification(Aggregate):
     @property
     def reason_code(self) -> Reason | None:
         return reason_of(self)
+
+    @property
+    def standing(self) -> Standing:
+        """What of it is true of the members of a digest as well: as long as it may go out, they wait in it."""
+        status, reason = self.status, self.reason_code
+        if status in (Status.PENDING, Status.DEFERRED):
+            status, reason = Status.DEFERRED, Reason.DIGEST
+        reached = self.delivered_at or self.opened_at or self.clicked_at or self.complained_at
+        return Standing(status, reason, self.sent_at, reached, self.bounced_at)
 
     @property
     def is_open(self) -> bool:
@@ -630,16 +639,10 @@ class Notification(Aggregate):
         """Take over what became of the digest that it is in. Once more, that changes nothing."""
         if self.digest_id != digest.id:
             return
-        status, reason = digest._standing
-        became = {
-            "status": status,
-            "reason": reason,
-            "sent_at": digest.sent_at,
-            "delivered_at": digest.delivered_at or digest.opened_at or digest.clicked_at or digest.complained_at,
-            "bounced_at": digest.bounced_at,
-        }
-        if any(became[name] != known for name, known in self._became.items()):
-            self.trigger_event(self.Followed, **self._about(by, now), digest_id=digest.id, **became)
+        became = digest.standing
+        if became != self.standing:
+            about = self._about(by, now)
+            self.trigger_event(self.Followed, **about, digest_id=digest.id, **msgspec.structs.asdict(became))
 
     # What people ask
 
@@ -719,24 +722,12 @@ class Notification(Aggregate):
     def _was_heard_of(self) -> bool:
         return bool(self.bounced_at or self.rejected_at or reached_the_reader(self))
 
-    @property
-    def _became(self) -> dict[str, Any]:
-        """What `follow` has taken over so far."""
-        facts = {name: getattr(self, name) for name in ("sent_at", "delivered_at", "bounced_at")}
-        return {"status": self.status, "reason": self.reason_code, **facts}
-
     def trigger_event(self, event_class: Any, **said: Any) -> None:
         """The one place where a digest notes that it stands otherwise: whatever happened, its members are to know."""
         super().trigger_event(event_class, **said)
-        if self.members and (standing := self._standing) != self.told:
+        if self.members and (standing := self.standing) != self.told:
             about = self._about(said["by"], said["timestamp"])
-            super().trigger_event(self.StandingChanged, **about, status=standing[0], reason=standing[1])
-
-    @property
-    def _standing(self) -> tuple[Status, Reason | None]:
-        """Where the members of a digest stand: as long as it may go out, they wait in it."""
-        status = self.status
-        return _IN_DIGEST if status in (Status.PENDING, Status.DEFERRED) else (status, self.reason_code)
+            super().trigger_event(self.StandingChanged, **about, status=standing.status, reason=standing.reason)
 
     def _wait(self, reason: Reason, until: datetime, bundle: UUID | None, now: datetime, by: str) -> None:
         said = {"reason": reason, "until": until, "provider": None, "call": 0, "personal": None, "bundle": bundle}

@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Protocol
 
+import msgspec
+
 from domain.vocabulary import Reason, Status
 
 
@@ -58,26 +60,25 @@ def reason_of(facts: Facts, status: Status | None = None) -> Reason | None:
     return facts.reason
 
 
+class Standing(msgspec.Struct, frozen=True):
+    """What is known of a message as far as it is known of all that is in it."""
+
+    status: Status
+    reason: Reason | None
+    sent_at: datetime | None
+    delivered_at: datetime | None
+    bounced_at: datetime | None
+
+
 class Became(Protocol):
-    """What became of a digest."""
+    """The same, as it was told at a moment."""
 
-    @property
-    def status(self) -> Status: ...
-
-    @property
-    def reason(self) -> Reason | None: ...
-
-    @property
-    def sent_at(self) -> datetime | None: ...
-
-    @property
-    def delivered_at(self) -> datetime | None: ...
-
-    @property
-    def bounced_at(self) -> datetime | None: ...
-
-    @property
-    def timestamp(self) -> datetime: ...
+    status: Status
+    reason: Reason | None
+    sent_at: datetime | None
+    delivered_at: datetime | None
+    bounced_at: datetime | None
+    timestamp: datetime
 
 
 def follow(facts: Facts, became: Became) -> None:

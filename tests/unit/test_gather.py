@@ -513,7 +513,7 @@ _steps = st.one_of(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(
     first=st.lists(st.tuples(st.just("accept"), st.sampled_from(TYPES), st.none(), st.just(False)), max_size=4),
     then=st.lists(_steps, max_size=12),
