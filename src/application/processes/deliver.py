@@ -108,8 +108,10 @@ class Delivery:
         rules = carrier.rules
         lapses = asyncio.get_running_loop().time() + rules.certain.total_seconds()
         try:
-            held = await self._due.renew(leases, rules.lease, enough=rules.certain)
-            found = await self._read([lease.notification for lease in held])
+            held, found = await asyncio.gather(
+                self._due.renew(leases, rules.lease, enough=rules.certain),
+                self._read([lease.notification for lease in leases]),
+            )
             if unread := [lease for lease in held if lease.notification not in found]:
                 await self._due.set_aside(unread)
             load = await carrier.load(found.values())
