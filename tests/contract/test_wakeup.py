@@ -138,7 +138,9 @@ async def test_what_leaves_nothing_to_dispatch_wakes_no_dispatcher(conninfo, wor
 async def test_a_lane_that_may_have_room_again_wakes_its_dispatcher(conninfo, work):
     hooks = work.bell(Channel.WEBHOOK)
     async with PostgresHouse(conninfo) as house:
-        await house.events.save(endpoint := subscription(uuid4(), person=house.events.person("acme", "x"), concurrency=4))
+        await house.events.save(
+            endpoint := subscription(uuid4(), person=house.events.person("acme", "x"), concurrency=4)
+        )
         assert await waited(hooks, 5) < 2
         person = house.events.person("acme", "ada@example.com")
         wishes = {"person": person, "channel": Channel.WEBHOOK, "subscription": endpoint.id}

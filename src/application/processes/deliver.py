@@ -1,7 +1,7 @@
 """What a worker does with the notifications it was handed."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypedDict
@@ -21,7 +21,7 @@ from application.ports import (
     StoreUnavailableError,
     WebhookCall,
 )
-from application.readers import Readers, Who, heed
+from application.readers import Reader, Readers, Who, heed
 from domain.decision import Digest, SendNow
 from domain.notification import Attempt, NotAttemptableError, Notification
 from domain.outcomes import Accepted, Misconfigured, Outcome, Throttled, Unknown
@@ -118,10 +118,9 @@ class Delivery:
         except StoreUnavailableError:
             self._log.note("store away, left for later", leases[0].notification, others=len(leases) - 1)
             return 0
-        with suppress(Exception):  # whoever it concerns will meet it again, and the others must not pay for it
-            await self._readers.of([who for each in found.values() if (who := _reader_of(each))])
+        readers = await self._readers_of(found.values())
         work = [
-            self._attend(notification, lease, lapses, carrier, load)
+            self._attend(notification, lease, lapses, carrier, load, readers.get(notification.id))
             for lease in held
             if (notification := found.get(lease.notification))
         ]
@@ -130,6 +129,13 @@ class Delivery:
             if isinstance(failure, BaseException):
                 raise failure
         return ends.count(True)
+
+    async def _readers_of(self, notifications: Iterable[Notification]) -> Mapping[UUID, Reader]:
+        """All at once. Should it fail, each will meet that again, for the others must not pay for it."""
+        asked = [(each.id, who) for each in notifications if (who := _reader_of(each))]
+        with suppress(Exception):
+            return dict(zip([id for id, _ in asked], await self._readers.of([who for _, who in asked]), strict=True))
+        return {}
 
     async def _read(self, ids: Sequence[UUID]) -> Mapping[UUID, Notification]:
         """Those that can be read. One that cannot is looked for by halves, for the others must not wait for it."""
@@ -146,14 +152,20 @@ class Delivery:
             return {**await self._read(ids[:half]), **await self._read(ids[half:])}
 
     async def _attend(
-        self, notification: Notification, lease: Lease, lapses: float, carrier: Carrier, load: Load
+        self,
+        notification: Notification,
+        lease: Lease,
+        lapses: float,
+        carrier: Carrier,
+        load: Load,
+        reader: Reader | None,
     ) -> bool:
         """Do what is to be done for one; True when the provider was called."""
         try:
             if notification.due is None:
                 await self._due.drop([lease])
             elif not await self._settle_without_a_call(notification, load):
-                return await self._send_if_wished(notification, lease, lapses, carrier, load)
+                return await self._send_if_wished(notification, lease, lapses, carrier, load, reader)
         except (ConflictError, NotAttemptableError):
             self._log.note("moved on elsewhere", notification.id)
         except StoreUnavailableError:
@@ -175,11 +187,17 @@ class Delivery:
         return True
 
     async def _send_if_wished(
-        self, notification: Notification, lease: Lease, lapses: float, carrier: Carrier, load: Load
+        self,
+        notification: Notification,
+        lease: Lease,
+        lapses: float,
+        carrier: Carrier,
+        load: Load,
+        reader: Reader | None,
     ) -> bool:
         """The intent is stored only if what was looked at is still all there is; else it is looked at again."""
         while who := _reader_of(notification):
-            (reader,) = await self._readers.of([who])
+            reader = reader or (await self._readers.of([who]))[0]
             decision = reader.decide(notification, self._clock.now(), self._default_time_zone)
             if not isinstance(decision, SendNow | Digest):
                 heed(decision, notification, **self._signed())
@@ -189,6 +207,7 @@ class Delivery:
                 return await self._send(notification, lease, lapses, carrier, load, reader.seen)
             except StaleError:
                 self._readers.forget(reader.seen)
+                reader = None
                 notification = await self._events.get(Notification, notification.id) or notification
         return await self._send(notification, lease, lapses, carrier, load, {})
 
