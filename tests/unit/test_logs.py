@@ -14,7 +14,7 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from application.ports import StoreUnavailableError
-from domain.notification import Attempt
+from domain.notification_events import Attempt
 from domain.outcomes import Accepted, Retryable
 from domain.personal import Response
 from domain.vocabulary import Channel, Reason

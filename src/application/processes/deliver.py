@@ -23,7 +23,8 @@ from application.ports import (
 )
 from application.readers import Readers, Who, heed
 from domain.decision import Digest, SendNow
-from domain.notification import Attempt, NotAttemptableError, Notification
+from domain.notification import NotAttemptableError, Notification
+from domain.notification_events import Attempt
 from domain.outcomes import Accepted, Misconfigured, Outcome, Throttled, Unknown
 from domain.personal import Letter, Response
 from domain.vocabulary import Channel, Reason
