@@ -63,7 +63,8 @@ from application.commands.send import SendAnswer, send
 from application.commands.take_receipt import take_receipt
 from application.commands.try_webhook import MOST_TRIALS
 from application.own_templates import OwnTemplates
-from application.ports import EmailSender, WebhookSender
+from application.ports.email import EmailSender
+from application.ports.webhooks import WebhookSender
 from application.processes.deliver import Delivery
 from application.processes.dispatch import Dispatcher, DispatchRules
 from application.processes.health import HealthCheck

@@ -21,7 +21,7 @@ from adapters.loki import LokiPush
 from adapters.stopping import stopped
 from application.addresses import InvalidAddressError, email_address
 from application.caller import Scope
-from application.ports import StoreUnavailableError
+from application.ports.log import StoreUnavailableError
 from domain.endpoint import Network
 from entrypoints import deployment, logs, maintenance, roles
 from entrypoints.bootstrap import Parts, opened

@@ -15,7 +15,7 @@ from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys
 from application.caller import Caller
 from application.commands.send import IdempotencyKey, SendAnswer, SendNotification
-from application.ports import ConflictError, StoreUnavailableError
+from application.ports.log import ConflictError, StoreUnavailableError
 from application.problems import InvalidCommandError
 from application.processes.health import TYPE, HealthCheck
 from application.projections.projection import folded, touched
