@@ -22,10 +22,11 @@ from application.processes.rebuild import rebuild, verify
 from application.processes.reschedule import reschedule
 from application.projections.projection import Projection
 from domain.chain import HASH_BYTES, Head
-from entrypoints.bootstrap import PROJECTIONS, Parts
 from entrypoints.http.detail import AuditEvent, audit_event
 from entrypoints.http.lines import facts
 from entrypoints.http.request import MalformedBodyError, decoded
+from entrypoints.parts import Parts
+from entrypoints.read_models import PROJECTIONS
 
 _BATCH = 500
 _log = structlog.get_logger("cli")
