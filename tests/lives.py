@@ -131,7 +131,13 @@ def steps() -> st.SearchStrategy[Step]:
     """Mostly calls and what they come to, so that a life is long; what ends it is rare."""
     calls, answers = st.sampled_from(_CALLS), [st.sampled_from(each) for each in _ANSWERS]
     receipts, retries, seldom = st.sampled_from(_RECEIPTS), st.just(Asked("retry")), st.sampled_from(_SELDOM)
-    weighed: list[st.SearchStrategy[Any]] = [*12 * [calls], *2 * answers, *4 * [receipts], *2 * [retries], *2 * [seldom]]
+    weighed: list[st.SearchStrategy[Any]] = [
+        *12 * [calls],
+        *2 * answers,
+        *4 * [receipts],
+        *2 * [retries],
+        *2 * [seldom],
+    ]
     return st.sampled_from(weighed).flatmap(lambda chosen: chosen)
 
 
