@@ -9,7 +9,7 @@ import msgspec
 from eventsourcing.persistence import StoredEvent
 
 from adapters.person_keys import WrappedKey
-from application.ports import StoreUnavailableError
+from application.ports.log import StoreUnavailableError
 from domain.notification import Due
 
 _MOST_EVENTS = 2_000

@@ -21,7 +21,7 @@ from taskiq.result_backends.dummy import DummyResultBackend
 from taskiq_redis import RedisStreamBroker
 
 from adapters.stopping import stopped
-from application.ports import Lease
+from application.ports.due_work import Lease
 from domain.vocabulary import Channel
 
 Deliver = Callable[[Channel, Sequence[Lease]], Awaitable[None]]

@@ -8,22 +8,15 @@ from typing import Any, Protocol, TypedDict
 from uuid import UUID
 
 from application.carriers.carrier import Carrier, HeldError, Load, Parcel, UnreadableError, UnsendableError
-from application.ports import (
-    Clock,
-    ConflictError,
-    Dice,
-    DueWork,
-    EventStore,
-    Lease,
-    ProviderBudget,
-    RendererUnavailableError,
-    StaleError,
-    StoreUnavailableError,
-    WebhookCall,
-)
+from application.ports.due_work import DueWork, Lease, ProviderBudget
+from application.ports.log import ConflictError, EventStore, StaleError, StoreUnavailableError
+from application.ports.templates import RendererUnavailableError
+from application.ports.time_and_chance import Clock, Dice
+from application.ports.webhooks import WebhookCall
 from application.readers import Reader, Readers, Who, heed
 from domain.decision import Digest, SendNow
-from domain.notification import Attempt, NotAttemptableError, Notification
+from domain.notification import NotAttemptableError, Notification
+from domain.notification_events import Attempt
 from domain.outcomes import Accepted, Misconfigured, Outcome, Throttled, Unknown
 from domain.personal import Letter, Response
 from domain.vocabulary import Channel, Reason
