@@ -15,16 +15,11 @@ from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys
 from adapters.reader_tokens import ReaderTokens
 from application.carriers.email import EmailCarrier, EmailRules
-from application.ports import (
-    Clock,
-    Dice,
-    DueWork,
-    Email,
-    EventStore,
-    RenderError,
-    RendererUnavailableError,
-    TemplateRenderer,
-)
+from application.ports.due_work import DueWork
+from application.ports.email import Email
+from application.ports.log import EventStore
+from application.ports.templates import RendererUnavailableError, TemplateRenderer
+from application.ports.time_and_chance import Clock, Dice
 from application.processes.deliver import Delivery
 from application.processes.follow import Following
 from application.processes.gather import DIGEST, Gathering
@@ -34,7 +29,7 @@ from domain.outcomes import Accepted, Outcome
 from domain.personal import Letter, Listed
 from domain.preferences import Choice, Preferences, Wishes
 from domain.suppression import Suppression
-from domain.template import Content, CurrentTemplate, NotificationType, TemplatePin, UnknownTemplateError
+from domain.template import Content, CurrentTemplate, NotificationType, RenderError, TemplatePin, UnknownTemplateError
 from domain.vocabulary import Channel, Frequency, Ground, Priority, Purpose
 from tests.examples import SENDER, notification
 from tests.fakes.chance import LoadedDice, SetClock

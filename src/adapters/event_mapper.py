@@ -14,7 +14,7 @@ from eventsourcing.persistence import StoredEvent
 from eventsourcing.utils import get_topic
 
 from adapters.person_keys import PersonKeys
-from application.ports import AlteredError
+from application.ports.log import AlteredError
 from domain.acceptance import Acceptance
 from domain.event_type import EventType
 from domain.happening import Happening

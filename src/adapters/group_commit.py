@@ -9,11 +9,14 @@ import msgspec
 from eventsourcing.persistence import StoredEvent
 
 from adapters.person_keys import WrappedKey
-from application.ports import StoreUnavailableError
+from application.ports.log import StoreUnavailableError
 from domain.notification import Due
 
 _MOST_EVENTS = 2_000
 _COMPANY_SECONDS = 0.008
+_REST, _LONGEST_REST = 1, 0.005
+"""The next lot gathers for as long as the last one took, at most so many seconds: three at once cost hardly more."""
+
 _LOOK_EVERY = 1.0
 _ANSWER_SECONDS = 15.0
 """Longer than the writer waits for a connection and for a lock, each twice: only a frozen server takes as long."""
@@ -147,6 +150,8 @@ class GroupCommit:
 
     async def _write_lot(self, lot: list[_Caller]) -> None:
         self._written = lot
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             answers = await self._write([caller.append for caller in lot])
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
@@ -159,6 +164,8 @@ class GroupCommit:
                 caller.answer.set_exception(answer)
             else:
                 caller.answer.set_result(answer)
+        if not self._closed:
+            await asyncio.sleep(min(_LONGEST_REST, _REST * (loop.time() - began)))
 
     def _dismiss_late(self) -> None:
         """One look at all of them: a timer for each caller would be a cost of every message."""

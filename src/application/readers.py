@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from eventsourcing.domain import Aggregate
 
-from application.ports import EventLog, EventStore, StoreUnavailableError
+from application.ports.log import EventLog, EventStore, StoreUnavailableError
 from domain.decision import Decision, Defer, Digest, Message, SendNow, Suppress, decide
 from domain.ids import bundle_id, preferences_id, suppression_id
 from domain.notification import Notification

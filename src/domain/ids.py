@@ -1,7 +1,8 @@
 """Ids that follow from what they name. Random and time-ordered ids are drawn by a port and passed in."""
 
 from datetime import UTC, datetime
-from uuid import UUID, uuid5
+from hashlib import sha1
+from uuid import UUID
 
 _ACCEPTANCES = UUID("6f2b8f0e-0d3c-5a47-9d5e-3a0f5a0b7c11")
 _RECEIPTS = UUID("0f6c2b52-7f64-5b0a-8f9b-2e6a4d1c9e27")
@@ -15,37 +16,37 @@ _BUNDLES = UUID("3e8f5b07-61d9-5a2c-9b74-c05e1d8a46f3")
 
 def acceptance_id(tenant: str, idempotency_key: str) -> UUID:
     """The stream of one idempotency key of one tenant."""
-    return uuid5(_ACCEPTANCES, f"{tenant}\x00{idempotency_key}")
+    return _derived(_ACCEPTANCES, f"{tenant}\x00{idempotency_key}")
 
 
 def receipt_id(provider: str, event_id: str) -> UUID:
     """The stream of one callback event of one provider."""
-    return uuid5(_RECEIPTS, f"{provider}\x00{event_id}")
+    return _derived(_RECEIPTS, f"{provider}\x00{event_id}")
 
 
 def template_id(tenant: str, name: str) -> UUID:
     """The stream of one template of a tenant's own."""
-    return uuid5(_TEMPLATES, f"{tenant}\x00{name}")
+    return _derived(_TEMPLATES, f"{tenant}\x00{name}")
 
 
 def preferences_id(tenant: str, user: str) -> UUID:
     """The stream of what one user of a tenant wishes."""
-    return uuid5(_PREFERENCES, f"{tenant}\x00{user}")
+    return _derived(_PREFERENCES, f"{tenant}\x00{user}")
 
 
 def suppression_id(tenant: str, channel: str, address_digest: str) -> UUID:
     """The stream of one address of a channel, named by a keyed digest of it."""
-    return uuid5(_SUPPRESSIONS, f"{tenant}\x00{channel}\x00{address_digest}")
+    return _derived(_SUPPRESSIONS, f"{tenant}\x00{channel}\x00{address_digest}")
 
 
 def happening_id(tenant: str, event_id: str) -> UUID:
     """The stream of one event that a tenant told us of."""
-    return uuid5(_HAPPENINGS, f"{tenant}\x00{event_id}")
+    return _derived(_HAPPENINGS, f"{tenant}\x00{event_id}")
 
 
 def event_type_id(tenant: str, name: str) -> UUID:
     """The stream of one type of event as one tenant describes it."""
-    return uuid5(_EVENT_TYPES, f"{tenant}\x00{name}")
+    return _derived(_EVENT_TYPES, f"{tenant}\x00{name}")
 
 
 def bundle_id(
@@ -60,4 +61,14 @@ def bundle_id(
 ) -> UUID:
     """What one digest is made of: all of a kind that waits until the same moment for one user at one address."""
     moment = until.astimezone(UTC).isoformat()
-    return uuid5(_BUNDLES, "\x00".join((tenant, channel, address_digest, user, category, purpose, locale, moment)))
+    return _derived(_BUNDLES, "\x00".join((tenant, channel, address_digest, user, category, purpose, locale, moment)))
+
+
+def _derived(names: UUID, name: str) -> UUID:
+    """A UUIDv5 (RFC 9562, 5.5), as `uuid.uuid5` makes it in twice the time."""
+    digest = int.from_bytes(sha1(names.bytes + name.encode(), usedforsecurity=False).digest()[:16])
+    return UUID(int=digest & _FREE | _VERSION_5)
+
+
+_FREE = ~(0xF000 << 64 | 0xC000 << 48)
+_VERSION_5 = 5 << 76 | 0x8000 << 48

@@ -3,24 +3,16 @@
 import asyncio
 import hashlib
 import hmac
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from taskiq import AsyncBroker
-
 from adapters.address_digest import address_digests
-from adapters.allowance import Allowance
 from adapters.callbacks.resend import ResendCallbacks
-from adapters.email.capture import CapturedMails, CaptureEmailSender
-from adapters.email.resend import ResendEmailSender
-from adapters.email.smtp import SmtpEmailSender
 from adapters.event_mapper import EventMapper
-from adapters.http_client import http_client
 from adapters.person_keys import PersonKeys
 from adapters.postgres.api_keys import PostgresApiKeys
 from adapters.postgres.budget import PostgresProviderBudget
@@ -41,177 +33,36 @@ from adapters.postgres.readers import (
     PostgresTemplateReader,
 )
 from adapters.postgres.template_archive import PostgresTemplateArchive
-from adapters.postgres.views import PostgresView
 from adapters.postgres.wakeup import WORK, PostgresWakeups
 from adapters.reader_tokens import ReaderTokens
 from adapters.sandboxed_schemas import SandboxedSchemas
 from adapters.stopping import stopped
 from adapters.system import SystemDice
-from adapters.taskiq_queue import TaskiqDeliveryQueue, memory_broker, redis_broker
+from adapters.taskiq_queue import memory_broker, redis_broker
 from adapters.templates.files import FileTemplates
 from adapters.templates.maker import JinjaTemplateMaker
 from adapters.templates.renderer import JinjaRenderer
 from adapters.templates.sandbox import Sandbox
-from adapters.webhook.sender import HttpWebhookSender
 from adapters.webhook.signing import RandomWebhookSecrets
-from application.caller import Caller
-from application.carriers.carrier import WorkRules
-from application.carriers.email import EmailCarrier, EmailRules
-from application.carriers.webhook import WebhookCarrier
-from application.commands.manage import CancelAnswer, CancelNotification, RetryAnswer, RetryNotification, cancel, retry
-from application.commands.send import SendAnswer, send
+from application.commands.manage import cancel, retry
+from application.commands.send import send
 from application.commands.take_receipt import take_receipt
 from application.commands.try_webhook import MOST_TRIALS
 from application.own_templates import OwnTemplates
-from application.ports import EmailSender, WebhookSender
-from application.processes.deliver import Delivery
-from application.processes.dispatch import Dispatcher, DispatchRules
-from application.processes.gather import Gathering
-from application.processes.health import HealthCheck
-from application.projections.attempts import Attempts
-from application.projections.event_types import EventTypesDescribed
-from application.projections.happenings import Happenings
-from application.projections.metrics import Metrics, Totals
-from application.projections.notifications import Notifications
-from application.projections.projection import Projection
-from application.projections.receipts import Receipts
-from application.projections.subscriptions import WebhookSubscriptions
-from application.projections.suppressions import Suppressions
-from application.projections.templates import OwnedTemplates
-from application.queries.explain import Explanation, explain
-from application.queries.proof import Proof, prove
-from application.readers import AddressDigest, ReaderLinks, Readers
+from application.queries.explain import explain
+from application.queries.proof import prove
+from application.readers import Readers
 from application.subscriptions import SubscriptionDirectory
-from domain.mailbox import Mailbox
-from domain.receipts import ProviderReceipt
-from domain.retry import STANDARD_WEBHOOKS, Retries, exponential
 from domain.vocabulary import Channel
-from entrypoints.logs import Lines
-from entrypoints.reader_uses import ReaderUses, reader_uses
+from entrypoints.parts import Parts
+from entrypoints.reader_uses import reader_uses
+from entrypoints.senders import allowances, email_sender, webhook_sender
 from entrypoints.settings import SettingError, Settings
-from entrypoints.template_uses import TemplateUses, template_uses
-from entrypoints.webhook_uses import WebhookReaders, WebhookUses, webhook_uses
-
-PROJECTIONS: tuple[Projection[Any], ...] = (
-    Notifications(),
-    Attempts(),
-    Metrics(),
-    Totals(),
-    Receipts(),
-    OwnedTemplates(),
-    WebhookSubscriptions(),
-    Suppressions(),
-    Happenings(),
-    EventTypesDescribed(),
-)
+from entrypoints.template_uses import template_uses
+from entrypoints.webhook_uses import WebhookReaders, webhook_uses
 
 _TRIAL_SECONDS = timedelta(seconds=10)
 """Somebody waits for the answer."""
-
-
-@dataclass(frozen=True)
-class Parts:
-    """Everything a role may need, ready to use."""
-
-    settings: Settings
-    conninfo: str
-    database: Database
-    store: PostgresEventStore
-    chain: PostgresChain
-    templates: FileTemplates
-    renderer: JinjaRenderer
-    email_sender: EmailSender
-    webhook_sender: WebhookSender
-    due: PostgresDueWork
-    budget: PostgresProviderBudget
-    api_keys: PostgresApiKeys
-    reader: PostgresNotificationReader
-    mails: CapturedMails
-    mail_watch: PostgresMailWatch
-    callbacks: ResendCallbacks | None
-    wakeups: PostgresWakeups
-    work: PostgresWakeups
-    brokers: Mapping[Channel, AsyncBroker]
-    clock: PostgresClock
-    dice: SystemDice
-    template_uses: TemplateUses
-    readers: Readers
-    reader_uses: ReaderUses
-    reader_links: ReaderLinks
-    address_digest: AddressDigest
-    webhook_uses: WebhookUses
-    subscriptions: PostgresSubscriptionReader
-    send: Callable[..., Coroutine[Any, Any, SendAnswer]]
-    cancel: Callable[[CancelNotification, Caller], Coroutine[Any, Any, CancelAnswer]]
-    retry: Callable[[RetryNotification, Caller], Coroutine[Any, Any, RetryAnswer]]
-    prove: Callable[..., Coroutine[Any, Any, Proof]]
-    explain: Callable[..., Coroutine[Any, Any, Explanation]]
-    take_receipt: Callable[[ProviderReceipt], Coroutine[Any, Any, bool]]
-    fingerprint: Callable[[bytes], str]
-
-    def view(self, projection: Projection[Any], *, shadow: bool = False) -> PostgresView[Any]:
-        return PostgresView(self.database, projection, shadow=shadow)
-
-    def delivery(self, name: str) -> Delivery:
-        log, rules = Lines("worker"), email_rules(self.settings)
-        webhooks = WebhookCarrier(
-            events=self.store,
-            due=self.due,
-            sender=self.webhook_sender,
-            rules=webhook_rules(self.settings),
-            retries=webhook_retries(self.settings),
-            clock=self.clock,
-            log=log,
-        )
-        return Delivery(
-            events=self.store,
-            due=self.due,
-            carriers={
-                Channel.EMAIL: EmailCarrier(self.renderer, self.email_sender, rules),
-                Channel.WEBHOOK: webhooks,
-            },
-            budget=self.budget,
-            clock=self.clock,
-            dice=self.dice,
-            readers=self.readers,
-            gathering=self.gathering(rules.sender, log, name),
-            default_time_zone=self.settings.default_time_zone,
-            log=log,
-            name=name,
-        )
-
-    def gathering(self, sender: Mailbox, log: Lines, name: str) -> Gathering:
-        return Gathering(
-            events=self.store,
-            due=self.due,
-            readers=self.readers,
-            links=self.reader_links,
-            templates=self.templates,
-            renderer=self.renderer,
-            clock=self.clock,
-            dice=self.dice,
-            log=log,
-            sender_name=sender.name or sender.address,
-            default_time_zone=self.settings.default_time_zone,
-            name=name,
-        )
-
-    def health_check(self) -> HealthCheck:
-        link = f"{self.settings.address}/docs"
-        return HealthCheck(self.subscriptions, self.store, self.store, self.send, self.clock, Lines("health"), link)
-
-    def dispatcher(self, on_loss: Callable[[Exception], None]) -> Dispatcher:
-        """Webhooks need no preparing, so that no more of them are leased than may be called at a time."""
-        settings = self.settings
-        mail = DispatchRules(self.email_sender.provider, settings.lease, settings.window, batch=_batch(settings.window))
-        webhooks = DispatchRules(
-            WebhookCarrier.provider,
-            settings.webhook_lease,
-            settings.webhook_concurrency,
-            batch=_batch(settings.webhook_concurrency),
-        )
-        queue = TaskiqDeliveryQueue(self.brokers, on_loss)
-        return Dispatcher(self.due, queue, self.budget, {Channel.EMAIL: mail, Channel.WEBHOOK: webhooks})
 
 
 @asynccontextmanager
@@ -335,84 +186,6 @@ async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         yield
     finally:
         await stopped(task)
-
-
-async def create_views(database: Database) -> None:
-    """The read models' tables, where they are not there yet or are those of another version."""
-    for projection in PROJECTIONS:
-        await PostgresView(database, projection).create()
-
-
-async def missing_views(database: Database) -> list[str]:
-    """The read models whose tables are not there yet or are those of another version."""
-    views = [PostgresView(database, projection) for projection in PROJECTIONS]
-    return [view.schema for view in views if not await view.is_up_to_date()]
-
-
-def _batch(window: int) -> int:
-    return min(100, max(1, window // 4))
-
-
-def email_sender(settings: Settings, mails: CapturedMails) -> EmailSender:
-    match settings.email_provider:
-        case "resend":
-            assert settings.resend_api_key
-            return ResendEmailSender(
-                settings.resend_api_key,
-                settings.resend_base_url,
-                client=http_client(connections=settings.email_concurrency),
-                deadline=settings.email_deadline,
-            )
-        case "smtp":
-            assert settings.smtp
-            smtp = settings.smtp
-            return SmtpEmailSender(
-                smtp.host,
-                smtp.port,
-                smtp.user,
-                smtp.password,
-                starttls=smtp.starttls,
-                tls=smtp.tls,
-                connections=settings.email_concurrency,
-                deadline=settings.email_deadline,
-            )
-        case "capture":
-            return CaptureEmailSender(mails)
-    raise SettingError("EMAIL_PROVIDER", "must be set: resend or smtp (capture keeps all mail in a local mailbox)")
-
-
-def webhook_sender(settings: Settings, connections: int, deadline: timedelta) -> HttpWebhookSender:
-    return HttpWebhookSender(in_house=settings.webhook_allowed_subnets, connections=connections, deadline=deadline)
-
-
-def allowances(settings: Settings) -> dict[str, Allowance]:
-    return {
-        "resend": Allowance(settings.resend_per_second, settings.resend_per_day),
-        "smtp": Allowance(settings.smtp_per_second, settings.smtp_per_day),
-    }
-
-
-def email_rules(settings: Settings) -> EmailRules:
-    return EmailRules(
-        sender=Mailbox(settings.email_from, settings.email_from_name),
-        reply_to=Mailbox(settings.email_reply_to) if settings.email_reply_to else None,
-        concurrency=settings.email_concurrency,
-        lease=settings.lease,
-        deadline=settings.email_deadline,
-        postal_address=settings.postal_address,
-    )
-
-
-def webhook_rules(settings: Settings) -> WorkRules:
-    return WorkRules(
-        concurrency=settings.webhook_concurrency, lease=settings.webhook_lease, deadline=settings.webhook_deadline
-    )
-
-
-def webhook_retries(settings: Settings) -> Retries:
-    if settings.webhook_attempts is None:
-        return STANDARD_WEBHOOKS
-    return exponential(settings.webhook_attempts, timedelta(seconds=30))
 
 
 def templates_folder(settings: Settings) -> Path:

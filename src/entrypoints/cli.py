@@ -21,11 +21,12 @@ from adapters.loki import LokiPush
 from adapters.stopping import stopped
 from application.addresses import InvalidAddressError, email_address
 from application.caller import Scope
-from application.ports import StoreUnavailableError
+from application.ports.log import StoreUnavailableError
 from domain.endpoint import Network
 from entrypoints import deployment, logs, maintenance, roles
-from entrypoints.bootstrap import Parts, opened
+from entrypoints.bootstrap import opened
 from entrypoints.http.callbacks import RESEND_CALLBACK
+from entrypoints.parts import Parts
 from entrypoints.settings import SettingError, Settings, check_queue, load
 
 _SWITCH_SECONDS = 0.0005

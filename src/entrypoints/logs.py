@@ -12,7 +12,8 @@ import structlog
 from structlog.typing import ExcInfo, Processor
 
 from domain.health import Health, Verdict
-from domain.notification import Attempt, Notification
+from domain.notification import Notification
+from domain.notification_events import Attempt
 from domain.outcomes import Accepted, Misconfigured, Outcome, Refused, Throttled
 from domain.personal import Response
 from domain.subscription import WebhookSubscription

@@ -23,10 +23,11 @@ from application.processes.project import Followed, Projector
 from application.processes.settle import READ, Settlement
 from application.processes.suppress import Suppressing
 from domain.vocabulary import Channel
-from entrypoints.bootstrap import PROJECTIONS, Parts
 from entrypoints.http.app import create_app
 from entrypoints.http.one_write import OneWriteProtocol
 from entrypoints.logs import Lines
+from entrypoints.parts import Parts
+from entrypoints.read_models import PROJECTIONS
 from entrypoints.settings import SettingError
 
 _TO_RECORD_SECONDS = 5.0

@@ -20,7 +20,7 @@ from adapters.postgres.database import Database, open_pool
 from adapters.postgres.due_work import PostgresDueWork
 from adapters.postgres.event_store import PostgresEventStore
 from adapters.postgres.log_writer import LogWriter, open_append_pool
-from application.ports import Clock
+from application.ports.time_and_chance import Clock
 from tests.fakes.chance import MachineClock, SetClock
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 
-from application.ports import DueWork, Lease, Turn
+from application.ports.due_work import DueWork, Lease, Turn
 from domain.notification import Notification
 from domain.outcomes import Retryable
 from domain.personal import Endpoint

@@ -15,7 +15,7 @@ from adapters.event_mapper import EventMapper
 from adapters.group_commit import ClosedError
 from adapters.person_keys import PersonKeys
 from adapters.postgres.log_writer import APPEND_LOCK
-from application.ports import AlteredError, ConflictError, Recorded, StaleError, StoreUnavailableError
+from application.ports.log import AlteredError, ConflictError, Recorded, StaleError, StoreUnavailableError
 from domain.acceptance import Acceptance
 from domain.notification import Notification
 from domain.outcomes import Refused

@@ -17,7 +17,9 @@ from adapters.memory.event_store import MemoryEventStore
 from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys, WrongMasterKeyError
 from application.carriers.email import EmailCarrier, EmailRules
-from application.ports import Email, RenderError, RendererUnavailableError, StoreUnavailableError
+from application.ports.email import Email
+from application.ports.log import StoreUnavailableError
+from application.ports.templates import RendererUnavailableError
 from application.processes import deliver
 from application.processes.deliver import Delivery
 from application.readers import Readers
@@ -27,7 +29,7 @@ from domain.outcomes import Accepted, Misconfigured, Outcome, Retryable, Throttl
 from domain.personal import Letter, Listed
 from domain.preferences import Preferences, Wishes
 from domain.suppression import Suppression
-from domain.template import Content, TemplatePin
+from domain.template import Content, RenderError, TemplatePin
 from domain.vocabulary import Channel, Ground, Purpose, Reason, Status
 from domain.wall_clock import QuietHours
 from tests.digests import gathering

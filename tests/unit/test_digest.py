@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 
 from adapters.stored import replayed
-from application.ports import Recorded
+from application.ports.log import Recorded
 from application.projections.notifications import Notifications
 from application.projections.projection import folded, touched
 from domain.notification import NotAttemptableError, Notification

@@ -13,7 +13,7 @@ from adapters.memory.due_work import MemoryDueWork
 from adapters.memory.event_store import MemoryEventStore
 from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys
-from application.ports import Lease
+from application.ports.due_work import Lease
 from application.processes.dispatch import Dispatcher, DispatchRules
 from domain.personal import Letter
 from domain.vocabulary import Channel

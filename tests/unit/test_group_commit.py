@@ -7,7 +7,7 @@ import pytest
 
 from adapters import group_commit
 from adapters.group_commit import Append, GroupCommit
-from application.ports import StoreUnavailableError
+from application.ports.log import StoreUnavailableError
 
 NOTHING = Append([], [], [])
 

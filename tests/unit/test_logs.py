@@ -13,8 +13,8 @@ import pytest
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from application.ports import StoreUnavailableError
-from domain.notification import Attempt
+from application.ports.log import StoreUnavailableError
+from domain.notification_events import Attempt
 from domain.outcomes import Accepted, Retryable
 from domain.personal import Response
 from domain.vocabulary import Channel, Reason

@@ -10,7 +10,8 @@ import msgspec
 
 from adapters.group_commit import DueRow, LaneRow
 from adapters.memory.budget import MemoryProviderBudget
-from application.ports import Backlog, Clock, Lease, ProviderBudget, Turn
+from application.ports.due_work import Backlog, Lease, ProviderBudget, Turn
+from application.ports.time_and_chance import Clock
 from domain.breaker import PROVEN_FOR
 from domain.subscription import SLOWEST
 from domain.vocabulary import Channel

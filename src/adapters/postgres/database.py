@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.sql import SQL, Composed
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from application.ports import StoreUnavailableError
+from application.ports.log import StoreUnavailableError
 
 RV = TypeVar("RV")
 

@@ -9,7 +9,7 @@ from msgspec.structs import astuple
 
 from adapters.postgres.budget import ACCOUNT, TODAY, PostgresProviderBudget
 from adapters.postgres.database import Database
-from application.ports import Backlog, Lease, Turn
+from application.ports.due_work import Backlog, Lease, Turn
 from domain.breaker import PROVEN_FOR
 from domain.subscription import SLOWEST
 from domain.vocabulary import Channel, Priority

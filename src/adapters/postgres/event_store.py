@@ -13,7 +13,7 @@ from adapters.person_keys import PersonKeys
 from adapters.postgres.database import Database
 from adapters.postgres.lately_read import LatelyRead, entry_of
 from adapters.stored import append_of, persons_of, replayed
-from application.ports import Recorded
+from application.ports.log import Recorded
 from domain.chain import Entry
 
 A = TypeVar("A", bound=Aggregate)

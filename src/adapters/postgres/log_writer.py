@@ -12,7 +12,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from adapters.group_commit import Append, LaneRow
 from adapters.postgres.columns import Bigints, Blobs, Texts, Uuids
 from adapters.postgres.database import open_pool
-from application.ports import ConflictError, StaleError, StoreUnavailableError
+from application.ports.log import ConflictError, StaleError, StoreUnavailableError
 
 APPEND_LOCK = 0x0CA7_1110
 """The lock under which positions are drawn and committed, so that the log never shows a gap that fills later."""

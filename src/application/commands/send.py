@@ -11,7 +11,9 @@ from msgspec import Meta
 from application.addresses import InvalidAddressError, email_address
 from application.caller import Caller
 from application.faults import NUL_FAULT, fault_of, is_locale, is_time_zone
-from application.ports import Clock, ConflictError, CurrentTexts, Dice, EventStore, Persons
+from application.ports.log import ConflictError, EventStore, Persons
+from application.ports.templates import CurrentTexts
+from application.ports.time_and_chance import Clock, Dice
 from application.problems import InvalidCommandError, KeyReusedError, Problem
 from application.readers import ReaderLinks, Readers, Who
 from domain.acceptance import Acceptance, Told

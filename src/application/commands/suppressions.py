@@ -15,7 +15,8 @@ from msgspec import Meta
 from application.addresses import InvalidAddressError, address_of
 from application.caller import Caller
 from application.faults import fault_of
-from application.ports import Clock, ConflictError, EventStore, Persons
+from application.ports.log import ConflictError, EventStore, Persons
+from application.ports.time_and_chance import Clock
 from application.problems import InvalidCommandError, Problem
 from application.readers import AddressDigest
 from domain.ids import suppression_id

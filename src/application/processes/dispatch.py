@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import msgspec
 
-from application.ports import DeliveryQueue, DueWork, Lease, ProviderBudget, Wakeup
+from application.ports.due_work import DeliveryQueue, DueWork, Lease, ProviderBudget
+from application.ports.log import Wakeup
 from domain.vocabulary import Channel
 
 _LISTENING = 0.5

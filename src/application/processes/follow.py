@@ -3,7 +3,8 @@
 from collections.abc import Collection
 from uuid import UUID
 
-from application.ports import Clock, ConflictError, EventLog, EventStore
+from application.ports.log import ConflictError, EventLog, EventStore
+from application.ports.time_and_chance import Clock
 from application.processes.settle import Place
 from domain.notification import Notification
 

@@ -10,21 +10,15 @@ import msgspec
 
 from application import message
 from application.carriers.email import envelope
-from application.ports import (
-    Clock,
-    ConflictError,
-    CurrentTexts,
-    Dice,
-    DueWork,
-    EventStore,
-    RenderError,
-    TemplateRenderer,
-)
+from application.ports.due_work import DueWork
+from application.ports.log import ConflictError, EventStore
+from application.ports.templates import CurrentTexts, TemplateRenderer
+from application.ports.time_and_chance import Clock, Dice
 from application.readers import Reader, ReaderLinks, Readers, Who
 from domain.decision import Digest, Suppress
 from domain.notification import Notification
 from domain.personal import Envelope, Letter
-from domain.template import CurrentTemplate, UnknownTemplateError
+from domain.template import CurrentTemplate, RenderError, UnknownTemplateError
 from domain.vocabulary import Reason
 
 DIGEST = "digest"

@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from application.ports import Clock, EventStore, Recorded
+from application.ports.log import EventStore, Recorded
+from application.ports.time_and_chance import Clock
 from application.problems import NotFoundError
 from application.queries.preferences import UserPreferences, shown
 from application.readers import AddressDigest, Reader, message_of

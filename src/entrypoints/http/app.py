@@ -5,7 +5,6 @@ from typing import Any
 from litestar import Litestar, Request
 from litestar.datastructures import State
 
-from entrypoints.bootstrap import Parts
 from entrypoints.http.authentication import Authentication
 from entrypoints.http.callbacks import CallbacksController
 from entrypoints.http.description import Description
@@ -23,6 +22,7 @@ from entrypoints.http.request import MOST_BYTES, JsonRequest, header, needs_key,
 from entrypoints.http.suppressions import SuppressionsController
 from entrypoints.http.templates import TemplatesController
 from entrypoints.http.webhooks import EventsController, EventTypesController, WebhooksController
+from entrypoints.parts import Parts
 
 
 def create_app(parts: Parts) -> Litestar:

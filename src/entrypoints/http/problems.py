@@ -13,7 +13,8 @@ from adapters.group_commit import ClosedError
 from application.commands.templates.change import NameTakenError
 from application.commands.templates.send_test import NoOwnerAddressError
 from application.commands.try_webhook import TooManyTrialsError
-from application.ports import ConflictError, RendererUnavailableError, StoreUnavailableError, TenantSlowError
+from application.ports.log import ConflictError, StoreUnavailableError
+from application.ports.templates import RendererUnavailableError, TenantSlowError
 from application.problems import EventIdReusedError, InvalidCommandError, KeyReusedError, NotFoundError, Problem
 from domain.notification import NotRetryableError
 from domain.own_template import (
