@@ -16,6 +16,7 @@ class Told(msgspec.Struct, frozen=True):
     status: Status
     reason: Reason | None
     until: datetime | None
+    duplicate_of: UUID | None = None
 
 
 class Acceptance(Aggregate):

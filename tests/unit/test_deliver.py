@@ -12,11 +12,14 @@ from adapters.address_digest import address_digests
 from adapters.allowance import Allowance
 from adapters.event_mapper import EventMapper
 from adapters.memory.budget import MemoryProviderBudget
+from adapters.memory.counters import MemoryCounters
 from adapters.memory.due_work import MemoryDueWork
 from adapters.memory.event_store import MemoryEventStore
 from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys, WrongMasterKeyError
+from adapters.rate_limiter import CountingRateLimiter
 from application.carriers.email import EmailCarrier, EmailRules
+from application.limiting import Limiting
 from application.ports.email import Email
 from application.ports.log import StoreUnavailableError
 from application.ports.templates import RendererUnavailableError
@@ -112,6 +115,7 @@ class House:
             dice=LoadedDice(),
             log=self.log,
             readers=self.readers,
+            limiting=Limiting(self.readers, CountingRateLimiter(MemoryCounters()), bytes.hex),
             name="worker:1",
         )
 

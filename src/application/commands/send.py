@@ -1,7 +1,7 @@
 """Accept messages for delivery: one or many recipients, one or many channels, all or none."""
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from datetime import MAXYEAR, MINYEAR, datetime, time
+from datetime import MAXYEAR, MINYEAR, datetime, time, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from application.ports.templates import CurrentTexts
 from application.ports.time_and_chance import Clock, Dice
 from application.problems import InvalidCommandError, KeyReusedError, Problem
 from application.readers import ReaderLinks, Readers, Who, heed
+from application.repetitions import Sayings, say_once
 from domain.acceptance import Acceptance, Told
 from domain.headers import UnsafeHeaderError, check_header
 from domain.ids import acceptance_id
@@ -33,6 +34,7 @@ from domain.template import (
 from domain.vocabulary import Channel, Priority, Purpose, Reason, Status
 
 MOST_RECIPIENTS = 1_000
+_TRIES = 5
 
 
 class Recipient(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -94,7 +96,10 @@ class SendEmail(_Sending, frozen=True, kw_only=True, forbid_unknown_fields=True,
 
 
 class AcceptedNotification(msgspec.Struct, frozen=True):
-    """What is to become of it as things are: it may be `suppressed` for a reason, or wait `until` a moment for one."""
+    """What is to become of it as things are: it may be `suppressed` for a reason, or wait `until` a moment for one.
+
+    `duplicate_of` is the notification that said the same within your duplicate window.
+    """
 
     id: UUID
     channel: Channel
@@ -102,6 +107,7 @@ class AcceptedNotification(msgspec.Struct, frozen=True):
     status: Status
     reason_code: Reason | None = None
     until: datetime | None = None
+    duplicate_of: UUID | None = None
 
 
 class SendAnswer(msgspec.Struct, frozen=True):
@@ -140,6 +146,7 @@ async def send(
     persons: Persons,
     clock: Clock,
     dice: Dice,
+    fingerprint: Callable[[bytes], str],
     default_language: str,
     default_time_zone: str,
     postal_address: str | None,
@@ -160,48 +167,81 @@ async def send(
             return answer
         raise
     found = await readers.of([Who(caller.tenant, to.channel, to.address, to.recipient.user_id) for to in addressees])
-    now, request = clock.now(), dice.id()
-    notifications = [
-        Notification.queue(
-            dice.id(),
-            tenant=caller.tenant,
-            channel=to.channel,
-            type=command.type,
-            category=command.category or to.template.type.category,
-            purpose=to.template.type.purpose,
-            priority=command.priority or to.template.type.priority,
-            request=request,
-            letter=_letter(to, command, variables, caller, links, persons),
-            template=to.template.pin,
-            now=now,
-            by=caller.by,
-            locale=to.template.pin.locale,
-            recipient_user_id=to.recipient.user_id,
-            time_zone=to.time_zone,
-            scheduled_at=command.scheduled_at,
-            expires_at=command.expires_at,
-            source=command.context.source,
-            correlation_id=command.context.correlation_id,
-            secrets=to.template.type.secrets,
-        )
-        for to in addressees
-    ]
+    rules = (await readers.rules([caller.tenant])).get(caller.tenant)
     local = time.fromisoformat(command.scheduled_local) if command.scheduled_local else None
-    for notification, reader in zip(notifications, found, strict=True):
-        decision = reader.decide(notification, max(now, notification.due_at), default_time_zone, local)
-        heed(decision, notification, now=now, by=caller.by)
-    told = [_told(notification) for notification in notifications]
-    try:
-        position = await events.save(*notifications, *_acceptance(key, caller, request, notifications, told, now))
-    except ConflictError:
-        if key and (answer := await _first_answer(command, caller, key, events)):
-            return answer
-        raise
-    accepted = [
-        AcceptedNotification(n.id, n.channel, to.recipient, said.status, said.reason, said.until)
+    for _ in range(_TRIES):
+        now, request = clock.now(), dice.id()
+        notifications = [
+            _queued(to, command, variables, request, caller, links, persons, now, dice) for to in addressees
+        ]
+        for notification, reader in zip(notifications, found, strict=True):
+            decision = reader.decide(notification, max(now, notification.due_at), default_time_zone, local)
+            heed(decision, notification, now=now, by=caller.by)
+        sayings = _NOTHING_SAID
+        if rules and rules.duplicate_window:
+            window = timedelta(seconds=rules.duplicate_window)
+            sayings = await say_once(
+                notifications, window, events=events, fingerprint=fingerprint, now=now, by=caller.by
+            )
+        told = [_told(notification) for notification in notifications]
+        acceptance = _acceptance(key, caller, request, notifications, told, now)
+        try:
+            position = await events.save(*notifications, *sayings.changed, *acceptance, seen=sayings.seen)
+        except ConflictError:
+            if key and (answer := await _first_answer(command, caller, key, events)):
+                return answer
+            if not (sayings.changed or sayings.seen):
+                raise
+            continue  # the same was said at the same moment, or what said it has moved on
+        return SendAnswer(request, position, _accepted(notifications, addressees, told))
+    raise ConflictError("the same is being said too often at the same moment")
+
+
+_NOTHING_SAID = Sayings()
+
+
+def _queued(
+    to: _Addressee,
+    command: SendNotification,
+    variables: dict[str, Any],
+    request: UUID,
+    caller: Caller,
+    links: ReaderLinks,
+    persons: Persons,
+    now: datetime,
+    dice: Dice,
+) -> Notification:
+    return Notification.queue(
+        dice.id(),
+        tenant=caller.tenant,
+        channel=to.channel,
+        type=command.type,
+        category=command.category or to.template.type.category,
+        purpose=to.template.type.purpose,
+        priority=command.priority or to.template.type.priority,
+        request=request,
+        letter=_letter(to, command, variables, caller, links, persons),
+        template=to.template.pin,
+        now=now,
+        by=caller.by,
+        locale=to.template.pin.locale,
+        recipient_user_id=to.recipient.user_id,
+        time_zone=to.time_zone,
+        scheduled_at=command.scheduled_at,
+        expires_at=command.expires_at,
+        source=command.context.source,
+        correlation_id=command.context.correlation_id,
+        secrets=to.template.type.secrets,
+    )
+
+
+def _accepted(
+    notifications: list[Notification], addressees: list[_Addressee], told: list[Told]
+) -> list[AcceptedNotification]:
+    return [
+        AcceptedNotification(n.id, n.channel, to.recipient, said.status, said.reason, said.until, said.duplicate_of)
         for n, to, said in zip(notifications, addressees, told, strict=True)
     ]
-    return SendAnswer(request, position, accepted)
 
 
 def _letter(
@@ -241,7 +281,7 @@ def _may_be_left(type_: NotificationType, command: SendNotification, to: _Addres
 
 def _told(notification: Notification) -> Told:
     until = notification.due_at if notification.status is Status.DEFERRED else None
-    return Told(notification.status, notification.reason_code, until)
+    return Told(notification.status, notification.reason_code, until, notification.duplicate_of)
 
 
 def _acceptance(
@@ -270,7 +310,7 @@ async def _first_answer(
     places = [(recipient, channel) for recipient in command.recipients for channel in command.channels]
     told = accepted.told or [_told_before(command, accepted.timestamp)] * len(places)
     given = [
-        AcceptedNotification(id, channel, recipient, said.status, said.reason, said.until)
+        AcceptedNotification(id, channel, recipient, said.status, said.reason, said.until, said.duplicate_of)
         for id, (recipient, channel), said in zip(accepted.notifications, places, told, strict=True)
     ]
     return SendAnswer(accepted.request, history[0].position, given)
