@@ -97,9 +97,25 @@ class _Queue:
         follows = nth - window.count + before
         if follows < 1:
             return max(at, start)
-        known = await self._counters.get(self._time(window, period - 1, follows))
-        offset = known / 1000 if known else (follows - 1) / before * window.seconds
-        return max(at, start + offset)
+        if window.count > MOST_EXACT:
+            return max(at, start + (follows - 1) / before * window.seconds)
+        return max(at, start + await self._offset(window, period - 1, follows))
+
+    async def _offset(self, window: Window, period: int, nth: int) -> float:
+        """How long after its beginning the period's n-th place is; where it was left unused, the last used before it.
+
+        Those left unused are the last ones.
+        """
+        if known := await self._counters.get(self._time(window, period, nth)):
+            return known / 1000
+        used, unused, offset = 0, nth, 0
+        while unused - used > 1:
+            middle = (used + unused) // 2
+            if known := await self._counters.get(self._time(window, period, middle)):
+                used, offset = middle, known
+            else:
+                unused = middle
+        return offset / 1000
 
     async def _open(self, window: Window, full: int, last: int) -> int:
         """A period after the `full` one that has room: the first, as they fill in order; or the last."""
