@@ -12,8 +12,9 @@ import pytest
 
 from application.caller import Scope
 from application.commands import suppressions
+from domain.preferences import Preferences
 from domain.receipts import ProviderReceipt, ReceiptKind
-from tests.application import Service, Tenant, until
+from tests.application import Service, Tenant, until, welcome
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -155,6 +156,22 @@ async def test_a_user_is_reached_at_the_address_given_last_in_the_language_wishe
     await told(tenant, "DELETE", f"/subscriptions/{newest}")
     answer = await tenant.send(recipients=[{"user_id": "u-1"}])
     assert (await service.mail(answer["notifications"][0]["id"])).to.address == "old@example.com"
+
+
+async def test_where_several_addresses_are_written_to_each_gets_one_and_the_first_answer_names_them_all_again(
+    service: Service, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Preferences, "written_to", Preferences.reached_by)  # as those of devices are
+    await subscribed(tenant, "old@example.com")
+    await subscribed(tenant)
+    body = welcome("max@example.com")
+    body["recipients"] = [{"user_id": "u-1"}, *body["recipients"]]
+    first = await tenant.post("/api/v1/notifications", body, Idempotency_Key="once")
+    told = first.json()["notifications"]
+    assert [each["recipient"]["user_id"] for each in told] == ["u-1", "u-1", None]
+    mails = [await service.mail(each["id"]) for each in told]
+    assert [mail.to.address for mail in mails] == ["old@example.com", JANE, "max@example.com"]
+    assert (await tenant.post("/api/v1/notifications", body, Idempotency_Key="once")).content == first.content
 
 
 async def test_a_user_without_an_address_cannot_be_reached(tenant: Tenant):

@@ -131,6 +131,7 @@ class _Addressee(msgspec.Struct, frozen=True):
     address: str
     template: CurrentTemplate
     time_zone: str | None
+    place: int
 
 
 async def send(
@@ -168,6 +169,7 @@ async def send(
         raise
     found = await readers.of([Who(caller.tenant, to.channel, to.address, to.recipient.user_id) for to in addressees])
     rules = (await readers.rules([caller.tenant])).get(caller.tenant)
+    places = len(command.recipients) * len(command.channels)
     local = time.fromisoformat(command.scheduled_local) if command.scheduled_local else None
     for _ in range(_TRIES):
         now, request = clock.now(), dice.id()
@@ -183,7 +185,7 @@ async def send(
             sayings = await say_once(
                 notifications, window, events=events, fingerprint=fingerprint, now=now, by=caller.by
             )
-        told = [_told(notification) for notification in notifications]
+        told = list(_told(notifications, addressees, each_one=len(addressees) == places))
         acceptance = _acceptance(key, caller, request, notifications, told, now)
         try:
             position = await events.save(*notifications, *sayings.changed, *acceptance, seen=sayings.seen)
@@ -279,9 +281,10 @@ def _may_be_left(type_: NotificationType, command: SendNotification, to: _Addres
     return to.channel is Channel.EMAIL and (advertising or (command.category or type_.category) == _SUBSCRIPTION)
 
 
-def _told(notification: Notification) -> Told:
-    until = notification.due_at if notification.status is Status.DEFERRED else None
-    return Told(notification.status, notification.reason_code, until, notification.duplicate_of)
+def _told(notifications: list[Notification], addressees: list[_Addressee], *, each_one: bool) -> Iterator[Told]:
+    for it, to in zip(notifications, addressees, strict=True):
+        until = it.due_at if it.status is Status.DEFERRED else None
+        yield Told(it.status, it.reason_code, until, it.duplicate_of, None if each_one else to.place)
 
 
 def _acceptance(
@@ -309,10 +312,12 @@ async def _first_answer(
         raise KeyReusedError(f"the idempotency key was used on {accepted.timestamp:%Y-%m-%d} with another body")
     places = [(recipient, channel) for recipient in command.recipients for channel in command.channels]
     told = accepted.told or [_told_before(command, accepted.timestamp)] * len(places)
-    given = [
-        AcceptedNotification(id, channel, recipient, said.status, said.reason, said.until, said.duplicate_of)
-        for id, (recipient, channel), said in zip(accepted.notifications, places, told, strict=True)
-    ]
+    given = []
+    for n, (id, said) in enumerate(zip(accepted.notifications, told, strict=True)):
+        recipient, channel = places[n if said.place is None else said.place]
+        given.append(
+            AcceptedNotification(id, channel, recipient, said.status, said.reason, said.until, said.duplicate_of)
+        )
     return SendAnswer(accepted.request, history[0].position, given)
 
 
@@ -342,19 +347,20 @@ def _checked(
             problems.append(Problem(f"recipients[{i}].user_id", NUL_FAULT))
         preferences = known.get(recipient.user_id or "")
         wishes = preferences.wishes if preferences else _NOTHING_WISHED
-        for channel in command.channels:
+        for place, channel in enumerate(command.channels, i * len(command.channels)):
             locale = recipient.locale or wishes.language or default_language
             try:
                 if (channel, locale) not in chosen:
                     chosen[channel, locale] = templates.current(caller.tenant, command.type, channel, locale)
-                address = _address(recipient, channel, preferences)
+                addresses = _addresses(recipient, channel, preferences)
             except UnknownTemplateError as error:
                 raise InvalidCommandError([*problems, Problem("type", str(error))]) from None
             except InvalidAddressError as error:
                 problems.append(Problem(f"recipients[{i}].{_FIELDS.get(channel, 'email')}", str(error)))
             else:
                 zone = recipient.time_zone or wishes.time_zone
-                addressees.append(_Addressee(recipient, channel, address, chosen[channel, locale], zone))
+                text = chosen[channel, locale]
+                addressees += [_Addressee(recipient, channel, each, text, zone, place) for each in addresses]
     variables = command.variables
     try:
         if chosen:
@@ -414,18 +420,17 @@ def _not_to_be_kept(command: SendNotification) -> Iterator[Problem]:
 _FIELDS = {Channel.EMAIL: "email", Channel.SMS: "phone", Channel.PUSH: "device_token"}
 
 
-def _address(recipient: Recipient, channel: Channel, preferences: Preferences | None) -> str:
-    """The one that was given, else the one that the user gave last."""
+def _addresses(recipient: Recipient, channel: Channel, preferences: Preferences | None) -> list[str]:
+    """The one that was given, else those of the user's that are written to."""
     if channel is not Channel.EMAIL:
         raise InvalidAddressError(f"the channel {channel} is not available yet")
     if recipient.email is not None:
-        return email_address(recipient.email)
-    contacts = preferences.reached_by(channel) if preferences else []
+        return [email_address(recipient.email)]
+    contacts = preferences.written_to(channel) if preferences else []
     if not contacts:
         unknown = ", as no address of the user is known" if recipient.user_id else ""
         raise InvalidAddressError(f"is needed for the channel email{unknown}")
-    assert isinstance(contacts[-1].personal, ConsentedAddress)
-    return contacts[-1].personal.address
+    return [each.personal.address for each in contacts if isinstance(each.personal, ConsentedAddress)]
 
 
 _NOTHING_WISHED = Wishes()
