@@ -13,7 +13,8 @@ from domain.vocabulary import Reason, Status
 class Told(msgspec.Struct, frozen=True, omit_defaults=True):
     """What was said of one notification when it was accepted.
 
-    `place` is which recipient and channel of the request it is for, counted channel by channel; None where each has one.
+    `place` is which recipient and channel of the request it is for, counted channel by channel; None where each of
+    them has one.
     """
 
     status: Status
