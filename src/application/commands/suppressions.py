@@ -28,7 +28,7 @@ COLUMNS = ("channel", "address", "ground", "category", "since", "until", "source
 """Of a file: the first two are needed to read one, `since` and `source` are only written."""
 
 _TRIES = 5
-_AT_ONCE = 500
+_AT_ONCE = 200
 _MOST_FAULTS = 100
 
 Address = Annotated[str, Meta(min_length=1, max_length=4096, description="Of the channel")]
