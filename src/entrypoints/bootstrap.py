@@ -44,6 +44,7 @@ from adapters.templates.maker import JinjaTemplateMaker
 from adapters.templates.renderer import JinjaRenderer
 from adapters.templates.sandbox import Sandbox
 from adapters.webhook.signing import RandomWebhookSecrets
+from application.commands.limits import choose_limits
 from application.commands.manage import cancel, retry
 from application.commands.send import send
 from application.commands.take_receipt import take_receipt

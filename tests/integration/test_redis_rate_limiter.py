@@ -11,7 +11,7 @@ import pytest
 
 from adapters import redis_rate_limiter
 from adapters.redis_rate_limiter import RedisRateLimiter
-from application.ports import Place
+from application.ports.rate_limiter import Place
 from domain.limits import Rates
 from tests.faults.redis import RedisServer
 

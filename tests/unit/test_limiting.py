@@ -16,7 +16,7 @@ from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys
 from adapters.rate_limiter import CountingRateLimiter
 from application.limiting import Limiting, TooMany, heed
-from application.ports import Place, RateLimiter
+from application.ports.rate_limiter import Place, RateLimiter
 from application.readers import Readers
 from domain.decision import SECURITY
 from domain.limits import ChannelLimits, Limits, Rates, Rules, Window

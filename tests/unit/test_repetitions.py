@@ -11,7 +11,7 @@ from adapters.memory.due_work import MemoryDueWork
 from adapters.memory.event_store import MemoryEventStore
 from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys
-from application.ports import ConflictError
+from application.ports.log import ConflictError
 from application.repetitions import Sayings, say_once
 from domain.decision import SECURITY
 from domain.notification import Notification
