@@ -111,6 +111,9 @@ class Notification(Aggregate):
         self.provider_id: str | None = None
         self.earlier_provider_ids: frozenset[str] = frozenset()
         self.deferred_for = Reason.SCHEDULED if due_at > self.created_on else None
+        self.limited_by: str | None = None
+        self.places = 0
+        self.duplicate_of: UUID | None = None
         self.ended: Status | None = None
         self.reason: Reason | None = None
         self.sent_at: datetime | None = None
@@ -334,17 +337,33 @@ class Notification(Aggregate):
         )
         self.trigger_event(self.DeadLettered, **self._about(by, now), reason=reason)
 
-    def suppress(self, reason: Reason, *, now: datetime, by: str) -> None:
-        """Do not send it, because the reader or the law does not want it."""
-        if not self.is_open or self.in_flight:
-            raise NotAttemptableError(f"notification {self.id} is {self.status}")
-        self.trigger_event(self.Suppressed, **self._about(by, now), reason=reason)
+    def suppress(
+        self,
+        reason: Reason,
+        *,
+        now: datetime,
+        by: str,
+        limit: str | None = None,
+        duplicate_of: UUID | None = None,
+    ) -> None:
+        """Do not send it, because the reader, the law or the tenant does not want it.
 
-    def wait(self, reason: Reason, until: datetime, *, now: datetime, by: str) -> None:
-        """Leave it for later, because the reader wishes so or is asleep. That uses up no attempt."""
+        `limit` names what it was too much for, `duplicate_of` what said the same before.
+        """
         if not self.is_open or self.in_flight:
             raise NotAttemptableError(f"notification {self.id} is {self.status}")
-        said = {"reason": reason, "until": until, "provider": None, "call": 0, "personal": None}
+        self.trigger_event(
+            self.Suppressed, **self._about(by, now), reason=reason, limit=limit, duplicate_of=duplicate_of
+        )
+
+    def wait(self, reason: Reason, until: datetime, *, now: datetime, by: str, limit: str | None = None) -> None:
+        """Leave it for later, because the reader wishes so or is asleep, or for its place under a `limit`.
+
+        That uses up no attempt.
+        """
+        if not self.is_open or self.in_flight:
+            raise NotAttemptableError(f"notification {self.id} is {self.status}")
+        said = {"reason": reason, "until": until, "provider": None, "call": 0, "personal": None, "limit": limit}
         self.trigger_event(self.Deferred, **self._about(by, now), **said)
 
     # What people ask

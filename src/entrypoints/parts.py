@@ -26,8 +26,10 @@ from adapters.templates.renderer import JinjaRenderer
 from application.caller import Caller
 from application.carriers.email import EmailCarrier
 from application.carriers.webhook import WebhookCarrier
+from application.commands.limits import LimitsAnswer
 from application.commands.manage import CancelAnswer, CancelNotification, RetryAnswer, RetryNotification
 from application.commands.send import SendAnswer
+from application.limiting import Limiting
 from application.ports.email import EmailSender
 from application.ports.webhooks import WebhookSender
 from application.processes.deliver import Delivery
@@ -35,6 +37,7 @@ from application.processes.dispatch import Dispatcher, DispatchRules
 from application.processes.health import HealthCheck
 from application.projections.projection import Projection
 from application.queries.explain import Explanation
+from application.queries.limits import RateLimits
 from application.queries.proof import Proof
 from application.readers import AddressDigest, ReaderLinks, Readers
 from domain.receipts import ProviderReceipt
@@ -62,6 +65,7 @@ class Parts:
     webhook_sender: WebhookSender
     due: PostgresDueWork
     budget: PostgresProviderBudget
+    limiting: Limiting
     api_keys: PostgresApiKeys
     reader: PostgresNotificationReader
     mails: CapturedMails
@@ -84,6 +88,8 @@ class Parts:
     retry: Callable[[RetryNotification, Caller], Coroutine[Any, Any, RetryAnswer]]
     prove: Callable[..., Coroutine[Any, Any, Proof]]
     explain: Callable[..., Coroutine[Any, Any, Explanation]]
+    limits: Callable[[Caller], Coroutine[Any, Any, RateLimits]]
+    choose_limits: Callable[..., Coroutine[Any, Any, LimitsAnswer]]
     take_receipt: Callable[[ProviderReceipt], Coroutine[Any, Any, bool]]
     fingerprint: Callable[[bytes], str]
 
@@ -112,6 +118,7 @@ class Parts:
             clock=self.clock,
             dice=self.dice,
             readers=self.readers,
+            limiting=self.limiting,
             default_time_zone=self.settings.default_time_zone,
             log=log,
             name=name,
