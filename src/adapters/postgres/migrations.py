@@ -59,6 +59,11 @@ _LANES = f"""
 
 _LANES_WORKED = "ALTER TABLE lanes ADD COLUMN IF NOT EXISTS worked_at timestamptz"
 
+_LEASED_AT = f"""
+    ALTER TABLE schedule ADD COLUMN IF NOT EXISTS leased_at timestamptz;
+    {CREATE_LEASE_IN_BUDGET}
+"""
+
 MIGRATIONS: Sequence[tuple[str, str]] = (
     ("schedule", CREATE_SCHEDULE),
     ("person_keys", _PERSON_KEYS),
@@ -74,6 +79,7 @@ MIGRATIONS: Sequence[tuple[str, str]] = (
     ("lanes_worked", _LANES_WORKED),
     ("append_events", CREATE_APPEND_EVENTS),
     ("lease_in_budget", CREATE_LEASE_IN_BUDGET),
+    ("schedule_leased_at", _LEASED_AT),
 )
 
 
