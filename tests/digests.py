@@ -9,12 +9,15 @@ from uuid import UUID
 from adapters.address_digest import address_digests
 from adapters.event_mapper import EventMapper
 from adapters.memory.budget import MemoryProviderBudget
+from adapters.memory.counters import MemoryCounters
 from adapters.memory.due_work import MemoryDueWork
 from adapters.memory.event_store import MemoryEventStore
 from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys
+from adapters.rate_limiter import CountingRateLimiter
 from adapters.reader_tokens import ReaderTokens
 from application.carriers.email import EmailCarrier, EmailRules
+from application.limiting import Limiting
 from application.ports.due_work import DueWork
 from application.ports.email import Email
 from application.ports.log import EventStore
@@ -184,6 +187,7 @@ class House:
             log=self.log,
             readers=self.readers,
             gathering=self._gathering,
+            limiting=Limiting(self.readers, CountingRateLimiter(MemoryCounters()), bytes.hex),
         )
 
     async def wish(self, *, told: bool = True, **wishes: Any) -> None:

@@ -18,11 +18,13 @@ from application.ports.log import AlteredError
 from domain.acceptance import Acceptance
 from domain.event_type import EventType
 from domain.happening import Happening
+from domain.limits import Limits
 from domain.notification import Notification
 from domain.own_template import Template
 from domain.personal import Erased
 from domain.preferences import Preferences
 from domain.receipts import Receipt
+from domain.saying import Saying
 from domain.subscription import WebhookSubscription
 from domain.suppression import Suppression
 
@@ -36,6 +38,8 @@ AGGREGATES: tuple[type[Aggregate], ...] = (
     WebhookSubscription,
     Happening,
     EventType,
+    Limits,
+    Saying,
 )
 
 

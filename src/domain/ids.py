@@ -1,6 +1,7 @@
 """Ids that follow from what they name. Random and time-ordered ids are drawn by a port and passed in."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import sha1
 from uuid import UUID
 
@@ -12,6 +13,8 @@ _PREFERENCES = UUID("7d1f3a0e-52c6-5b1d-a3c4-0f6b9d2e8c51")
 _SUPPRESSIONS = UUID("c2a94b16-8e0d-5f37-b6a1-4d5e7f90b2a8")
 _HAPPENINGS = UUID("9c1d7e52-43c8-5e1b-a6f4-7d20b5e3c918")
 _BUNDLES = UUID("3e8f5b07-61d9-5a2c-9b74-c05e1d8a46f3")
+_LIMITS = UUID("4e6a8c1b-90d7-5f24-8b3e-c1f5a2d7e603")
+_SAYINGS = UUID("e83b5d70-1c4f-5a96-9d2e-6f07c8a1b3d5")
 
 
 def acceptance_id(tenant: str, idempotency_key: str) -> UUID:
@@ -42,6 +45,17 @@ def suppression_id(tenant: str, channel: str, address_digest: str) -> UUID:
 def happening_id(tenant: str, event_id: str) -> UUID:
     """The stream of one event that a tenant told us of."""
     return _derived(_HAPPENINGS, f"{tenant}\x00{event_id}")
+
+
+@lru_cache(maxsize=1_000)  # asked of every message
+def limits_id(tenant: str) -> UUID:
+    """The stream of how much one tenant lets go out."""
+    return _derived(_LIMITS, tenant)
+
+
+def saying_id(tenant: str, content_digest: str) -> UUID:
+    """The stream of one content for one address, named by a keyed digest of both."""
+    return _derived(_SAYINGS, f"{tenant}\x00{content_digest}")
 
 
 def event_type_id(tenant: str, name: str) -> UUID:

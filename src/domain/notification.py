@@ -121,6 +121,9 @@ class Notification(Aggregate):
         self.provider_id: str | None = None
         self.earlier_provider_ids: frozenset[str] = frozenset()
         self.deferred_for = Reason.SCHEDULED if due_at > self.created_on else None
+        self.limited_by: str | None = None
+        self.places = 0
+        self.duplicate_of: UUID | None = None
         self.ended: Status | None = None
         self.reason: Reason | None = None
         self.sent_at: datetime | None = None
@@ -365,20 +368,42 @@ class Notification(Aggregate):
         )
         self.trigger_event(self.DeadLettered, **self._about(by, now), reason=reason)
 
-    def suppress(self, reason: Reason, *, now: datetime, by: str) -> None:
-        """Do not send it, because the reader or the law does not want it."""
-        if not self.is_open or self.in_flight:
-            raise NotAttemptableError(f"notification {self.id} is {self.status}")
-        self.trigger_event(self.Suppressed, **self._about(by, now), reason=reason)
+    def suppress(
+        self,
+        reason: Reason,
+        *,
+        now: datetime,
+        by: str,
+        limit: str | None = None,
+        duplicate_of: UUID | None = None,
+    ) -> None:
+        """Do not send it, because the reader, the law or the tenant does not want it.
 
-    def wait(self, reason: Reason, until: datetime, *, now: datetime, by: str, bundle: UUID | None = None) -> None:
-        """Leave it for later, because the reader wishes so or is asleep. That uses up no attempt.
-
-        With a `bundle` it waits for the others there, as it goes on doing once it has begun to.
+        `limit` names what it was too much for, `duplicate_of` what said the same before.
         """
         if not self.is_open or self.in_flight:
             raise NotAttemptableError(f"notification {self.id} is {self.status}")
-        self._wait(reason, until, bundle or self.bundle, now, by)
+        self.trigger_event(
+            self.Suppressed, **self._about(by, now), reason=reason, limit=limit, duplicate_of=duplicate_of
+        )
+
+    def wait(
+        self,
+        reason: Reason,
+        until: datetime,
+        *,
+        now: datetime,
+        by: str,
+        limit: str | None = None,
+        bundle: UUID | None = None,
+    ) -> None:
+        """Leave it for later, because the reader wishes so or is asleep, or for its place under a `limit`.
+
+        That uses up no attempt. With a `bundle` it waits for the others there, and goes on doing so once it has begun.
+        """
+        if not self.is_open or self.in_flight:
+            raise NotAttemptableError(f"notification {self.id} is {self.status}")
+        self._wait(reason, until, bundle or self.bundle, now, by, limit)
 
     # With others, in a digest
 
@@ -489,9 +514,17 @@ class Notification(Aggregate):
             about = self._about(said["by"], said["timestamp"])
             super().trigger_event(self.StandingChanged, **about, status=standing.status, reason=standing.reason)
 
-    def _wait(self, reason: Reason, until: datetime, bundle: UUID | None, now: datetime, by: str) -> None:
-        said = {"reason": reason, "until": until, "provider": None, "call": 0, "personal": None, "bundle": bundle}
-        self.trigger_event(self.Deferred, **self._about(by, now), **said)
+    def _wait(
+        self,
+        reason: Reason,
+        until: datetime,
+        bundle: UUID | None,
+        now: datetime,
+        by: str,
+        limit: str | None = None,
+    ) -> None:
+        said = {"reason": reason, "until": until, "provider": None, "call": 0, "personal": None}
+        self.trigger_event(self.Deferred, **self._about(by, now), **said, limit=limit, bundle=bundle)
 
     def _about(self, by: str, now: datetime) -> dict[str, Any]:
         return {"tenant": self.tenant, "channel": self.channel, "type": self.type, "by": by, "timestamp": now}

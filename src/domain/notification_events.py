@@ -70,11 +70,14 @@ class Deferred(Event):
     provider: str | None
     call: int
     personal: Remark | Erased | None
+    limit: str | None = None
     bundle: UUID | None = None
 
     def apply(self, notification: "Notification") -> None:
         notification.in_flight = None
         notification.deferred_for = self.reason
+        notification.limited_by = self.limit
+        notification.places += self.limit is not None
         notification.due_at = self.until
         notification.bundle = self.bundle
         notification.digest_id = None
@@ -171,8 +174,11 @@ class Suppressed(Event):
     TOPIC = "notification.suppressed"
 
     reason: Reason
+    limit: str | None = None
+    duplicate_of: UUID | None = None
 
     def apply(self, notification: "Notification") -> None:
+        notification.duplicate_of = self.duplicate_of
         notification.ended, notification.reason = Status.SUPPRESSED, self.reason
 
 
@@ -304,7 +310,7 @@ class Complained(Event):
 def _start_over(notification: "Notification") -> None:
     if notification.provider_id:
         notification.earlier_provider_ids |= {notification.provider_id}
-    notification.attempts = 0
+    notification.attempts = notification.places = 0
     notification.provider = notification.provider_id = notification.key_until = None
     notification.sender = notification.reply_to = None
     notification.ended = notification.reason = notification.deferred_for = notification.bounce_reason = None

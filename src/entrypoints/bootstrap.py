@@ -44,19 +44,22 @@ from adapters.templates.maker import JinjaTemplateMaker
 from adapters.templates.renderer import JinjaRenderer
 from adapters.templates.sandbox import Sandbox
 from adapters.webhook.signing import RandomWebhookSecrets
+from application.commands.limits import choose_limits
 from application.commands.manage import cancel, retry
 from application.commands.send import send
 from application.commands.take_receipt import take_receipt
 from application.commands.try_webhook import MOST_TRIALS
+from application.limiting import Limiting
 from application.own_templates import OwnTemplates
 from application.queries.explain import explain
+from application.queries.limits import get_limits
 from application.queries.proof import prove
-from application.readers import Readers
+from application.readers import HeardOf, Readers
 from application.subscriptions import SubscriptionDirectory
 from domain.vocabulary import Channel
 from entrypoints.parts import Parts
 from entrypoints.reader_uses import reader_uses
-from entrypoints.senders import allowances, email_sender, webhook_sender
+from entrypoints.senders import allowances, email_sender, rate_limiter, webhook_sender
 from entrypoints.settings import SettingError, Settings
 from entrypoints.template_uses import template_uses
 from entrypoints.webhook_uses import WebhookReaders, webhook_uses
@@ -98,6 +101,9 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
         digest = address_digests(master_key)
         readers, links = Readers(store, digest), ReaderTokens(master_key, settings.public_url)
         await stack.enter_async_context(_beside(readers.follow(store)))
+        limiter = rate_limiter(settings)
+        stack.push_async_callback(limiter.close)
+        contents = partial(_fingerprint, hmac.digest(master_key, b"carillon contents", "sha256"))
         reader, happenings = PostgresNotificationReader(database), PostgresHappeningReader(database)
         subscriptions = PostgresSubscriptionReader(database)
         send_it = partial(
@@ -110,6 +116,7 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             persons=store,
             clock=clock,
             dice=dice,
+            fingerprint=contents,
             default_language=settings.default_language,
             default_time_zone=settings.default_time_zone,
             postal_address=settings.postal_address,
@@ -126,6 +133,7 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             webhook_sender=hooks,
             due=PostgresDueWork(database, budget),
             budget=budget,
+            limiting=Limiting(readers, limiter, contents),
             api_keys=PostgresApiKeys(database),
             reader=reader,
             mails=mails,
@@ -173,6 +181,8 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             explain=partial(
                 explain, events=store, digest=digest, clock=clock, default_time_zone=settings.default_time_zone
             ),
+            limits=partial(get_limits, events=store),
+            choose_limits=partial(choose_limits, events=HeardOf(store, readers), clock=clock),
             take_receipt=partial(take_receipt, events=store, clock=clock),
             fingerprint=partial(_fingerprint, hmac.digest(master_key, b"carillon request bodies", "sha256")),
         )

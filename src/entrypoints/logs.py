@@ -146,6 +146,9 @@ class Lines:
         say = self._log.info if rows else self._log.debug
         say("projected", projection=projection, events=events, rows=rows, position=position, ms=round(milliseconds, 1))
 
+    def uncounted(self, error: Exception) -> None:
+        self._log.warning("limits are counted by this process alone", error=type(error).__name__)
+
     def stuck(self, projection: str, position: int, error: Exception) -> None:
         self._log.error("projection stuck", projection=projection, position=position, error=type(error).__name__)
 

@@ -26,8 +26,10 @@ from adapters.templates.renderer import JinjaRenderer
 from application.caller import Caller
 from application.carriers.email import EmailCarrier
 from application.carriers.webhook import WebhookCarrier
+from application.commands.limits import LimitsAnswer
 from application.commands.manage import CancelAnswer, CancelNotification, RetryAnswer, RetryNotification
 from application.commands.send import SendAnswer
+from application.limiting import Limiting
 from application.ports.email import EmailSender
 from application.ports.webhooks import WebhookSender
 from application.processes.deliver import Delivery
@@ -36,6 +38,7 @@ from application.processes.gather import Gathering
 from application.processes.health import HealthCheck
 from application.projections.projection import Projection
 from application.queries.explain import Explanation
+from application.queries.limits import RateLimits
 from application.queries.proof import Proof
 from application.readers import AddressDigest, ReaderLinks, Readers
 from domain.mailbox import Mailbox
@@ -64,6 +67,7 @@ class Parts:
     webhook_sender: WebhookSender
     due: PostgresDueWork
     budget: PostgresProviderBudget
+    limiting: Limiting
     api_keys: PostgresApiKeys
     reader: PostgresNotificationReader
     mails: CapturedMails
@@ -86,6 +90,8 @@ class Parts:
     retry: Callable[[RetryNotification, Caller], Coroutine[Any, Any, RetryAnswer]]
     prove: Callable[..., Coroutine[Any, Any, Proof]]
     explain: Callable[..., Coroutine[Any, Any, Explanation]]
+    limits: Callable[[Caller], Coroutine[Any, Any, RateLimits]]
+    choose_limits: Callable[..., Coroutine[Any, Any, LimitsAnswer]]
     take_receipt: Callable[[ProviderReceipt], Coroutine[Any, Any, bool]]
     fingerprint: Callable[[bytes], str]
 
@@ -115,6 +121,7 @@ class Parts:
             dice=self.dice,
             readers=self.readers,
             gathering=self.gathering(rules.sender, log, name),
+            limiting=self.limiting,
             default_time_zone=self.settings.default_time_zone,
             log=log,
             name=name,

@@ -20,6 +20,7 @@ from adapters.taskiq_queue import TaskiqWorker
 from application.processes.chain import Chainer
 from application.processes.follow import Following
 from application.processes.project import Followed, Projector
+from application.processes.read_along import ReadAlong
 from application.processes.settle import READ, Settlement
 from application.processes.suppress import Suppressing
 from domain.vocabulary import Channel
@@ -136,15 +137,16 @@ async def follow(parts: Parts) -> None:
 
     async def lead() -> None:
         async with leading(parts.conninfo, "projector"), _beside(_chain(parts)), _beside(_judge_health(parts)):
+            log = ReadAlong(parts.store)
             settlement = Settlement(
-                parts.store,
+                log,
                 parts.store,
                 PostgresReceiptsReader(parts.database),
                 PostgresPlace(parts.database, "settlement"),
                 parts.clock,
             )
             suppressing = Suppressing(
-                parts.store,
+                log,
                 parts.store,
                 parts.store,
                 parts.address_digest,
@@ -164,7 +166,7 @@ async def follow(parts: Parts) -> None:
                         await following.catch_up(position)
 
             followed = [Followed(projection, parts.view(projection)) for projection in PROJECTIONS]
-            await Projector(parts.store, followed, Lines("projector")).run(bell, after_each, behind=READ)
+            await Projector(log, followed, Lines("projector")).run(bell, after_each, behind=READ)
 
     await _supervised("projector", lead)
 

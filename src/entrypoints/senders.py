@@ -7,12 +7,17 @@ from adapters.email.capture import CapturedMails, CaptureEmailSender
 from adapters.email.resend import ResendEmailSender
 from adapters.email.smtp import SmtpEmailSender
 from adapters.http_client import http_client
+from adapters.memory.counters import MemoryCounters
+from adapters.rate_limiter import CountingRateLimiter
+from adapters.redis_rate_limiter import RedisRateLimiter
 from adapters.webhook.sender import HttpWebhookSender
 from application.carriers.carrier import WorkRules
 from application.carriers.email import EmailRules
 from application.ports.email import EmailSender
+from application.ports.rate_limiter import RateLimiter
 from domain.mailbox import Mailbox
 from domain.retry import STANDARD_WEBHOOKS, Retries, exponential
+from entrypoints.logs import Lines
 from entrypoints.settings import SettingError, Settings
 
 
@@ -42,6 +47,13 @@ def email_sender(settings: Settings, mails: CapturedMails) -> EmailSender:
         case "capture":
             return CaptureEmailSender(mails)
     raise SettingError("EMAIL_PROVIDER", "must be set: resend or smtp (capture keeps all mail in a local mailbox)")
+
+
+def rate_limiter(settings: Settings) -> RateLimiter:
+    """Several processes count together where they have something in common."""
+    if settings.redis_url is None:
+        return CountingRateLimiter(MemoryCounters())
+    return RedisRateLimiter(settings.redis_url, Lines("limits").uncounted)
 
 
 def webhook_sender(settings: Settings, connections: int, deadline: timedelta) -> HttpWebhookSender:

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from application.ports.due_work import DueWork, Lease, Turn
+from domain.breaker import SLOW_AFTER
 from domain.notification import Notification
 from domain.outcomes import Retryable
 from domain.personal import Endpoint
@@ -17,7 +18,7 @@ from domain.vocabulary import Channel, Priority, Reason
 from tests.examples import POLICY, attempted, notification, subscription
 from tests.fakes.chance import SetClock
 
-MINUTE = timedelta(minutes=1)
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 SHORT = timedelta(seconds=0.2)
 EMAIL, HOOK = Channel.EMAIL, Channel.WEBHOOK
 
@@ -320,11 +321,12 @@ async def let_pass(house: Any, duration: timedelta) -> None:
 
 
 async def age(house: Any, duration: timedelta) -> None:
-    """The same for how long ago a call succeeded."""
+    """The same for how long ago a call succeeded, and something was leased."""
     if isinstance(house.time.clock, SetClock):
         house.time.clock.move(duration)
     else:
         await house.database.rows("UPDATE lanes SET worked_at = worked_at - %(by)s", {"by": duration})
+        await house.database.rows("UPDATE schedule SET leased_at = leased_at - %(by)s", {"by": duration})
 
 
 async def test_no_tenant_holds_more_than_half_of_the_window_even_when_nobody_else_waits(house, due):
@@ -574,6 +576,46 @@ async def test_all_those_without_a_success_hold_no_more_than_a_quarter_of_the_wi
     assert await due.lease(HOOK, 10, 8, MINUTE) == []
     await hooks(house, await endpoint(house), 4)
     assert len(await due.lease(HOOK, 10, 8, MINUTE)) == 4
+
+
+async def test_an_endpoint_that_lets_calls_wait_gets_one_at_a_time_beside_those_until_they_have_ended(house, due):
+    it = await endpoint(house, concurrency=5)
+    await hooks(house, it, 8)
+    slow = await due.lease(HOOK, 2, 20, 10 * MINUTE)
+    await age(house, SLOW_AFTER - SECOND)
+    assert len(await due.lease(HOOK, 1, 20, 10 * MINUTE)) == 1
+    await age(house, SECOND)
+    assert await due.lease(HOOK, 20, 20, 10 * MINUTE) == []
+    assert await due.next_due(HOOK) > MINUTE
+    await age(house, SLOW_AFTER - SECOND)
+    assert len(await due.lease(HOOK, 20, 20, 10 * MINUTE)) == 1
+    await due.drop(slow)
+    await age(house, SECOND - SLOW_AFTER)
+    assert len(await due.lease(HOOK, 20, 20, 10 * MINUTE)) == 3
+
+
+async def test_an_endpoint_that_lets_all_wait_that_it_takes_gets_no_more(house, due):
+    await hooks(house, await endpoint(house, concurrency=2), 4)
+    assert len(await due.lease(HOOK, 20, 20, 10 * MINUTE)) == 2
+    await age(house, SLOW_AFTER)
+    assert await due.lease(HOOK, 20, 20, 10 * MINUTE) == []
+
+
+async def test_many_that_let_calls_wait_leave_room_for_those_that_do_not(house, due):
+    for _ in range(8):
+        await hooks(house, await endpoint(house, concurrency=5), 5, since=MINUTE)
+    assert len(await due.lease(HOOK, 8, 20, 10 * MINUTE)) == 8
+    await age(house, SLOW_AFTER)
+    assert len(await due.lease(HOOK, 20, 20, 10 * MINUTE)) == 2
+    await hooks(house, await endpoint(house, concurrency=50), 20)
+    assert len(await due.lease(HOOK, 20, 20, 10 * MINUTE)) == 10
+
+
+async def test_slow_work_without_terms_goes_on_as_before(house, due):
+    await waiting(house, 3)
+    assert len(await due.lease(EMAIL, 1, 10, 10 * MINUTE)) == 1
+    await age(house, 2 * SLOW_AFTER)
+    assert len(await due.lease(EMAIL, 10, 10, 10 * MINUTE)) == 2
 
 
 async def test_those_that_are_tried_take_no_place_of_those_that_are_new(house, due):

@@ -10,7 +10,7 @@ from msgspec.structs import astuple
 from adapters.postgres.budget import ACCOUNT, TODAY, PostgresProviderBudget
 from adapters.postgres.database import Database
 from application.ports.due_work import Backlog, Lease, Turn
-from domain.breaker import PROVEN_FOR
+from domain.breaker import PROVEN_FOR, SLOW_AFTER
 from domain.subscription import SLOWEST
 from domain.vocabulary import Channel, Priority
 
@@ -18,9 +18,21 @@ _PACE = f"CASE WHEN l.per_second IS NOT NULL THEN greatest(l.per_second, {SLOWES
 _BURST = "greatest(1, l.per_second / 10)"
 _PROVEN_SINCE = f"now() - interval '{int(PROVEN_FOR.total_seconds())} s'"
 _UNPROVEN = f"l.concurrency IS NOT NULL AND coalesce(l.worked_at <= {_PROVEN_SINCE}, true)"
-_STANDING = f"CASE WHEN l.closed_until IS NOT NULL THEN 'tried' WHEN {_UNPROVEN} THEN 'unproven' ELSE 'proven' END"
-_AT_A_TIME = f"CASE WHEN l.closed_until IS NOT NULL OR {_UNPROVEN} THEN 1 ELSE l.concurrency END"
+_SLOW_SINCE = f"now() - interval '{int(SLOW_AFTER.total_seconds())} s'"
+_SLOW = f"count(*) FILTER (WHERE l.concurrency IS NOT NULL AND s.leased_at <= {_SLOW_SINCE})"
 _PACED_UNTIL = f"l.free_at - interval '1 s' * (({_BURST} - 1) / {_PACE})"
+
+
+def _standing(slow: str) -> str:
+    """Of a lane of which so many have been leased for long."""
+    return f"""CASE WHEN l.closed_until IS NOT NULL THEN 'tried' WHEN {_UNPROVEN} THEN 'unproven'
+                    WHEN {slow} > 0 THEN 'slow' ELSE 'proven' END"""
+
+
+def _at_a_time(slow: str) -> str:
+    return f"""CASE WHEN l.closed_until IS NOT NULL OR {_UNPROVEN} THEN 1
+                    WHEN {slow} > 0 THEN least(l.concurrency, {slow} + 1) ELSE l.concurrency END"""
+
 
 _LEASED = f"""
     WITH RECURSIVE waiting (lane) AS (
@@ -30,18 +42,19 @@ _LEASED = f"""
                 WHERE s.channel = %(channel)s AND s.lane > waiting.lane ORDER BY s.lane LIMIT 1)
         FROM waiting WHERE waiting.lane IS NOT NULL
     ), held AS MATERIALIZED (
-        SELECT s.lane, count(*) AS many, {_STANDING} AS standing
+        SELECT s.lane, count(*) AS many, {_SLOW} AS slow, {_standing(_SLOW)} AS standing
         FROM schedule s LEFT JOIN lanes l ON l.channel = s.channel AND l.lane = s.lane
         WHERE s.channel = %(channel)s AND s.lease_until > now() GROUP BY s.lane, l.channel, l.lane
     ), room AS MATERIALIZED (
         SELECT greatest(0, least(%(limit)s, %(window)s - coalesce(sum(many), 0))) AS places,
                ceil(%(window)s / 4.0) - coalesce(sum(many) FILTER (WHERE standing = 'tried'), 0) AS tried,
-               ceil(%(window)s / 4.0) - coalesce(sum(many) FILTER (WHERE standing = 'unproven'), 0) AS unproven
+               ceil(%(window)s / 4.0) - coalesce(sum(many) FILTER (WHERE standing = 'unproven'), 0) AS unproven,
+               ceil(%(window)s / 2.0) - coalesce(sum(many) FILTER (WHERE standing = 'slow'), 0) AS slow
         FROM held
     ), open AS MATERIALIZED (
-        SELECT waiting.lane, {_STANDING} AS standing, greatest(0, least(
+        SELECT waiting.lane, {_standing("held.slow")} AS standing, greatest(0, least(
             ceil(%(window)s / 2.0) - coalesce(held.many, 0),
-            {_AT_A_TIME} - coalesce(held.many, 0),
+            {_at_a_time("held.slow")} - coalesce(held.many, 0),
             floor({_BURST} - extract(epoch FROM greatest(l.free_at, now()) - now()) * {_PACE}),
             (SELECT places FROM room)
         )) AS places
@@ -62,8 +75,8 @@ _LEASED = f"""
     ), chosen AS MATERIALIZED (
         SELECT notification_id, lane, row_number() OVER (ORDER BY turn, rank_at) AS place
         FROM (SELECT *, row_number() OVER (PARTITION BY standing ORDER BY turn, rank_at) AS among FROM ready) each
-        WHERE among <= (SELECT CASE standing WHEN 'tried' THEN tried WHEN 'unproven' THEN unproven ELSE places END
-                        FROM room)
+        WHERE among <= (SELECT CASE standing WHEN 'tried' THEN tried WHEN 'unproven' THEN unproven
+                                    WHEN 'slow' THEN slow ELSE places END FROM room)
         ORDER BY turn, rank_at LIMIT (SELECT places FROM room)
     ), counted AS (
         UPDATE lanes l SET free_at = greatest(l.free_at, now()) + taken.many * interval '1 s' / {_PACE}
@@ -71,7 +84,8 @@ _LEASED = f"""
         WHERE l.channel = %(channel)s AND l.lane = taken.lane AND l.per_second IS NOT NULL
     ), leased AS (
         UPDATE schedule s
-        SET lease_until = now() + %(duration)s, lease_token = %(token)s, rank_at = now() + %(duration)s + s.head_start
+        SET lease_until = now() + %(duration)s, lease_token = %(token)s, leased_at = now(),
+            rank_at = now() + %(duration)s + s.head_start
         FROM chosen WHERE s.notification_id = chosen.notification_id
         RETURNING chosen.place, s.notification_id
     )
@@ -89,7 +103,7 @@ _NEXT_DUE = f"""
     ), busy AS MATERIALIZED (
         SELECT s.lane FROM schedule s JOIN lanes l ON l.channel = s.channel AND l.lane = s.lane
         WHERE s.channel = %(channel)s AND s.lease_until > now()
-        GROUP BY l.channel, l.lane, s.lane HAVING count(*) >= {_AT_A_TIME}
+        GROUP BY l.channel, l.lane, s.lane HAVING count(*) >= {_at_a_time(_SLOW)}
     )
     SELECT min(ready_at) - now() FROM (
         SELECT greatest(l.closed_until, {_PACED_UNTIL},

@@ -59,6 +59,11 @@ _LANES = f"""
 
 _LANES_WORKED = "ALTER TABLE lanes ADD COLUMN IF NOT EXISTS worked_at timestamptz"
 
+_LEASED_AT = f"""
+    ALTER TABLE schedule ADD COLUMN IF NOT EXISTS leased_at timestamptz;
+    {CREATE_LEASE_IN_BUDGET}
+"""
+
 MIGRATIONS: Sequence[tuple[str, str]] = (
     ("schedule", CREATE_SCHEDULE),
     ("person_keys", _PERSON_KEYS),
@@ -75,6 +80,7 @@ MIGRATIONS: Sequence[tuple[str, str]] = (
     ("schedule_bundle", CREATE_SCHEDULE),
     ("append_events_with_bundles", CREATE_APPEND_EVENTS),
     ("lease_in_budget", CREATE_LEASE_IN_BUDGET),
+    ("schedule_leased_at", _LEASED_AT),
 )
 
 

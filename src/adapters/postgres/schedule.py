@@ -26,6 +26,7 @@ CREATE_SCHEDULE = """
         attempt int NOT NULL,
         lease_until timestamptz,
         lease_token uuid,
+        leased_at timestamptz,
         unreadable int NOT NULL DEFAULT 0,
         bundle uuid
     ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);

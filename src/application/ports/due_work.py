@@ -52,6 +52,8 @@ class DueWork(Protocol):
         that has terms of its own holds no more than they allow at a time and gets no more than they allow per second,
         give or take a tenth of a second's worth; nothing while it is held or closed. While no call of it has succeeded
         for five minutes it gets one at a time, and all like that hold no more than a quarter of the window together.
+        While some of its leases are older than three seconds it gets one at a time beside those, and all like that
+        hold no more than half of the window together.
         """
 
     async def lease_in_budget(self, channel: Channel, provider: str, window: int, duration: timedelta) -> Turn:

@@ -7,7 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol, TypedDict
 from uuid import UUID
 
+from application import limiting
 from application.carriers.carrier import Carrier, HeldError, Load, Parcel, UnreadableError, UnsendableError
+from application.limiting import Limiting
 from application.ports.due_work import DueWork, Lease, ProviderBudget
 from application.ports.log import ConflictError, EventStore, StaleError, StoreUnavailableError
 from application.ports.templates import RendererUnavailableError
@@ -68,6 +70,7 @@ class Delivery:
         log: AttemptLog,
         readers: Readers,
         gathering: Gathering,
+        limiting: Limiting,
         default_time_zone: str = "UTC",
         name: str = "worker",
     ) -> None:
@@ -80,6 +83,7 @@ class Delivery:
         self._log = log
         self._readers = readers
         self._gathering = gathering
+        self._limiting = limiting
         self._default_time_zone = default_time_zone
         self._name = name
         self._slots = {channel: asyncio.Semaphore(each.rules.concurrency) for channel, each in carriers.items()}
@@ -242,6 +246,10 @@ class Delivery:
         async with self._slots[notification.channel]:
             if not self._may_begin(notification.channel, lapses):
                 await self._due.release([lease])
+                return False
+            if too_many := await self._limiting.too_many(notification, self._clock.now()):
+                limiting.heed(too_many, notification, **self._signed())
+                await self._events.save(notification)
                 return False
             called = await self._attempt(notification, parcel, carrier, lapses, seen)
         if called is None:

@@ -16,6 +16,7 @@ from application.commands.try_webhook import TooManyTrialsError
 from application.ports.log import ConflictError, StoreUnavailableError
 from application.ports.templates import RendererUnavailableError, TenantSlowError
 from application.problems import EventIdReusedError, InvalidCommandError, KeyReusedError, NotFoundError, Problem
+from domain.limits import TooManyCategoriesError
 from domain.notification import NotRetryableError
 from domain.own_template import (
     NoSuchVersionError,
@@ -74,6 +75,7 @@ _ANSWERS: Mapping[type[Exception], _Answer] = {
     NoSuchContactError: _Answer(404, "not_found", "There is no such address"),
     TooManyChoicesError: _Answer(409, "too_many_choices", "There is no room for another choice"),
     TooManyContactsError: _Answer(409, "too_many_contacts", "There is no room for another address"),
+    TooManyCategoriesError: _Answer(409, "too_many_choices", "There is no room for another category"),
     TooManySecretsError: _Answer(409, "too_many_secrets", "Too many older secrets still sign"),
     RenderError: _Answer(422, "not_renderable", "The template cannot be rendered with these variables"),
     TenantSlowError: _Answer(429, "templates_too_slow", "Your own templates and schemas took too much computing time"),
