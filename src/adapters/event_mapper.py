@@ -22,6 +22,7 @@ from domain.notification import Notification
 from domain.own_template import Template
 from domain.personal import Erased
 from domain.preferences import Preferences
+from domain.publishing import Publishing
 from domain.receipts import Receipt
 from domain.subscription import WebhookSubscription
 from domain.suppression import Suppression
@@ -36,6 +37,7 @@ AGGREGATES: tuple[type[Aggregate], ...] = (
     WebhookSubscription,
     Happening,
     EventType,
+    Publishing,
 )
 
 

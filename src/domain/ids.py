@@ -8,6 +8,7 @@ _EVENT_TYPES = UUID("5d0c3ad4-8f55-5c1b-9f0e-7a4c2f3b6e18")
 _TEMPLATES = UUID("b0e6a7a4-4d0e-5c55-8a0e-3c1f0d9f6a42")
 _PREFERENCES = UUID("7d1f3a0e-52c6-5b1d-a3c4-0f6b9d2e8c51")
 _SUPPRESSIONS = UUID("c2a94b16-8e0d-5f37-b6a1-4d5e7f90b2a8")
+_PUBLISHING = UUID("e5f792e2-b955-54de-ae1f-a2b2d4ede8dd")
 _HAPPENINGS = UUID("9c1d7e52-43c8-5e1b-a6f4-7d20b5e3c918")
 
 
@@ -44,3 +45,8 @@ def happening_id(tenant: str, event_id: str) -> UUID:
 def event_type_id(tenant: str, name: str) -> UUID:
     """The stream of one type of event as one tenant describes it."""
     return uuid5(_EVENT_TYPES, f"{tenant}\x00{name}")
+
+
+def publishing_id(tenant: str) -> UUID:
+    """The stream of what one tenant wants other systems to be told."""
+    return uuid5(_PUBLISHING, tenant)
