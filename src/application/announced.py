@@ -37,6 +37,8 @@ _FACTS: Mapping[type[Notification.Event], str] = {
 UNTOLD = frozenset({Notification.Rendered})
 """What is nobody's business but ours: the intent to call a provider."""
 
+_Moment = Annotated[datetime, Meta(tz=True)]
+
 TOPICS: tuple[str, ...] = tuple(kind.TOPIC for kind in _FACTS)  # type: ignore[attr-defined]
 FACTS: tuple[str, ...] = tuple(_FACTS.values())
 
@@ -68,8 +70,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     attempt: Annotated[int | None, Meta(description="attempt_failed: its number")] = None
     generation: Annotated[int | None, Meta(description="retried: greater than 1 after a retry by hand")] = None
     reason: Annotated[Reason | None, Meta(description="Why, by its code")] = None
-    due_at: Annotated[datetime | None, Meta(description="queued, deferred, retried: not before this moment")] = None
-    occurred_at: Annotated[datetime | None, Meta(description="When it was so, by the provider's word")] = None
+    due_at: Annotated[_Moment | None, Meta(description="queued, deferred, retried: not before this moment")] = None
+    occurred_at: Annotated[_Moment | None, Meta(description="When it was so, by the provider's word")] = None
     milliseconds: Annotated[float | None, Meta(description="Of a webhook: how long the receiver took")] = None
     cost: Decimal | None = None
     recipient: Recipient | None = None
@@ -78,13 +80,13 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class CloudEvent(msgspec.Struct, frozen=True, kw_only=True):
     """In the JSON format, structured mode. The same event has the same `id` however often it is told."""
 
-    specversion: Literal["1.0"] = "1.0"
+    specversion: Literal["1.0"]
     id: Annotated[str, Meta(description="The notification and the number of the event in its life")]
     source: Annotated[str, Meta(description="urn:carillon: and the tenant")]
     type: Annotated[str, Meta(description="The channel and what happened, such as email.sent")]
     subject: Annotated[str, Meta(description="The notification; also the key of the record")]
-    time: datetime
-    datacontenttype: Literal["application/json"] = "application/json"
+    time: Annotated[datetime, Meta(tz=True)]
+    datacontenttype: Literal["application/json"]
     data: Facts
 
 
@@ -119,11 +121,13 @@ def announcement(event: Any, origin: Origin, letter: Letter | None) -> Announcem
 def _cloud_event(event: Any, origin: Origin, letter: Letter | None) -> CloudEvent:
     id = str(event.originator_id)
     return CloudEvent(
+        specversion="1.0",
         id=f"{id}/{event.originator_version}",
         source=f"urn:carillon:{quote(event.tenant, safe='')}",
         type=f"{event.channel}.{_FACTS[type(event)]}",
         subject=id,
         time=event.timestamp,
+        datacontenttype="application/json",
         data=Facts(
             notification_id=event.originator_id,
             tenant_id=event.tenant,
