@@ -141,6 +141,7 @@ class OwnKafkaBroker(KafkaBroker):
     def freeze(self) -> None:
         """Connections stay, and nothing is answered any more."""
         self._process.send_signal(signal.SIGSTOP)
+        os.waitpid(self._process.pid, os.WUNTRACED)  # its threads may go on for a moment
 
     def thaw(self) -> None:
         self._process.send_signal(signal.SIGCONT)
