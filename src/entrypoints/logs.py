@@ -4,6 +4,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Callable, Iterator, MutableMapping
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,8 @@ from domain.personal import Response
 from domain.subscription import WebhookSubscription
 
 Take = Callable[[str], None]
+
+_SELDOM = 60.0  # seconds
 
 
 def configure(level: str, also: Take | None = None) -> None:
@@ -47,8 +50,8 @@ def configure(level: str, also: Take | None = None) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, line],
         )
     )
+    of_libraries.addFilter(_Seldom("aiokafka"))
     logging.basicConfig(level=logging.WARNING, handlers=[of_libraries])
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a line for each of ten attempts a second; we say it once
 
 
 def _line(*, pretty: bool) -> Processor:
@@ -88,6 +91,22 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _name(error: BaseException) -> str:
     return f"{type(error).__module__}.{type(error).__qualname__}"
+
+
+class _Seldom(logging.Filter):
+    """Lets the same words of a library pass once a minute: without brokers it says them ten times a second."""
+
+    def __init__(self, library: str) -> None:
+        super().__init__()
+        self._library = library
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.partition(".")[0] != self._library:
+            return True
+        now, words = monotonic(), record.getMessage()
+        self._said = {each: at for each, at in self._said.items() if at > now - _SELDOM}
+        return self._said.setdefault(words, now) == now
 
 
 class Lines:

@@ -27,7 +27,7 @@ from domain.personal import Letter
 from domain.publishing import Publishing
 
 BATCH = 1_000
-MOST_KNOWN = 50_000
+MOST_KNOWN = 20_000
 """Origins that are remembered: what is told of a notification comes within seconds for the most part."""
 
 PART = "publisher"
