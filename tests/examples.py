@@ -19,6 +19,7 @@ from domain.notification import Notification
 from domain.own_template import Template
 from domain.personal import ConsentedAddress, Endpoint, Envelope, Letter, Listed, Payload, Remark, SigningSecret
 from domain.preferences import Choice, Preferences
+from domain.publishing import Publishing
 from domain.receipts import Receipt, ReceiptKind
 from domain.retry import RetryPolicy
 from domain.saying import Saying
@@ -105,7 +106,9 @@ def own_template() -> Template:
 
 def one_of_each(person: UUID = SOMEBODY) -> dict[str, AggregateEvent]:
     """One event of every type, by topic. Those of `golden/events` were stored from these, so they never change."""
-    return {type(event).TOPIC: event for event in [*_events(person), *_of_readers(person), *_of_limits()]}
+    return {
+        type(event).TOPIC: event for event in [*_events(person), *_of_readers(person), *_of_limits(), *_of_publishing()]
+    }
 
 
 def _events(person: UUID) -> Iterable[Any]:
@@ -257,6 +260,13 @@ def _of_an_event_type() -> Iterable[Any]:
     yield EventType.Described(**place(1), originator_topic="domain.event_type:EventType", terms=terms)
     yield EventType.Changed(**place(2), terms=terms)
     yield EventType.Removed(**place(3))
+
+
+def _of_publishing() -> Iterable[Any]:
+    about = {"originator_id": UUID("0195b0a0-0000-7000-8000-00000000007b"), "tenant": "acme", "by": "key:k1"}
+    first = {**about, "originator_version": 1, "timestamp": NOON, "personal_data": True}
+    yield Publishing.Chosen(**first, originator_topic="domain.publishing:Publishing")
+    yield Publishing.Changed(**{**first, "originator_version": 2, "personal_data": False})
 
 
 def _of_a_subscription(person: UUID) -> Iterable[Any]:

@@ -23,6 +23,7 @@ from domain.notification import Notification
 from domain.own_template import Template
 from domain.personal import Erased
 from domain.preferences import Preferences
+from domain.publishing import Publishing
 from domain.receipts import Receipt
 from domain.saying import Saying
 from domain.subscription import WebhookSubscription
@@ -40,6 +41,7 @@ AGGREGATES: tuple[type[Aggregate], ...] = (
     EventType,
     Limits,
     Saying,
+    Publishing,
 )
 
 

@@ -10,6 +10,7 @@ _EVENT_TYPES = UUID("5d0c3ad4-8f55-5c1b-9f0e-7a4c2f3b6e18")
 _TEMPLATES = UUID("b0e6a7a4-4d0e-5c55-8a0e-3c1f0d9f6a42")
 _PREFERENCES = UUID("7d1f3a0e-52c6-5b1d-a3c4-0f6b9d2e8c51")
 _SUPPRESSIONS = UUID("c2a94b16-8e0d-5f37-b6a1-4d5e7f90b2a8")
+_PUBLISHING = UUID("e5f792e2-b955-54de-ae1f-a2b2d4ede8dd")
 _HAPPENINGS = UUID("9c1d7e52-43c8-5e1b-a6f4-7d20b5e3c918")
 _LIMITS = UUID("4e6a8c1b-90d7-5f24-8b3e-c1f5a2d7e603")
 _SAYINGS = UUID("e83b5d70-1c4f-5a96-9d2e-6f07c8a1b3d5")
@@ -59,6 +60,11 @@ def saying_id(tenant: str, content_digest: str) -> UUID:
 def event_type_id(tenant: str, name: str) -> UUID:
     """The stream of one type of event as one tenant describes it."""
     return _derived(_EVENT_TYPES, f"{tenant}\x00{name}")
+
+
+def publishing_id(tenant: str) -> UUID:
+    """The stream of what one tenant wants other systems to be told."""
+    return _derived(_PUBLISHING, tenant)
 
 
 def _derived(names: UUID, name: str) -> UUID:

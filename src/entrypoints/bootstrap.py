@@ -28,11 +28,13 @@ from adapters.postgres.readers import (
     PostgresEventTypeReader,
     PostgresHappeningReader,
     PostgresNotificationReader,
+    PostgresPlace,
     PostgresSubscriptionReader,
     PostgresSuppressionReader,
     PostgresTemplateReader,
 )
 from adapters.postgres.template_archive import PostgresTemplateArchive
+from adapters.postgres.troubles import PostgresTroubles
 from adapters.postgres.wakeup import WORK, PostgresWakeups
 from adapters.reader_tokens import ReaderTokens
 from adapters.sandboxed_schemas import SandboxedSchemas
@@ -46,6 +48,7 @@ from adapters.templates.sandbox import Sandbox
 from adapters.webhook.signing import RandomWebhookSecrets
 from application.commands.limits import choose_limits
 from application.commands.manage import cancel, retry
+from application.commands.publishing import choose_publishing, chosen_publishing
 from application.commands.send import send
 from application.commands.take_receipt import take_receipt
 from application.commands.try_webhook import MOST_TRIALS
@@ -141,6 +144,8 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             callbacks=ResendCallbacks(settings.resend_webhook_secrets) if settings.resend_webhook_secrets else None,
             wakeups=wakeups,
             work=work,
+            troubles=PostgresTroubles(database),
+            published=PostgresPlace(database, "publisher"),
             brokers={
                 channel: redis_broker(settings.redis_url, channel) if settings.redis_url else memory_broker()
                 for channel in (Channel.EMAIL, Channel.WEBHOOK)
@@ -183,6 +188,8 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             ),
             limits=partial(get_limits, events=store),
             choose_limits=partial(choose_limits, events=HeardOf(store, readers), clock=clock),
+            publishing=partial(chosen_publishing, events=store),
+            choose_publishing=partial(choose_publishing, events=store, clock=clock),
             take_receipt=partial(take_receipt, events=store, clock=clock),
             fingerprint=partial(_fingerprint, hmac.digest(master_key, b"carillon request bodies", "sha256")),
         )

@@ -27,7 +27,7 @@ from entrypoints import deployment, logs, maintenance, roles
 from entrypoints.bootstrap import opened
 from entrypoints.http.callbacks import RESEND_CALLBACK
 from entrypoints.parts import Parts
-from entrypoints.settings import SettingError, Settings, check_queue, load
+from entrypoints.settings import SettingError, Settings, check_kafka, check_queue, load
 
 _SWITCH_SECONDS = 0.0005
 """How long the thread that writes the log waits for the busy event loop to let it on, several times in each commit."""
@@ -77,12 +77,18 @@ def projector() -> None:
     _start(_follow)
 
 
+@main.command()
+def publisher() -> None:
+    """The publisher alone: tells other systems over Kafka what happens to notifications."""
+    _start(_publish, kafka=True)
+
+
 async def _run(parts: Parts) -> None:
     server = roles.HttpServer(parts)
     key = await _dev_key(parts)
     async with (
         roles.working(parts, _STOP_SECONDS),
-        _tasks(roles.dispatch(parts), roles.follow(parts)),
+        _tasks(roles.dispatch(parts), roles.follow(parts), *_with_kafka(parts)),
         _serving(server),
     ):
         _greet(server.address, key, parts)
@@ -90,6 +96,11 @@ async def _run(parts: Parts) -> None:
             networks = ", ".join(map(str, _THIS_MACHINE))
             structlog.get_logger("run").warning("webhooks may go to this machine", networks=networks)
         await _stop_signal()
+
+
+def _with_kafka(parts: Parts) -> Iterator[Coroutine[Any, Any, None]]:
+    if parts.settings.kafka:
+        yield roles.publish(parts)
 
 
 async def _serve(parts: Parts) -> None:
@@ -113,6 +124,11 @@ async def _work(parts: Parts) -> None:
 
 async def _follow(parts: Parts) -> None:
     async with _tasks(roles.follow(parts)):
+        await _stop_signal()
+
+
+async def _publish(parts: Parts) -> None:
+    async with _tasks(roles.publish(parts)):
         await _stop_signal()
 
 
@@ -229,17 +245,19 @@ def tail(after: int | None, once: bool) -> None:
     _once(lambda parts: maintenance.tail(parts, after, follow=not once))
 
 
-def _start(work: Work, *, everything: bool = False, queue: bool = False) -> None:
+def _start(work: Work, *, everything: bool = False, queue: bool = False, kafka: bool = False) -> None:
     """Run a role until a signal stops it."""
-    _once(work, role=True, everything=everything, queue=queue)
+    _once(work, role=True, everything=everything, queue=queue, kafka=kafka)
 
 
-def _once(work: Work, *, role: bool = False, everything: bool = False, queue: bool = False) -> Any:
+def _once(work: Work, *, role: bool = False, everything: bool = False, queue: bool = False, kafka: bool = False) -> Any:
     """Open the parts, do the work, close them. Whatever is wrong with the set-up is one line on standard error."""
     with _explained():
         settings = load(os.environ)
         if queue:
             check_queue(settings)
+        if kafka:
+            check_kafka(settings)
         if not settings.email_provider and (everything or not role):
             settings = msgspec.structs.replace(settings, email_provider="capture")
         loki = _loki(settings)

@@ -4,6 +4,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Callable, Iterator, MutableMapping
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +20,8 @@ from domain.personal import Response
 from domain.subscription import WebhookSubscription
 
 Take = Callable[[str], None]
+
+_SELDOM = 60.0  # seconds
 
 
 def configure(level: str, also: Take | None = None) -> None:
@@ -48,6 +51,7 @@ def configure(level: str, also: Take | None = None) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, line],
         )
     )
+    of_libraries.addFilter(_Seldom("aiokafka"))
     logging.basicConfig(level=logging.WARNING, handlers=[of_libraries])
 
 
@@ -88,6 +92,22 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _name(error: BaseException) -> str:
     return f"{type(error).__module__}.{type(error).__qualname__}"
+
+
+class _Seldom(logging.Filter):
+    """Lets the same words of a library pass once a minute: without brokers it says them ten times a second."""
+
+    def __init__(self, library: str) -> None:
+        super().__init__()
+        self._library = library
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.partition(".")[0] != self._library:
+            return True
+        now, words = monotonic(), record.getMessage()
+        self._said = {each: at for each, at in self._said.items() if at > now - _SELDOM}
+        return self._said.setdefault(words, now) == now
 
 
 class Lines:
@@ -148,6 +168,12 @@ class Lines:
 
     def uncounted(self, error: Exception) -> None:
         self._log.warning("limits are counted by this process alone", error=type(error).__name__)
+
+    def published(self, events: int, position: int, milliseconds: float) -> None:
+        self._log.info("published", events=events, position=position, ms=round(milliseconds, 1))
+
+    def unpublished(self, problem: str, position: int) -> None:
+        self._log.error("cannot publish", problem=problem, position=position)
 
     def stuck(self, projection: str, position: int, error: Exception) -> None:
         self._log.error("projection stuck", projection=projection, position=position, error=type(error).__name__)

@@ -13,6 +13,7 @@ from adapters.postgres.due_work import CREATE_LEASE_IN_BUDGET
 from adapters.postgres.log_writer import CREATE_APPEND_EVENTS
 from adapters.postgres.schedule import CREATE_LANES, CREATE_SCHEDULE
 from adapters.postgres.template_archive import CREATE_TEMPLATE_BUNDLES
+from adapters.postgres.troubles import CREATE_TROUBLES
 
 _MIGRATION_LOCK = 0x0CA7_1111
 
@@ -80,6 +81,7 @@ MIGRATIONS: Sequence[tuple[str, str]] = (
     ("append_events", CREATE_APPEND_EVENTS),
     ("lease_in_budget", CREATE_LEASE_IN_BUDGET),
     ("schedule_leased_at", _LEASED_AT),
+    ("troubles", CREATE_TROUBLES),
 )
 
 

@@ -44,6 +44,7 @@ _TAGS = {
     "the scope send, all else the scope webhooks.",
     "Event types": "What your events are called and look like, for those who receive them. To write needs the scope "
     "webhooks.",
+    "Publishing": "What other systems hear of your notifications, over Kafka. To change it needs the scope admin.",
     "Service to service": "The commands themselves, for other services of yours. Needs a key with the scope internal.",
     "Provider callbacks": "Called by the providers, who sign what they say. They need no API key.",
     "Operations": "For those who run the service. They need no API key.",
@@ -233,6 +234,7 @@ _MORE_PROBLEMS: Mapping[str, tuple[int, ...]] = {
     "Suppress": (409,),
     "Allow": (409,),
     "ChooseRateLimits": (409,),
+    "ChoosePublishing": (409,),
     "ImportSuppressions": (400, 408, 413),
     "ResendCallback": (400, 401, 404, 408, 413),
 }
@@ -339,6 +341,7 @@ def _examples(types: list[NotificationType]) -> dict[str, dict[str, Any]]:
     return {
         "SendNotification": sends,
         "InternalSend": internal,
+        "ChoosePublishing": {"with": {"summary": "With whom they go to.", "value": {"personal_data": True}}},
         **template_examples(first),
         **webhook_examples(),
         **reader_examples(),

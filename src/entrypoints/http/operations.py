@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 from litestar import Controller, Response, get
@@ -59,6 +59,7 @@ class OperationsController(Controller):
                 head, positions = await request.parts.store.head(), await request.parts.reader.positions()
                 paused = await request.parts.budget.paused()
                 unreadable = await request.parts.due.unreadable()
+                troubles = await request.parts.troubles.known()
         except (StoreUnavailableError, TimeoutError):
             return Response(Readiness(False, {"database": "does not answer"}), status_code=503)
         said = {"database": "ready"}
@@ -67,6 +68,7 @@ class OperationsController(Controller):
             said[f"view {name}"] = "ready" if behind < _LAG_ALLOWED else f"{behind} events behind"
         ready = all(each == "ready" for each in said.values())
         said |= {f"provider {provider}": f"paused: {reason}" for provider, reason in paused.items()}
+        said |= troubles
         if unreadable:
             said["notifications"] = f"{unreadable} cannot be read"
         return Response(Readiness(ready, said), status_code=200 if ready else 503)
@@ -80,9 +82,11 @@ class OperationsController(Controller):
         head, positions = await request.parts.store.head(), await request.parts.reader.positions()
         registry = CollectorRegistry(auto_describe=False)
         chained = await request.parts.chain.position()
-        registry.register(
-            _Collected([*_counted(totals), *_gauges(backlog, head, positions), _unchained(head, chained)])
-        )
+        gauges = [*_gauges(backlog, head, positions), _unchained(head, chained)]
+        gauges += _troubled(await request.parts.troubles.known())
+        if request.parts.settings.kafka:
+            gauges += _unpublished(head, await request.parts.published.position())
+        registry.register(_Collected([*_counted(totals), *gauges]))
         return generate_latest(registry)
 
 
@@ -178,3 +182,16 @@ def _unchained(head: int, chained: int) -> Metric:
     lag = GaugeMetricFamily("carillon_chain_lag_events", "Events that are not chained yet; below 0 something is wrong")
     lag.add_metric([], head - chained)
     return lag
+
+
+def _unpublished(head: int, published: int) -> Iterator[Metric]:
+    lag = GaugeMetricFamily("carillon_publisher_lag_events", "Events of the log that other systems are not told of yet")
+    lag.add_metric([], max(0, head - published))
+    yield lag
+
+
+def _troubled(troubles: Mapping[str, str]) -> Iterator[Metric]:
+    known = GaugeMetricFamily("carillon_trouble", "1 for each part that something keeps from its work", labels=["part"])
+    for part in troubles:
+        known.add_metric([part], 1)
+    yield known
