@@ -18,8 +18,10 @@ from application.ports import AlteredError
 from domain.acceptance import Acceptance
 from domain.event_type import EventType
 from domain.happening import Happening
+from domain.mapping import Mappings
 from domain.notification import Notification
 from domain.own_template import Template
+from domain.parked import ParkedRecord
 from domain.personal import Erased
 from domain.preferences import Preferences
 from domain.receipts import Receipt
@@ -36,6 +38,8 @@ AGGREGATES: tuple[type[Aggregate], ...] = (
     WebhookSubscription,
     Happening,
     EventType,
+    Mappings,
+    ParkedRecord,
 )
 
 

@@ -9,6 +9,9 @@ _TEMPLATES = UUID("b0e6a7a4-4d0e-5c55-8a0e-3c1f0d9f6a42")
 _PREFERENCES = UUID("7d1f3a0e-52c6-5b1d-a3c4-0f6b9d2e8c51")
 _SUPPRESSIONS = UUID("c2a94b16-8e0d-5f37-b6a1-4d5e7f90b2a8")
 _HAPPENINGS = UUID("9c1d7e52-43c8-5e1b-a6f4-7d20b5e3c918")
+_MAPPINGS = UUID("3e8a51c7-90b4-5d26-8f1e-c6d2074b9a35")
+_RECORDS = UUID("e14b6d90-27fa-5c83-b0d7-5a9c3f81e264")
+_TOLD = UUID("58d0c2f6-b73e-5419-92ac-0e7d4b6f1c83")
 
 
 def acceptance_id(tenant: str, idempotency_key: str) -> UUID:
@@ -44,3 +47,18 @@ def happening_id(tenant: str, event_id: str) -> UUID:
 def event_type_id(tenant: str, name: str) -> UUID:
     """The stream of one type of event as one tenant describes it."""
     return uuid5(_EVENT_TYPES, f"{tenant}\x00{name}")
+
+
+def mappings_id(tenant: str) -> UUID:
+    """The stream of all mappings of one tenant's own."""
+    return uuid5(_MAPPINGS, tenant)
+
+
+def record_id(topic: str, partition: int, offset: int, timestamp: int) -> UUID:
+    """The stream of one record of Kafka; its timestamp tells it from one of a topic that was made anew."""
+    return uuid5(_RECORDS, f"{topic}\x00{partition}\x00{offset}\x00{timestamp}")
+
+
+def told_id(tenant: str, mapping: str, event: str) -> UUID:
+    """What an event that came by Kafka is called when it is told on by one mapping."""
+    return uuid5(_TOLD, f"{tenant}\x00{mapping}\x00{event}")

@@ -55,6 +55,15 @@ _LANES = f"""
 
 _LANES_WORKED = "ALTER TABLE lanes ADD COLUMN IF NOT EXISTS worked_at timestamptz"
 
+_RECORD_COUNTS = """
+    CREATE TABLE record_counts (
+        topic text NOT NULL,
+        fact text NOT NULL,
+        count bigint NOT NULL,
+        PRIMARY KEY (topic, fact)
+    );
+"""
+
 MIGRATIONS: Sequence[tuple[str, str]] = (
     ("schedule", CREATE_SCHEDULE),
     ("person_keys", _PERSON_KEYS),
@@ -69,6 +78,7 @@ MIGRATIONS: Sequence[tuple[str, str]] = (
     ("lanes", _LANES),
     ("append_lock", CREATE_APPEND_LOCK),
     ("lanes_worked", _LANES_WORKED),
+    ("record_counts", _RECORD_COUNTS),
 )
 
 
