@@ -5,6 +5,7 @@ nothing can be doubled and doubled; only plain values are compared; and there ar
 counted: each step of a look costs one, and a look has so many and no more, however large the document is.
 """
 
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -156,7 +157,8 @@ class _Counting(TreeInterpreter):
             return node["value"] == "ne"
         self._spend(_pages(left) + _pages(right))
         literals = [{"type": "literal", "value": each} for each in (left, right)]
-        return super().visit_comparator({**node, "children": literals}, value)
+        plain: Any = {**node, "children": literals}
+        return super().visit_comparator(plain, value)
 
     def visit_function_expression(self, node: _Node, value: Any) -> Any:
         given = [self.visit(child, value) for child in node["children"]]
@@ -194,11 +196,12 @@ def _checked(path: str) -> _Node:
     if len(path) > LONGEST:
         raise ValueError(f"must be at most {LONGEST} characters")
     try:
-        node: _Node = parser.Parser().parse(path).parsed
+        with warnings.catch_warnings(action="error"):  # of spellings that will be refused one day
+            node: _Node = parser.Parser().parse(path).parsed
         nodes = list(_nodes(node))
     except exceptions.JMESPathError as error:
         raise ValueError(f"is no JMESPath: {remark(str(error).splitlines()[0])}") from None
-    except (RecursionError, ValueError, TypeError, AttributeError):
+    except (RecursionError, ValueError, TypeError, AttributeError, Warning):
         raise ValueError("is no JMESPath") from None
     if len(nodes) > MOST_NODES:
         raise ValueError(f"must have at most {MOST_NODES} parts")
