@@ -48,6 +48,7 @@ def configure(level: str, also: Take | None = None) -> None:
         )
     )
     logging.basicConfig(level=logging.WARNING, handlers=[of_libraries])
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a line for each of ten attempts a second; we say it once
 
 
 def _line(*, pretty: bool) -> Processor:
