@@ -72,6 +72,7 @@ from application.projections.event_types import EventTypesDescribed
 from application.projections.happenings import Happenings
 from application.projections.metrics import Metrics, Totals
 from application.projections.notifications import Notifications
+from application.projections.parked import KafkaParked
 from application.projections.projection import Projection
 from application.projections.receipts import Receipts
 from application.projections.subscriptions import WebhookSubscriptions
@@ -85,6 +86,7 @@ from domain.mailbox import Mailbox
 from domain.receipts import ProviderReceipt
 from domain.retry import STANDARD_WEBHOOKS, Retries, exponential
 from domain.vocabulary import Channel
+from entrypoints.inbound_uses import InboundUses, inbound_uses
 from entrypoints.logs import Lines
 from entrypoints.reader_uses import ReaderUses, reader_uses
 from entrypoints.settings import SettingError, Settings
@@ -104,6 +106,7 @@ PROJECTIONS: tuple[Projection[Any], ...] = (
     Suppressions(),
     Happenings(),
     EventTypesDescribed(),
+    KafkaParked(),
 )
 
 _TRIAL_SECONDS = timedelta(seconds=10)
@@ -140,6 +143,7 @@ class Parts:
     reader_links: ReaderLinks
     address_digest: AddressDigest
     webhook_uses: WebhookUses
+    inbound: InboundUses
     subscriptions: PostgresSubscriptionReader
     send: Callable[..., Coroutine[Any, Any, SendAnswer]]
     cancel: Callable[[CancelNotification, Caller], Coroutine[Any, Any, CancelAnswer]]
@@ -246,6 +250,25 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             default_time_zone=settings.default_time_zone,
             postal_address=settings.postal_address,
         )
+        fingerprint = partial(_fingerprint, hmac.digest(master_key, b"carillon request bodies", "sha256"))
+        webhooks_in_use = webhook_uses(
+            store,
+            store,
+            RandomWebhookSecrets(),
+            SubscriptionDirectory(store, subscriptions),
+            trials,
+            WebhookReaders(subscriptions, reader, happenings, happenings, PostgresEventTypeReader(database)),
+            SandboxedSchemas(sandbox),
+            clock,
+            dice,
+            settings.webhook_allowed_subnets,
+        )
+        api_keys = PostgresApiKeys(database)
+        inbound = inbound_uses(
+            settings, database, store, store, api_keys, clock, send_it, webhooks_in_use.send, fingerprint
+        )
+        if inbound.group:
+            stack.push_async_callback(inbound.group.close)
         yield Parts(
             settings=settings,
             conninfo=conninfo,
@@ -258,7 +281,7 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             webhook_sender=hooks,
             due=PostgresDueWork(database),
             budget=PostgresProviderBudget(database, allowances(settings)),
-            api_keys=PostgresApiKeys(database),
+            api_keys=api_keys,
             reader=reader,
             mails=mails,
             mail_watch=PostgresMailWatch(conninfo),
@@ -284,18 +307,8 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             reader_uses=reader_uses(store, readers, PostgresSuppressionReader(database), digest, clock, dice),
             reader_links=links,
             address_digest=digest,
-            webhook_uses=webhook_uses(
-                store,
-                store,
-                RandomWebhookSecrets(),
-                SubscriptionDirectory(store, subscriptions),
-                trials,
-                WebhookReaders(subscriptions, reader, happenings, happenings, PostgresEventTypeReader(database)),
-                SandboxedSchemas(sandbox),
-                clock,
-                dice,
-                settings.webhook_allowed_subnets,
-            ),
+            webhook_uses=webhooks_in_use,
+            inbound=inbound,
             subscriptions=subscriptions,
             send=send_it,
             cancel=partial(cancel, events=store, clock=clock),
@@ -305,7 +318,7 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
                 explain, events=store, digest=digest, clock=clock, default_time_zone=settings.default_time_zone
             ),
             take_receipt=partial(take_receipt, events=store, clock=clock),
-            fingerprint=partial(_fingerprint, hmac.digest(master_key, b"carillon request bodies", "sha256")),
+            fingerprint=fingerprint,
         )
 
 

@@ -26,7 +26,7 @@ from domain.endpoint import Network
 from entrypoints import deployment, logs, maintenance, roles
 from entrypoints.bootstrap import Parts, opened
 from entrypoints.http.callbacks import RESEND_CALLBACK
-from entrypoints.settings import SettingError, Settings, check_queue, load
+from entrypoints.settings import SettingError, Settings, check_kafka, check_queue, load
 
 _SWITCH_SECONDS = 0.0005
 """How long the thread that writes the log waits for the busy event loop to let it on, several times in each commit."""
@@ -36,6 +36,7 @@ _STOP_SECONDS = 3.0
 
 _THIS_MACHINE: list[Network] = [ip_network("127.0.0.0/8"), ip_network("::1/128")]
 
+_DEV = "dev"
 _DEVELOPER = "developer@example.com"
 
 Work = Callable[[Parts], Coroutine[Any, Any, Any]]
@@ -76,12 +77,18 @@ def projector() -> None:
     _start(_follow)
 
 
+@main.command()
+def consumer() -> None:
+    """The consumer alone: takes in what other services tell by Kafka. Run as many as there are partitions."""
+    _start(_take_in, kafka=True)
+
+
 async def _run(parts: Parts) -> None:
     server = roles.HttpServer(parts)
     key = await _dev_key(parts)
     async with (
         roles.working(parts, _STOP_SECONDS),
-        _tasks(roles.dispatch(parts), roles.follow(parts)),
+        _tasks(roles.dispatch(parts), roles.follow(parts), *([roles.take_in(parts)] if parts.settings.kafka else [])),
         _serving(server),
     ):
         _greet(server.address, key, parts)
@@ -112,6 +119,11 @@ async def _work(parts: Parts) -> None:
 
 async def _follow(parts: Parts) -> None:
     async with _tasks(roles.follow(parts)):
+        await _stop_signal()
+
+
+async def _take_in(parts: Parts) -> None:
+    async with _tasks(roles.take_in(parts)):
         await _stop_signal()
 
 
@@ -202,7 +214,7 @@ def revoke_key(id: str) -> None:
 
 
 @main.command()
-@click.option("--tenant", default="dev", show_default=True)
+@click.option("--tenant", default=_DEV, show_default=True)
 @click.argument("body", type=click.File("rb"), default="-")
 def send(tenant: str, body: Any) -> None:
     """Send what BODY (a file, or standard input) says, in the JSON of POST /api/v1/notifications."""
@@ -228,23 +240,26 @@ def tail(after: int | None, once: bool) -> None:
     _once(lambda parts: maintenance.tail(parts, after, follow=not once))
 
 
-def _start(work: Work, *, everything: bool = False, queue: bool = False) -> None:
+def _start(work: Work, *, everything: bool = False, queue: bool = False, kafka: bool = False) -> None:
     """Run a role until a signal stops it."""
-    _once(work, role=True, everything=everything, queue=queue)
+    _once(work, role=True, everything=everything, queue=queue, kafka=kafka)
 
 
-def _once(work: Work, *, role: bool = False, everything: bool = False, queue: bool = False) -> Any:
+def _once(work: Work, *, role: bool = False, everything: bool = False, queue: bool = False, kafka: bool = False) -> Any:
     """Open the parts, do the work, close them. Whatever is wrong with the set-up is one line on standard error."""
     with _explained():
         settings = load(os.environ)
         if queue:
             check_queue(settings)
+        if kafka:
+            check_kafka(settings)
         if not settings.email_provider and (everything or not role):
             settings = msgspec.structs.replace(settings, email_provider="capture")
         loki = _loki(settings)
         logs.configure(settings.log_level, also=loki.put if loki else None)
         if everything:
             settings = _open_to_this_machine(settings)
+            settings = msgspec.structs.replace(settings, kafka_tenant=settings.kafka_tenant or _DEV)
         with deployment.prepared(settings, everything=everything) as (conninfo, master_key):
             return uvloop.run(_with_parts(settings, conninfo, master_key, work, loki))
 
@@ -334,7 +349,7 @@ async def _dev_key(parts: Parts) -> str:
         known = await parts.api_keys.find(text := file.read_text().strip())
         if known and known.scopes >= everything:
             return text
-    _, text = await parts.api_keys.create("dev", "development key", everything, _DEVELOPER)
+    _, text = await parts.api_keys.create(_DEV, "development key", everything, _DEVELOPER)
     file.unlink(missing_ok=True)
     return deployment.kept_secret(file, lambda: text)
 

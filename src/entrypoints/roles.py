@@ -13,11 +13,13 @@ from typing import Any
 import structlog
 import uvicorn
 
+from adapters.kafka.consumer import inflow
 from adapters.postgres.leadership import leading
 from adapters.postgres.readers import PostgresPlace, PostgresReceiptsReader
 from adapters.stopping import stopped
 from adapters.taskiq_queue import TaskiqWorker
 from application.processes.chain import Chainer
+from application.processes.consume import consume
 from application.processes.project import Followed, Projector
 from application.processes.settle import READ, Settlement
 from application.processes.suppress import Suppressing
@@ -26,7 +28,7 @@ from entrypoints.bootstrap import PROJECTIONS, Parts
 from entrypoints.http.app import create_app
 from entrypoints.http.one_write import OneWriteProtocol
 from entrypoints.logs import Lines
-from entrypoints.settings import SettingError
+from entrypoints.settings import SettingError, check_kafka
 
 _TO_RECORD_SECONDS = 5.0
 _MAIL_TASKS = 8
@@ -160,6 +162,17 @@ async def follow(parts: Parts) -> None:
             await Projector(parts.store, followed, Lines("projector")).run(bell, after_each, behind=READ)
 
     await _supervised("projector", lead)
+
+
+async def take_in(parts: Parts) -> None:
+    """Read what other services tell by Kafka, until cancelled. Several processes share the partitions."""
+    kafka, inbound = check_kafka(parts.settings), parts.inbound
+
+    async def member() -> None:
+        async with inflow(kafka.connection, kafka.group_id, inbound.house.topics) as flow:
+            await consume(flow, inbound.intake.take, inbound.counts, Lines("consumer"))
+
+    await _supervised("consumer", member)
 
 
 async def _chain(parts: Parts) -> None:

@@ -63,6 +63,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_url: str | None
     redis_url: str | None
     kafka: Kafka | None
+    kafka_tenant: str | None
+    mappings: Path | None
     master_key: bytes | None
     templates: Path | None
     default_language: str
@@ -114,6 +116,8 @@ def load(environment: Mapping[str, str]) -> Settings:
         database_url=_database_url(env),
         redis_url=_redis_url(env),
         kafka=_kafka(env),
+        kafka_tenant=env.maybe("KAFKA_TENANT", str),
+        mappings=env.maybe("MAPPINGS_PATH", _file),
         master_key=env.maybe("CARILLON_MASTER_KEY", master_key),
         templates=env.maybe("TEMPLATES_PATH", _folder),
         default_language=env.get("DEFAULT_LANGUAGE", str, "en"),

@@ -3,11 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
-from aiokafka.errors import CommitFailedError, IllegalStateError
+from aiokafka import (  # type: ignore[import-untyped]
+    AIOKafkaConsumer,
+    ConsumerRebalanceListener,
+    ConsumerRecord,
+    TopicPartition,
+)
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import (  # type: ignore[import-untyped]
+    StickyPartitionAssignor,
+)
+from aiokafka.errors import CommitFailedError, IllegalStateError  # type: ignore[import-untyped]
 
 from adapters.kafka.connection import Connection
 from application.inbound.event import Record
@@ -101,7 +107,7 @@ def _ends(records: Sequence[Record]) -> Mapping[TopicPartition, int]:
     return ends
 
 
-def _record(came: "ConsumerRecord[Any, Any]") -> Record:
+def _record(came: ConsumerRecord) -> Record:
     return Record(
         origin=Origin(topic=came.topic, partition=came.partition, offset=came.offset, timestamp=came.timestamp),
         key=came.key,
