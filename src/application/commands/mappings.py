@@ -103,7 +103,7 @@ class MappingUses:
         self._in_force.forget(caller.tenant)
         return position
 
-    async def test(self, command: TryMapping, caller: Caller) -> MappingTrial:
+    async def try_out(self, command: TryMapping, caller: Caller) -> MappingTrial:
         """Stores nothing. Raises InvalidCommandError where the mapping itself is at fault."""
         if command.mapping:
             self._check("draft", command.mapping)
