@@ -11,7 +11,7 @@ from application.projections.parked import ParkedRow
 from domain.parked import ParkReason
 
 _PARKED = ", ".join(ParkedRow.__struct_fields__)
-_STILL = "state = 'parked'"
+_STILL = "status = 'parked'"
 
 
 class PostgresRecordCounts:
@@ -43,7 +43,7 @@ class PostgresParkedReader:
     async def page(self, tenant: str | None, query: ListParked) -> Sequence[ParkedRow]:
         wishes = {
             "tenant =": tenant,
-            "state =": query.state,
+            "status =": query.status,
             "reason =": query.reason,
             "topic =": query.topic,
             "position <": query.before,
@@ -53,7 +53,7 @@ class PostgresParkedReader:
     async def oldest(
         self, tenant: str | None, reason: ParkReason | None, topic: str | None, limit: int
     ) -> Sequence[ParkedRow]:
-        wishes = {"tenant =": tenant, "state =": "parked", "complete =": True, "reason =": reason, "topic =": topic}
+        wishes = {"tenant =": tenant, "status =": "parked", "complete =": True, "reason =": reason, "topic =": topic}
         return await self._rows(wishes, "position", limit)
 
     async def waiting(self) -> dict[tuple[str, str], int]:

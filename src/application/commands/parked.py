@@ -13,7 +13,7 @@ from application.inbound.event import Record
 from application.inbound.intake import Intake, body_key
 from application.ports import Clock, ConflictError, EventStore, Persons
 from application.problems import NotFoundError
-from application.projections.parked import ParkedRow, ParkState
+from application.projections.parked import ParkedRow, ParkStatus
 from domain.parked import ParkedRecord, ParkReason
 from domain.personal import RecordBody
 
@@ -22,9 +22,9 @@ MOST_REPLAYED = 100
 
 
 class ListParked(msgspec.Struct, frozen=True, kw_only=True):
-    """Newest first. Without a state, all; `before` is a position."""
+    """Newest first. Without a status, all; `before` is a position."""
 
-    state: ParkState | None = None
+    status: ParkStatus | None = None
     reason: ParkReason | None = None
     topic: str | None = None
     before: int | None = None
@@ -50,7 +50,7 @@ class ParkedDetail(msgspec.Struct, frozen=True, kw_only=True):
     """A record with what is in it. `value` is text where it is UTF-8; nothing is shown of what was discarded."""
 
     id: UUID
-    state: ParkState
+    status: ParkStatus
     reason: ParkReason
     topic: str
     partition: int
@@ -118,7 +118,7 @@ class ParkedUses:
         body = parked.body if isinstance(parked.body, RecordBody) else None
         return ParkedDetail(
             id=parked.id,
-            state=state_of(parked),
+            status=status_of(parked),
             reason=parked.reason,
             **{name: getattr(parked.origin, name) for name in ("topic", "partition", "offset")},
             **{name: getattr(parked, name) for name in ("size", "complete", "said_tenant", "event_id", "event_type")},
@@ -182,10 +182,10 @@ class ParkedUses:
         return parked
 
 
-def state_of(parked: ParkedRecord) -> ParkState:
+def status_of(parked: ParkedRecord) -> ParkStatus:
     if parked.discarded:
-        return ParkState.DISCARDED
-    return ParkState.REPLAYED if parked.replayed else ParkState.PARKED
+        return ParkStatus.DISCARDED
+    return ParkStatus.REPLAYED if parked.replayed else ParkStatus.PARKED
 
 
 def _text(value: bytes) -> str | None:

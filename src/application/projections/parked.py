@@ -14,7 +14,7 @@ from application.projections.projection import Projection
 from domain.parked import ParkedRecord, ParkReason
 
 
-class ParkState(StrEnum):
+class ParkStatus(StrEnum):
     PARKED = "parked"
     REPLAYED = "replayed"
     DISCARDED = "discarded"
@@ -23,7 +23,7 @@ class ParkState(StrEnum):
 class ParkedRow(msgspec.Struct, kw_only=True):
     id: UUID
     tenant: str
-    state: ParkState = ParkState.PARKED
+    status: ParkStatus = ParkStatus.PARKED
     reason: ParkReason
     topic: str
     partition: int
@@ -61,9 +61,9 @@ class KafkaParked(Projection[ParkedRow]):
             row = _begun(event, recorded.position)
         assert row is not None
         if isinstance(event, ParkedRecord.Replayed):
-            row.state = ParkState.REPLAYED
+            row.status = ParkStatus.REPLAYED
         elif isinstance(event, ParkedRecord.Discarded):
-            row.state = ParkState.DISCARDED
+            row.status = ParkStatus.DISCARDED
         row.updated_at = event.timestamp
         return row
 

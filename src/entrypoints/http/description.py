@@ -73,7 +73,6 @@ _PARAMETERS = {
     "address": "An address of the channel.",
     "channel": "By which way it goes or went.",
     "ground": "Why an address is on the list.",
-    "state": "Only those in this state.",
     "reason": "Only those that were set aside for this reason.",
     "topic": "Only those of this topic.",
     "base": "The version to start from; default: the newest.",

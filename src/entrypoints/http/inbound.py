@@ -11,7 +11,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from application.caller import Scope
 from application.commands.mappings import MappingAnswer, MappingTrial, TryMapping
 from application.commands.parked import ListParked, ParkedDetail, ParkedReplay, ReplayParked
-from application.projections.parked import ParkedRow, ParkState
+from application.projections.parked import ParkedRow, ParkStatus
 from domain.mapping import MappingTerms
 from domain.parked import ParkReason
 from entrypoints.http.authentication import demand
@@ -67,7 +67,7 @@ class ParkedRecordSummary(msgspec.Struct, frozen=True, kw_only=True):
     """A record without what is in it. Of one that is not `complete` only the beginning was kept."""
 
     id: UUID
-    state: ParkState
+    status: ParkStatus
     reason: ParkReason
     topic: str
     partition: int
@@ -95,7 +95,7 @@ class ParkedController(Controller):
     async def page(
         self,
         request: JsonRequest,
-        state: FromQuery[ParkState | None] = None,
+        status: FromQuery[ParkStatus | None] = None,
         reason: FromQuery[ParkReason | None] = None,
         topic: Text = None,
         cursor: Annotated[int | None, QueryParameter(ge=1, le=2**63 - 1, required=False)] = None,
@@ -104,7 +104,7 @@ class ParkedController(Controller):
     ) -> ParkedPage:
         demand(request.caller, Scope.ADMIN)
         await caught_up(request.parts, wait_for)
-        query = ListParked(state=state, reason=reason, topic=topic, before=cursor, limit=limit + 1)
+        query = ListParked(status=status, reason=reason, topic=topic, before=cursor, limit=limit + 1)
         rows = await request.parts.inbound.parked.page(request.caller.tenant, query)
         more = str(rows[limit - 1].position) if len(rows) > limit else None
         return ParkedPage([parked_summary(row) for row in rows[:limit]], more)
