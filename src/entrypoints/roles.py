@@ -169,7 +169,7 @@ async def take_in(parts: Parts) -> None:
     kafka, inbound = check_kafka(parts.settings), parts.inbound
 
     async def member() -> None:
-        async with inflow(kafka.connection, kafka.group_id, inbound.house.topics) as flow:
+        async with inflow(kafka.connection, kafka.group_id, inbound.house.topics, kafka.session) as flow:
             await consume(flow, inbound.intake.take, inbound.counts, Lines("consumer"))
 
     await _supervised("consumer", member)

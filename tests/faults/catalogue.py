@@ -6,7 +6,7 @@ from typing import Any, Literal
 import msgspec
 
 from tests.faults.cluster import Cluster, Provider
-from tests.faults.scenarios import clocks, controls, kills, poison, providers, stores, webhooks
+from tests.faults.scenarios import clocks, controls, kills, poison, providers, records, stores, webhooks
 from tests.faults.trial import Findings, Trial
 
 Form = Literal["short", "usual", "long"]
@@ -69,6 +69,13 @@ SCENARIOS = (
     Scenario("provider-brown-out", providers.brown_out, {"sends": 30}, {"sends": 300}, {"sends": 1000}),
     Scenario("slow-and-dripping-answers", providers.slow_answers, None, {"seconds": 8.0}, {"seconds": 30.0}),
     Scenario("dead-endpoints", webhooks.dead_endpoints, None, {"seconds": 10.0}, {"seconds": 30.0}),
+    Scenario(
+        "records-taken",
+        records.records_taken,
+        {"records": 200, "kills": 1},
+        {"records": 2000, "kills": 5},
+        {"records": 2000, "kills": 20},
+    ),
     Scenario("retry-storm", providers.retry_storm, None, {"sends": 500}, {"sends": 2000}),
     Scenario("clocks-wrong", clocks.clocks_skewed, None, {"sends": 60}, {"sends": 200}),
     Scenario("clocks-changed", clocks.clocks_changed, None, {"seconds": 12, "each": 10}, {"seconds": 30, "each": 20}),

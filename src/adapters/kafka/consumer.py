@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 from aiokafka import (  # type: ignore[import-untyped]
     AIOKafkaConsumer,
@@ -21,7 +22,6 @@ from domain.parked import Origin
 
 MOST_RECORDS = 500
 _POLL_MS = 1_000
-_SESSION_MS, _HEARTBEAT_MS = 10_000, 3_000
 _REBALANCE_MS = 30_000
 _HAND_OVER_SECONDS = 20.0
 """Longer than a save may take, and less than others wait for us to let go."""
@@ -32,8 +32,11 @@ _NEW_TOPICS_MS = 10_000
 
 
 @asynccontextmanager
-async def inflow(connection: Connection, group: str, topics: Collection[str]) -> AsyncIterator["KafkaInflow"]:
+async def inflow(
+    connection: Connection, group: str, topics: Collection[str], session: timedelta
+) -> AsyncIterator["KafkaInflow"]:
     """A member of the group, from which it takes its leave when the block ends. Raises KafkaError."""
+    session_ms = round(session.total_seconds() * 1000)
     consumer = AIOKafkaConsumer(
         **connection.arguments(),
         group_id=group,
@@ -43,9 +46,9 @@ async def inflow(connection: Connection, group: str, topics: Collection[str]) ->
         partition_assignment_strategy=(StickyPartitionAssignor,),
         max_poll_records=MOST_RECORDS,
         max_poll_interval_ms=_NEVER_MS,
-        session_timeout_ms=_SESSION_MS,
-        heartbeat_interval_ms=_HEARTBEAT_MS,
-        rebalance_timeout_ms=_REBALANCE_MS,
+        session_timeout_ms=session_ms,
+        heartbeat_interval_ms=session_ms // 4,
+        rebalance_timeout_ms=max(_REBALANCE_MS, session_ms),
         metadata_max_age_ms=_NEW_TOPICS_MS,
     )
     await consumer.start()

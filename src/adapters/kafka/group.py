@@ -5,6 +5,7 @@ from collections.abc import Collection
 from time import monotonic
 
 from aiokafka import AIOKafkaConsumer, TopicPartition  # type: ignore[import-untyped]
+from aiokafka.admin import AIOKafkaAdminClient  # type: ignore[import-untyped]
 from aiokafka.errors import KafkaError  # type: ignore[import-untyped]
 
 from adapters.kafka.connection import Connection
@@ -24,7 +25,7 @@ class KafkaGroup:
         self._connection = connection
         self._group = group
         self._topics = sorted(topics)
-        self._consumer: AIOKafkaConsumer | None = None
+        self._clients: tuple[AIOKafkaAdminClient, AIOKafkaConsumer] | None = None
         self._turn = asyncio.Lock()
         self._looked = -_FRESH
         self._known: dict[str, int] | None = None
@@ -40,9 +41,10 @@ class KafkaGroup:
         return self._known
 
     async def close(self) -> None:
-        if self._consumer:
-            await self._consumer.stop()
-            self._consumer = None
+        if self._clients:
+            admin, consumer = self._clients
+            self._clients = None
+            await asyncio.gather(admin.close(), consumer.stop())
 
     async def _asked(self) -> dict[str, int] | None:
         try:
@@ -53,17 +55,25 @@ class KafkaGroup:
             return None
 
     async def _look(self) -> dict[str, int]:
-        if self._consumer is None:
-            self._consumer = AIOKafkaConsumer(
-                **self._connection.arguments(), group_id=self._group, enable_auto_commit=False
-            )
-            await self._consumer.start()
-        there = await self._consumer.topics()
+        admin, consumer = await self._connected()
+        places = await self._places(admin)
+        read = await admin.list_consumer_group_offsets(self._group, partitions=places) if places else {}
+        ends, begins = await asyncio.gather(consumer.end_offsets(places), consumer.beginning_offsets(places))
         lag = dict.fromkeys(self._topics, 0)
-        for topic in there & lag.keys():
-            places = [TopicPartition(topic, each) for each in self._consumer.partitions_for_topic(topic) or ()]
-            ends, begins = await self._consumer.end_offsets(places), await self._consumer.beginning_offsets(places)
-            read = await asyncio.gather(*map(self._consumer.committed, places))
-            pairs = zip(places, read, strict=True)
-            lag[topic] = sum(max(0, ends[at] - (begins[at] if done is None else done)) for at, done in pairs)
+        for place in places:
+            done = read[place].offset if place in read else -1
+            lag[place.topic] += max(0, ends[place] - max(done, begins[place]))
         return lag
+
+    async def _connected(self) -> tuple[AIOKafkaAdminClient, AIOKafkaConsumer]:
+        if self._clients is None:
+            arguments = self._connection.arguments()
+            self._clients = AIOKafkaAdminClient(**arguments), AIOKafkaConsumer(**arguments)
+            for client in self._clients:
+                await client.start()
+        return self._clients
+
+    async def _places(self, admin: AIOKafkaAdminClient) -> list[TopicPartition]:
+        """Every partition of those topics that are there."""
+        described = await admin.describe_topics(self._topics)
+        return [TopicPartition(of["topic"], each["partition"]) for of in described for each in of["partitions"]]
