@@ -21,8 +21,11 @@ from adapters.loki import LokiPush
 from adapters.stopping import stopped
 from application.addresses import InvalidAddressError, email_address
 from application.caller import Scope
+from application.commands.parked import ReplayParked
 from application.ports import StoreUnavailableError
+from application.projections.parked import ParkStatus
 from domain.endpoint import Network
+from domain.parked import ParkReason
 from entrypoints import deployment, logs, maintenance, roles
 from entrypoints.bootstrap import Parts, opened
 from entrypoints.http.callbacks import RESEND_CALLBACK
@@ -219,6 +222,37 @@ def revoke_key(id: str) -> None:
 def send(tenant: str, body: Any) -> None:
     """Send what BODY (a file, or standard input) says, in the JSON of POST /api/v1/notifications."""
     _once(lambda parts: maintenance.send_one(parts, tenant, body.read()))
+
+
+@main.group()
+def parked() -> None:
+    """Records of Kafka that could become nothing and were set aside, everybody's and nobody's."""
+
+
+@parked.command("list")
+@click.option("--status", type=click.Choice([s.value for s in ParkStatus]), help="Default: any.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
+def list_parked(status: str | None, limit: int) -> None:
+    """Newest first, one JSON line each, without what is in them."""
+    _once(lambda parts: maintenance.list_parked(parts, ParkStatus(status) if status else None, limit))
+
+
+@parked.command("show")
+@click.argument("record", type=click.UUID)
+def show_parked(record: UUID) -> None:
+    """Everything that is kept of RECORD, as JSON."""
+    _once(lambda parts: maintenance.show_parked(parts, record))
+
+
+@parked.command("replay")
+@click.option("--reason", type=click.Choice([r.value for r in ParkReason]), help="Those set aside for this reason.")
+@click.option("--topic", help="Those of this topic.")
+@click.argument("records", nargs=-1, type=click.UUID, metavar="[RECORD]...")
+def replay_parked(reason: str | None, topic: str | None, records: tuple[UUID, ...]) -> None:
+    """Try again, as if they came now: each RECORD, or the oldest hundred. A JSON line each; exit 1 if any stays parked."""
+    command = ReplayParked(ids=list(records), reason=ParkReason(reason) if reason else None, topic=topic)
+    if not _once(lambda parts: maintenance.replay_parked(parts, command)):
+        sys.exit(1)
 
 
 @main.command()
