@@ -249,7 +249,7 @@ def show_parked(record: UUID) -> None:
 @click.option("--topic", help="Those of this topic.")
 @click.argument("records", nargs=-1, type=click.UUID, metavar="[RECORD]...")
 def replay_parked(reason: str | None, topic: str | None, records: tuple[UUID, ...]) -> None:
-    """Try again, as if they came now: each RECORD, or the oldest hundred. A JSON line each; exit 1 if any stays parked."""
+    """Try again: each RECORD, or the oldest hundred. A JSON line each; exit 1 if any stays parked."""
     command = ReplayParked(ids=list(records), reason=ParkReason(reason) if reason else None, topic=topic)
     if not _once(lambda parts: maintenance.replay_parked(parts, command)):
         sys.exit(1)

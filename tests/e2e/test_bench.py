@@ -40,7 +40,7 @@ def test_every_webhook_comes_out_once_at_each_endpoint(stage):
 
 def test_every_record_is_taken_in_once(stage):
     """Which the run itself sees to."""
-    figures = named(records.taken_in(stage, records=200, requests=100))
+    figures = named(records.taken_in(stage, records=2_000, requests=100))
     assert figures["records in, one consumer"] > 0
 
 

@@ -14,7 +14,7 @@ from aiokafka import (  # type: ignore[import-untyped]
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import (  # type: ignore[import-untyped]
     StickyPartitionAssignor,
 )
-from aiokafka.errors import CommitFailedError, IllegalStateError  # type: ignore[import-untyped]
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError  # type: ignore[import-untyped]
 
 from adapters.kafka.connection import Connection
 from application.inbound.event import Record
@@ -27,6 +27,8 @@ _HAND_OVER_SECONDS = 20.0
 """Longer than a save may take, and less than others wait for us to let go."""
 _NEVER_MS = 2**31 - 1
 """While the store is away we wait on purpose, for as long as it takes, and stay in the group."""
+_MOST_SURPRISES = 20
+_AFTER_A_SURPRISE = 0.1
 _NEW_TOPICS_MS = 10_000
 """A topic that is not there yet is read this long after it is."""
 
@@ -69,15 +71,31 @@ class KafkaInflow(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def __init__(self, consumer: AIOKafkaConsumer) -> None:
         self._consumer = consumer
+        self._surprises = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
     async def next(self) -> Sequence[Record]:
         self._idle.set()
-        found = await self._consumer.getmany(timeout_ms=_POLL_MS)
+        try:
+            found = await self._consumer.getmany(timeout_ms=_POLL_MS)
+        except KafkaError as error:
+            await self._stay(error)
+            return []
+        self._surprises = 0
         if found:
             self._idle.clear()
         return [_record(each) for records in found.values() for each in records]
+
+    async def _stay(self, error: Exception) -> None:
+        """Raises the error, unless it is an odd answer while the group takes shape: to leave it for that would make
+
+        everybody else begin again too.
+        """
+        self._surprises += 1
+        if type(error) is not KafkaError or self._surprises > _MOST_SURPRISES:
+            raise error
+        await asyncio.sleep(_AFTER_A_SURPRISE)
 
     async def done(self, records: Sequence[Record]) -> None:
         """Raises KafkaError when the group does not take it for another reason than that it has changed."""
