@@ -30,6 +30,7 @@ from domain.personal import (
     SigningSecret,
 )
 from domain.preferences import Choice, Preferences
+from domain.publishing import Publishing
 from domain.receipts import Receipt, ReceiptKind
 from domain.retry import RetryPolicy
 from domain.subscription import DisabledFor, Terms, WebhookSubscription
@@ -115,7 +116,7 @@ def own_template() -> Template:
 
 def one_of_each(person: UUID = SOMEBODY) -> dict[str, AggregateEvent]:
     """One event of every type, by topic. Those of `golden/events` were stored from these, so they never change."""
-    return {type(event).TOPIC: event for event in [*_events(person), *_of_readers(person)]}
+    return {type(event).TOPIC: event for event in [*_events(person), *_of_readers(person), *_of_publishing()]}
 
 
 def _events(person: UUID) -> Iterable[Any]:
@@ -314,6 +315,13 @@ def _of_kafka(person: UUID) -> Iterable[Any]:
     )
     yield ParkedRecord.Replayed(**parked, by="key:k1", originator_version=2, became=("evt_1",))
     yield ParkedRecord.Discarded(**parked, by="key:k1", originator_version=3)
+
+
+def _of_publishing() -> Iterable[Any]:
+    about = {"originator_id": UUID("0195b0a0-0000-7000-8000-00000000007b"), "tenant": "acme", "by": "key:k1"}
+    first = {**about, "originator_version": 1, "timestamp": NOON, "personal_data": True}
+    yield Publishing.Chosen(**first, originator_topic="domain.publishing:Publishing")
+    yield Publishing.Changed(**{**first, "originator_version": 2, "personal_data": False})
 
 
 def _of_a_subscription(person: UUID) -> Iterable[Any]:

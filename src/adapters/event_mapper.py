@@ -24,6 +24,7 @@ from domain.own_template import Template
 from domain.parked import ParkedRecord
 from domain.personal import Erased
 from domain.preferences import Preferences
+from domain.publishing import Publishing
 from domain.receipts import Receipt
 from domain.subscription import WebhookSubscription
 from domain.suppression import Suppression
@@ -40,6 +41,7 @@ AGGREGATES: tuple[type[Aggregate], ...] = (
     EventType,
     Mappings,
     ParkedRecord,
+    Publishing,
 )
 
 

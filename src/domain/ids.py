@@ -8,6 +8,7 @@ _EVENT_TYPES = UUID("5d0c3ad4-8f55-5c1b-9f0e-7a4c2f3b6e18")
 _TEMPLATES = UUID("b0e6a7a4-4d0e-5c55-8a0e-3c1f0d9f6a42")
 _PREFERENCES = UUID("7d1f3a0e-52c6-5b1d-a3c4-0f6b9d2e8c51")
 _SUPPRESSIONS = UUID("c2a94b16-8e0d-5f37-b6a1-4d5e7f90b2a8")
+_PUBLISHING = UUID("e5f792e2-b955-54de-ae1f-a2b2d4ede8dd")
 _HAPPENINGS = UUID("9c1d7e52-43c8-5e1b-a6f4-7d20b5e3c918")
 _MAPPINGS = UUID("3e8a51c7-90b4-5d26-8f1e-c6d2074b9a35")
 _RECORDS = UUID("e14b6d90-27fa-5c83-b0d7-5a9c3f81e264")
@@ -62,3 +63,8 @@ def record_id(topic: str, partition: int, offset: int, timestamp: int) -> UUID:
 def told_id(tenant: str, mapping: str, event: str) -> UUID:
     """What an event that came by Kafka is called when it is told on by one mapping."""
     return uuid5(_TOLD, f"{tenant}\x00{mapping}\x00{event}")
+
+
+def publishing_id(tenant: str) -> UUID:
+    """The stream of what one tenant wants other systems to be told."""
+    return uuid5(_PUBLISHING, tenant)

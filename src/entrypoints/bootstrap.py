@@ -21,6 +21,7 @@ from adapters.email.resend import ResendEmailSender
 from adapters.email.smtp import SmtpEmailSender
 from adapters.event_mapper import EventMapper
 from adapters.http_client import http_client
+from adapters.kafka.event_topic import KafkaEventTopic
 from adapters.person_keys import PersonKeys
 from adapters.postgres.api_keys import PostgresApiKeys
 from adapters.postgres.budget import PostgresProviderBudget
@@ -35,12 +36,14 @@ from adapters.postgres.readers import (
     PostgresEventTypeReader,
     PostgresHappeningReader,
     PostgresNotificationReader,
+    PostgresPlace,
     PostgresSubscriptionReader,
     PostgresSuppressionReader,
     PostgresTemplateReader,
 )
 from adapters.postgres.recorder import LogRecorder, open_datastore
 from adapters.postgres.template_archive import PostgresTemplateArchive
+from adapters.postgres.troubles import PostgresTroubles
 from adapters.postgres.views import PostgresView
 from adapters.postgres.wakeup import PostgresWakeups
 from adapters.reader_tokens import ReaderTokens
@@ -59,14 +62,22 @@ from application.carriers.carrier import WorkRules
 from application.carriers.email import EmailCarrier, EmailRules
 from application.carriers.webhook import WebhookCarrier
 from application.commands.manage import CancelAnswer, CancelNotification, RetryAnswer, RetryNotification, cancel, retry
+from application.commands.publishing import (
+    ChoosePublishing,
+    PublishingAnswer,
+    PublishingChoice,
+    choose_publishing,
+    chosen_publishing,
+)
 from application.commands.send import SendAnswer, send
 from application.commands.take_receipt import take_receipt
 from application.commands.try_webhook import MOST_TRIALS
 from application.own_templates import OwnTemplates
-from application.ports import EmailSender, WebhookSender
+from application.ports import EmailSender, EventTopic, WebhookSender
 from application.processes.deliver import Delivery
 from application.processes.dispatch import Dispatcher, DispatchRules
 from application.processes.health import HealthCheck
+from application.processes.publish import Publisher
 from application.projections.attempts import Attempts
 from application.projections.event_types import EventTypesDescribed
 from application.projections.happenings import Happenings
@@ -89,7 +100,7 @@ from domain.vocabulary import Channel
 from entrypoints.inbound_uses import InboundUses, inbound_uses
 from entrypoints.logs import Lines
 from entrypoints.reader_uses import ReaderUses, reader_uses
-from entrypoints.settings import SettingError, Settings
+from entrypoints.settings import SettingError, Settings, check_kafka
 from entrypoints.template_uses import TemplateUses, template_uses
 from entrypoints.webhook_uses import WebhookReaders, WebhookUses, webhook_uses
 
@@ -134,6 +145,8 @@ class Parts:
     mail_watch: PostgresMailWatch
     callbacks: ResendCallbacks | None
     wakeups: PostgresWakeups
+    troubles: PostgresTroubles
+    published: PostgresPlace
     brokers: Mapping[Channel, AsyncBroker]
     clock: PostgresClock
     dice: SystemDice
@@ -150,6 +163,8 @@ class Parts:
     retry: Callable[[RetryNotification, Caller], Coroutine[Any, Any, RetryAnswer]]
     prove: Callable[..., Coroutine[Any, Any, Proof]]
     explain: Callable[..., Coroutine[Any, Any, Explanation]]
+    publishing: Callable[[Caller], Coroutine[Any, Any, PublishingChoice]]
+    choose_publishing: Callable[[ChoosePublishing, Caller], Coroutine[Any, Any, PublishingAnswer]]
     take_receipt: Callable[[ProviderReceipt], Coroutine[Any, Any, bool]]
     fingerprint: Callable[[bytes], str]
 
@@ -186,6 +201,14 @@ class Parts:
     def health_check(self) -> HealthCheck:
         link = f"{self.settings.address}/docs"
         return HealthCheck(self.subscriptions, self.store, self.store, self.send, self.clock, Lines("health"), link)
+
+    def event_topic(self) -> KafkaEventTopic:
+        """Raises SettingError where there is no Kafka."""
+        kafka = check_kafka(self.settings)
+        return KafkaEventTopic(kafka.connection, kafka.events_topic)
+
+    def publisher(self, topic: EventTopic) -> Publisher:
+        return Publisher(self.store, self.store, topic, self.published, self.troubles, Lines("publisher"))
 
     def dispatcher(self, on_loss: Callable[[Exception], None]) -> Dispatcher:
         """Webhooks need no preparing, so that no more of them are leased than may be called at a time."""
@@ -287,6 +310,8 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             mail_watch=PostgresMailWatch(conninfo),
             callbacks=ResendCallbacks(settings.resend_webhook_secrets) if settings.resend_webhook_secrets else None,
             wakeups=wakeups,
+            troubles=PostgresTroubles(database),
+            published=PostgresPlace(database, "publisher"),
             brokers={
                 channel: redis_broker(settings.redis_url, channel) if settings.redis_url else memory_broker()
                 for channel in (Channel.EMAIL, Channel.WEBHOOK)
@@ -317,6 +342,8 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             explain=partial(
                 explain, events=store, digest=digest, clock=clock, default_time_zone=settings.default_time_zone
             ),
+            publishing=partial(chosen_publishing, events=store),
+            choose_publishing=partial(choose_publishing, events=store, clock=clock),
             take_receipt=partial(take_receipt, events=store, clock=clock),
             fingerprint=fingerprint,
         )

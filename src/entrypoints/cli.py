@@ -86,12 +86,18 @@ def consumer() -> None:
     _start(_take_in, kafka=True)
 
 
+@main.command()
+def publisher() -> None:
+    """The publisher alone: tells other systems over Kafka what happens to notifications."""
+    _start(_publish, kafka=True)
+
+
 async def _run(parts: Parts) -> None:
     server = roles.HttpServer(parts)
     key = await _dev_key(parts)
     async with (
         roles.working(parts, _STOP_SECONDS),
-        _tasks(roles.dispatch(parts), roles.follow(parts), *([roles.take_in(parts)] if parts.settings.kafka else [])),
+        _tasks(roles.dispatch(parts), roles.follow(parts), *_with_kafka(parts)),
         _serving(server),
     ):
         _greet(server.address, key, parts)
@@ -99,6 +105,12 @@ async def _run(parts: Parts) -> None:
             networks = ", ".join(map(str, _THIS_MACHINE))
             structlog.get_logger("run").warning("webhooks may go to this machine", networks=networks)
         await _stop_signal()
+
+
+def _with_kafka(parts: Parts) -> Iterator[Coroutine[Any, Any, None]]:
+    if parts.settings.kafka:
+        yield roles.publish(parts)
+        yield roles.take_in(parts)
 
 
 async def _serve(parts: Parts) -> None:
@@ -127,6 +139,11 @@ async def _follow(parts: Parts) -> None:
 
 async def _take_in(parts: Parts) -> None:
     async with _tasks(roles.take_in(parts)):
+        await _stop_signal()
+
+
+async def _publish(parts: Parts) -> None:
+    async with _tasks(roles.publish(parts)):
         await _stop_signal()
 
 

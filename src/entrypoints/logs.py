@@ -163,6 +163,12 @@ class Lines:
         say = self._log.info if rows else self._log.debug
         say("projected", projection=projection, events=events, rows=rows, position=position, ms=round(milliseconds, 1))
 
+    def published(self, events: int, position: int, milliseconds: float) -> None:
+        self._log.info("published", events=events, position=position, ms=round(milliseconds, 1))
+
+    def unpublished(self, problem: str, position: int) -> None:
+        self._log.error("cannot publish", problem=problem, position=position)
+
     def stuck(self, projection: str, position: int, error: Exception) -> None:
         self._log.error("projection stuck", projection=projection, position=position, error=type(error).__name__)
 

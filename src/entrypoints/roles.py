@@ -175,6 +175,21 @@ async def take_in(parts: Parts) -> None:
     await _supervised("consumer", member)
 
 
+async def publish(parts: Parts) -> None:
+    """Tell other systems what happens to notifications, until cancelled. One process at a time does it."""
+    bell = parts.wakeups.bell()
+
+    async def lead() -> None:
+        async with leading(parts.conninfo, "publisher"):
+            topic = parts.event_topic()
+            try:
+                await parts.publisher(topic).run(bell)
+            finally:
+                await topic.close()
+
+    await _supervised("publisher", lead)
+
+
 async def _chain(parts: Parts) -> None:
     await _supervised("chain", lambda: Chainer(parts.store.lately, parts.chain).run())
 

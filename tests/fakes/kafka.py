@@ -134,9 +134,14 @@ class OwnKafkaBroker(KafkaBroker):
         """Answer the next requests of this kind with these error codes of Kafka's, one each."""
         self._tell("fail", request, *codes)
 
+    def spoil(self, topic: str, code: int) -> None:
+        """Whoever asks for this topic is answered with this error code of Kafka's, until that is 0."""
+        self._tell("spoil", topic, code)
+
     def freeze(self) -> None:
         """Connections stay, and nothing is answered any more."""
         self._process.send_signal(signal.SIGSTOP)
+        os.waitpid(self._process.pid, os.WUNTRACED)  # its threads may go on for a moment
 
     def thaw(self) -> None:
         self._process.send_signal(signal.SIGCONT)
@@ -213,6 +218,9 @@ class _MockCluster:
                 many = (ctypes.c_int * len(codes))(*codes)
                 push = self._library.rd_kafka_mock_push_request_errors_array
                 push(self._cluster, ctypes.c_int16(request), ctypes.c_size_t(len(codes)), many)
+                answer = 0
+            case "spoil":
+                self._library.rd_kafka_mock_topic_set_error(self._cluster, words[0].encode(), int(words[1]))
                 answer = 0
             case _:
                 raise ValueError(command)

@@ -64,31 +64,6 @@ async def test_a_record_comes_with_all_that_its_producer_wrote(kafka, group) -> 
     assert tombstone.value is None
 
 
-async def test_who_joins_gets_a_share_and_nothing_is_missed(kafka, group) -> None:
-    topic = kafka.topic(partitions=4)
-    async with member(kafka, group, topic) as one:
-        await kafka.produce(topic, *numbered(50))
-        found = await read(one, 50)
-        async with member(kafka, group, topic) as other:
-            both = [asyncio.create_task(_collect(each, found)) for each in (one, other)]
-            async with asyncio.timeout(60):
-                while not (one._consumer.assignment() and other._consumer.assignment()):  # noqa: ASYNC110
-                    await asyncio.sleep(0.05)
-                await kafka.produce(topic, *(Record(f"later {n}".encode(), key=str(n).encode()) for n in range(50)))
-                while len(set(found)) < 100:  # noqa: ASYNC110 - nobody tells
-                    await asyncio.sleep(0.05)
-            for task in both:
-                task.cancel()
-            await asyncio.gather(*both, return_exceptions=True)
-
-
-async def _collect(flow: KafkaInflow, into: list[bytes]) -> None:
-    while True:
-        records = await flow.next()
-        into += [each.value or b"" for each in records]
-        await flow.done(records)
-
-
 async def test_a_broker_that_is_away_for_a_while_delays_and_nothing_else(own_kafka: OwnKafkaBroker, group) -> None:
     topic = own_kafka.topic(partitions=1)
     async with member(own_kafka, group, topic) as flow:

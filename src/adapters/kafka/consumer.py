@@ -5,16 +5,16 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from aiokafka import (  # type: ignore[import-untyped]
+from aiokafka import (
     AIOKafkaConsumer,
     ConsumerRebalanceListener,
     ConsumerRecord,
     TopicPartition,
 )
-from aiokafka.coordinator.assignors.sticky.sticky_assignor import (  # type: ignore[import-untyped]
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import (
     StickyPartitionAssignor,
 )
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError  # type: ignore[import-untyped]
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from adapters.kafka.connection import Connection
 from application.inbound.event import Record
@@ -62,7 +62,7 @@ async def inflow(
         await consumer.stop()
 
 
-class KafkaInflow(ConsumerRebalanceListener):  # type: ignore[misc]
+class KafkaInflow(ConsumerRebalanceListener):
     """Implements the port Inflow.
 
     Before partitions go to somebody else, what was handed out is waited for: so it is committed, and they begin behind

@@ -9,6 +9,7 @@ from adapters.postgres.chain import CREATE_CHAIN
 from adapters.postgres.recorder import CREATE_APPEND_LOCK, LogRecorder, open_datastore
 from adapters.postgres.schedule import CREATE_LANES, CREATE_SCHEDULE
 from adapters.postgres.template_archive import CREATE_TEMPLATE_BUNDLES
+from adapters.postgres.troubles import CREATE_TROUBLES
 
 _MIGRATION_LOCK = 0x0CA7_1111
 
@@ -79,6 +80,7 @@ MIGRATIONS: Sequence[tuple[str, str]] = (
     ("append_lock", CREATE_APPEND_LOCK),
     ("lanes_worked", _LANES_WORKED),
     ("record_counts", _RECORD_COUNTS),
+    ("troubles", CREATE_TROUBLES),
 )
 
 

@@ -19,6 +19,7 @@ from entrypoints.http.operations import OperationsController
 from entrypoints.http.page import asset
 from entrypoints.http.preferences import PreferencesController
 from entrypoints.http.problems import handlers
+from entrypoints.http.publishing import PublishingController
 from entrypoints.http.readers import ReadersController
 from entrypoints.http.request import MOST_BYTES, JsonRequest, header, needs_key, refuse_unknown_parameters
 from entrypoints.http.suppressions import SuppressionsController
@@ -49,6 +50,7 @@ def create_app(parts: Parts) -> Litestar:
         EventTypesController,
         MappingsController,
         ParkedController,
+        PublishingController,
         InternalController,
         CallbacksController,
         OperationsController,

@@ -46,6 +46,7 @@ _TAGS = {
     "webhooks.",
     "Kafka": "What becomes of the events that other services of yours tell by Kafka, and those that became nothing. To "
     "write, and for those, needs the scope admin.",
+    "Publishing": "What other systems hear of your notifications, over Kafka. To change it needs the scope admin.",
     "Service to service": "The commands themselves, for other services of yours. Needs a key with the scope internal.",
     "Provider callbacks": "Called by the providers, who sign what they say. They need no API key.",
     "Operations": "For those who run the service. They need no API key.",
@@ -242,6 +243,7 @@ _MORE_PROBLEMS: Mapping[str, tuple[int, ...]] = {
     "RemoveContact": (409,),
     "Suppress": (409,),
     "Allow": (409,),
+    "ChoosePublishing": (409,),
     "ImportSuppressions": (400, 408, 413),
     "ResendCallback": (400, 401, 404, 408, 413),
 }
@@ -348,6 +350,7 @@ def _examples(types: list[NotificationType]) -> dict[str, dict[str, Any]]:
     return {
         "SendNotification": sends,
         "InternalSend": internal,
+        "ChoosePublishing": {"with": {"summary": "With whom they go to.", "value": {"personal_data": True}}},
         **template_examples(first),
         **webhook_examples(),
         **inbound_examples(),

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 from litestar import Controller, Response, get
@@ -60,6 +60,7 @@ class OperationsController(Controller):
                 head, positions = await request.parts.store.head(), await request.parts.reader.positions()
                 paused = await request.parts.budget.paused()
                 unreadable = await request.parts.due.unreadable()
+                troubles = await request.parts.troubles.known()
         except (StoreUnavailableError, TimeoutError):
             return Response(Readiness(False, {"database": "does not answer"}), status_code=503)
         said = {"database": "ready"}
@@ -69,6 +70,7 @@ class OperationsController(Controller):
         ready = all(each == "ready" for each in said.values())
         said |= {f"provider {provider}": f"paused: {reason}" for provider, reason in paused.items()}
         said |= await _brokers(request.parts.inbound)
+        said |= troubles
         if unreadable:
             said["notifications"] = f"{unreadable} cannot be read"
         return Response(Readiness(ready, said), status_code=200 if ready else 503)
@@ -82,16 +84,12 @@ class OperationsController(Controller):
         head, positions = await request.parts.store.head(), await request.parts.reader.positions()
         registry = CollectorRegistry(auto_describe=False)
         chained = await request.parts.chain.position()
-        registry.register(
-            _Collected(
-                [
-                    *_counted(totals),
-                    *_gauges(backlog, head, positions),
-                    _unchained(head, chained),
-                    *await _of_kafka(request.parts.inbound),
-                ]
-            )
-        )
+        gauges = [*_gauges(backlog, head, positions), _unchained(head, chained)]
+        gauges += _troubled(await request.parts.troubles.known())
+        if request.parts.settings.kafka:
+            gauges += _unpublished(head, await request.parts.published.position())
+        gauges += await _of_kafka(request.parts.inbound)
+        registry.register(_Collected([*_counted(totals), *gauges]))
         return generate_latest(registry)
 
 
@@ -223,3 +221,16 @@ async def _lag(inbound: InboundUses) -> list[Metric]:
     except BrokersAwayError:
         up.add_metric([], 0)
     return [up, lag]
+
+
+def _unpublished(head: int, published: int) -> Iterator[Metric]:
+    lag = GaugeMetricFamily("carillon_publisher_lag_events", "Events of the log that other systems are not told of yet")
+    lag.add_metric([], max(0, head - published))
+    yield lag
+
+
+def _troubled(troubles: Mapping[str, str]) -> Iterator[Metric]:
+    known = GaugeMetricFamily("carillon_trouble", "1 for each part that something keeps from its work", labels=["part"])
+    for part in troubles:
+        known.add_metric([part], 1)
+    yield known
