@@ -62,7 +62,7 @@ async def inflow(
         await consumer.stop()
 
 
-class KafkaInflow(ConsumerRebalanceListener):
+class KafkaInflow(ConsumerRebalanceListener):  # type: ignore[misc]
     """Implements the port Inflow.
 
     Before partitions go to somebody else, what was handed out is waited for: so it is committed, and they begin behind
