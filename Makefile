@@ -3,6 +3,9 @@
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
 
+# Tests start hundreds of processes: each compiles everything again where this is set. `make clean` removes what is kept.
+unexport PYTHONDONTWRITEBYTECODE
+
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check

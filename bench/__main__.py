@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from bench import accept, flow, growth, plot, records, render, views, webhooks, wishes
+from bench import accept, flow, growth, kafka, plot, records, render, views, webhooks, wishes
 from bench.figures import Figure, Report, table
 from bench.stage import Stage
 
@@ -19,6 +19,7 @@ PARTS: dict[str, Callable[[Stage], list[Figure]]] = {
     "sustained": flow.sustained,
     "webhooks": webhooks.told,
     "records": records.taken_in,
+    "published": kafka.published,
     "rebuild": views.rebuilds,
     "growth": growth.grown,
 }

@@ -5,7 +5,7 @@ import re
 from bench.figures import Figure
 from bench.fill import fill
 from bench.stage import Stage
-from entrypoints.bootstrap import PROJECTIONS
+from entrypoints.read_models import PROJECTIONS
 
 EVENTS = 300_000
 VIEWS = ("notifications", "attempts", "metrics")

@@ -18,7 +18,8 @@ from domain.personal import Letter
 from domain.template import TemplatePin
 from domain.vocabulary import Channel, Ground, Priority, Purpose
 from entrypoints import settings
-from entrypoints.bootstrap import Parts, opened
+from entrypoints.bootstrap import opened
+from entrypoints.parts import Parts
 
 ROUNDS, ACCEPTS, STRANGERS = 5, 5_000, 500
 LIMIT = 60.0

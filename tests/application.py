@@ -19,8 +19,10 @@ from adapters.stopping import stopped
 from application.caller import Scope
 from application.processes.rebuild import Difference, verify
 from entrypoints import roles
-from entrypoints.bootstrap import PROJECTIONS, Parts, create_views, opened
+from entrypoints.bootstrap import opened
 from entrypoints.http.app import create_app
+from entrypoints.parts import Parts
+from entrypoints.read_models import PROJECTIONS, create_views
 from entrypoints.settings import load
 
 T = TypeVar("T")

@@ -13,6 +13,7 @@ from domain.acceptance import Acceptance
 from domain.event_type import EventType, EventTypeTerms
 from domain.filters import Filter
 from domain.happening import Addressed, Happening
+from domain.limits import ChannelLimits, Limits, Rates, Rules
 from domain.mailbox import Mailbox
 from domain.mapping import Mappings, MappingTerms, NotificationTerms, RecipientPaths, Schedule, WebhookTerms
 from domain.notification import Notification
@@ -33,10 +34,11 @@ from domain.preferences import Choice, Preferences
 from domain.publishing import Publishing
 from domain.receipts import Receipt, ReceiptKind
 from domain.retry import RetryPolicy
+from domain.saying import Saying
 from domain.subscription import DisabledFor, Terms, WebhookSubscription
 from domain.suppression import Suppression
 from domain.template import NotificationType, TemplatePin, Variable, VariableType
-from domain.vocabulary import Channel, Frequency, Ground, Priority, Purpose, Reason
+from domain.vocabulary import Channel, Frequency, Ground, Over, Priority, Purpose, Reason
 from domain.wall_clock import QuietHours
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -116,7 +118,9 @@ def own_template() -> Template:
 
 def one_of_each(person: UUID = SOMEBODY) -> dict[str, AggregateEvent]:
     """One event of every type, by topic. Those of `golden/events` were stored from these, so they never change."""
-    return {type(event).TOPIC: event for event in [*_events(person), *_of_readers(person), *_of_publishing()]}
+    return {
+        type(event).TOPIC: event for event in [*_events(person), *_of_readers(person), *_of_limits(), *_of_publishing()]
+    }
 
 
 def _events(person: UUID) -> Iterable[Any]:
@@ -349,6 +353,24 @@ def _of_a_subscription(person: UUID) -> Iterable[Any]:
     yield WebhookSubscription.Recovered(**place(7))
     yield WebhookSubscription.Disabled(**place(8), reason=DisabledFor.FAILING, **failing)
     yield WebhookSubscription.Deleted(**place(9))
+
+
+def _of_limits() -> Iterable[Any]:
+    limits = {
+        "originator_id": UUID("2b6e3c1d-7f80-5a4b-9c2d-1e0f3a5b7c9d"),
+        "timestamp": NOON,
+        "tenant": "acme",
+        "by": "key:k1",
+    }
+    yield Limits.Begun(**limits, originator_version=1, originator_topic="domain.limits:Limits")
+    email = ChannelLimits(tenant=Rates(per_minute=600, burst=20), user=Rates(per_hour=5, per_day=20))
+    rules = Rules(channels={Channel.EMAIL: email}, over={"order": Over.SUPPRESS}, duplicate_window=600)
+    yield Limits.Chosen(**limits, originator_version=2, rules=rules)
+    saying = {**limits, "originator_id": UUID("9d7c5b3a-0f1e-5d2c-8b4a-d1c7e3b6f2a0")}
+    first = UUID("0195b0a0-0000-7000-8000-000000000001")
+    yield Saying.Begun(**saying, originator_version=1, originator_topic="domain.saying:Saying", notification=first)
+    again = UUID("0195b0a0-0000-7000-8000-000000000002")
+    yield Saying.Renewed(**saying, originator_version=2, notification=again)
 
 
 def _of_readers(person: UUID) -> Iterable[Any]:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from adapters.email.capture import CapturedMail
-from application.ports import Email
+from application.ports.email import Email
 from domain.mailbox import Mailbox
 from tests.application import Service, Tenant, listening, running, until
 

@@ -14,10 +14,11 @@ from eventsourcing.persistence import StoredEvent
 from eventsourcing.utils import get_topic
 
 from adapters.person_keys import PersonKeys
-from application.ports import AlteredError
+from application.ports.log import AlteredError
 from domain.acceptance import Acceptance
 from domain.event_type import EventType
 from domain.happening import Happening
+from domain.limits import Limits
 from domain.mapping import Mappings
 from domain.notification import Notification
 from domain.own_template import Template
@@ -26,6 +27,7 @@ from domain.personal import Erased
 from domain.preferences import Preferences
 from domain.publishing import Publishing
 from domain.receipts import Receipt
+from domain.saying import Saying
 from domain.subscription import WebhookSubscription
 from domain.suppression import Suppression
 
@@ -41,6 +43,8 @@ AGGREGATES: tuple[type[Aggregate], ...] = (
     EventType,
     Mappings,
     ParkedRecord,
+    Limits,
+    Saying,
     Publishing,
 )
 

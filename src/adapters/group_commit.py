@@ -1,8 +1,7 @@
 """Saves that wait at the same moment are written as one."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -10,11 +9,14 @@ import msgspec
 from eventsourcing.persistence import StoredEvent
 
 from adapters.person_keys import WrappedKey
-from application.ports import StoreUnavailableError
+from application.ports.log import StoreUnavailableError
 from domain.notification import Due
 
 _MOST_EVENTS = 2_000
 _COMPANY_SECONDS = 0.008
+_REST, _LONGEST_REST = 1, 0.005
+"""The next lot gathers for as long as the last one took, at most so many seconds: three at once cost hardly more."""
+
 _LOOK_EVERY = 1.0
 _ANSWER_SECONDS = 15.0
 """Longer than the writer waits for a connection and for a lock, each twice: only a frozen server takes as long."""
@@ -59,7 +61,7 @@ class Append(msgspec.Struct, frozen=True):
     seen: Mapping[UUID, int] = {}
 
 
-Writer = Callable[[Sequence[Append]], "list[int | Exception]"]
+Writer = Callable[[Sequence[Append]], Awaitable[list[int | Exception]]]
 """Writes many appends in one transaction; answers, for each, the position of its last event or why it was refused."""
 
 
@@ -87,7 +89,6 @@ class GroupCommit:
         self._written: list[_Caller] = []
         self._arrived = asyncio.Event()
         self._will_ring = False
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="append")
         self._task: asyncio.Task[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._closed = False
@@ -126,7 +127,6 @@ class GroupCommit:
             await self._task
         if self._watch:
             self._watch.cancel()
-        self._thread.shutdown()
 
     async def _run(self) -> None:
         while not self._closed or self._waiting:
@@ -148,10 +148,11 @@ class GroupCommit:
         return lot
 
     async def _write_lot(self, lot: list[_Caller]) -> None:
-        loop = asyncio.get_running_loop()
         self._written = lot
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
-            answers = await loop.run_in_executor(self._thread, self._write, [caller.append for caller in lot])
+            answers = await self._write([caller.append for caller in lot])
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
             answers = [error] * len(lot)
         self._written = []
@@ -162,6 +163,8 @@ class GroupCommit:
                 caller.answer.set_exception(answer)
             else:
                 caller.answer.set_result(answer)
+        if not self._closed:
+            await asyncio.sleep(min(_LONGEST_REST, _REST * (loop.time() - began)))
 
     def _dismiss_late(self) -> None:
         """One look at all of them: a timer for each caller would be a cost of every message."""

@@ -9,7 +9,7 @@ from eventsourcing.domain import Aggregate, CanMutateAggregate
 from adapters.event_mapper import EventMapper
 from adapters.group_commit import Append, DueRow, LaneRow
 from adapters.person_keys import PersonKeys
-from application.ports import ConflictError
+from application.ports.log import ConflictError
 from domain.notification import Notification
 from domain.personal import PersonErasedError
 from domain.subscription import WebhookSubscription

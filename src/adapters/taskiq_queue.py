@@ -1,17 +1,19 @@
 """Telling workers what to look at, through Taskiq: in this process, or over a Redis stream.
 
-Whatever Redis loses costs time, never a message: the leases in the database lapse and are taken again. So a task is
-acknowledged when it is received, and nothing is ever claimed from a worker that died.
+Whatever Redis loses costs time, never a message: the leases in the database lapse and are taken again. So nothing is
+acknowledged, and nothing is ever claimed from a worker that died.
 """
 
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 from uuid import UUID
 
+from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
-from taskiq import AckableMessage, AsyncBroker, InMemoryBroker
+from taskiq import AsyncBroker, InMemoryBroker
 from taskiq.acks import AcknowledgeType
 from taskiq.api import run_receiver_task
 from taskiq.kicker import AsyncKicker
@@ -19,7 +21,7 @@ from taskiq.result_backends.dummy import DummyResultBackend
 from taskiq_redis import RedisStreamBroker
 
 from adapters.stopping import stopped
-from application.ports import Lease
+from application.ports.due_work import Lease
 from domain.vocabulary import Channel
 
 Deliver = Callable[[Channel, Sequence[Lease]], Awaitable[None]]
@@ -124,19 +126,35 @@ class _PatientStreamBroker(RedisStreamBroker):
         with suppress(RedisError, OSError):
             await super().startup()
 
-    async def listen(self) -> AsyncGenerator[AckableMessage, None]:
+    async def listen(self) -> AsyncGenerator[bytes, None]:  # type: ignore[override]
+        """Nothing is acknowledged nor claimed, so that what is read is forgotten in the same round trip."""
         backoff = 0.05
         while True:
             try:
-                async for message in super().listen():
-                    backoff = 0.05
-                    yield message
+                async with Redis(connection_pool=self.connection_pool) as redis:
+                    async for message in self._messages(redis):
+                        backoff = 0.05
+                        yield message
             except ResponseError:
                 await self._try_to_declare()
             except (RedisError, OSError):
                 await self._try_to_declare()
                 backoff = min(2 * backoff, _LONGEST_BACKOFF)
             await asyncio.sleep(backoff)
+
+    async def _messages(self, redis: Redis) -> AsyncGenerator[bytes, None]:
+        while True:
+            read: Any = await redis.xreadgroup(
+                self.consumer_group_name,
+                self.consumer_name,
+                {self.queue_name: ">"},
+                block=self.block,
+                noack=True,
+                count=self.count,
+            )
+            for _, messages in read or ():
+                for _, fields in messages:
+                    yield fields[b"data"]
 
     async def _try_to_declare(self) -> None:
         with suppress(RedisError, OSError):

@@ -10,12 +10,13 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from application.ports import Announcement
+from application.ports.publishing import Announcement
 from domain.notification import Notification
+from domain.notification_events import Event
 from domain.personal import Letter
 from domain.vocabulary import Channel, Priority, Purpose, Reason
 
-_FACTS: Mapping[type[Notification.Event], str] = {
+_FACTS: Mapping[type[Event], str] = {
     Notification.Queued: "queued",
     Notification.Deferred: "deferred",
     Notification.Sent: "sent",

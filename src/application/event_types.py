@@ -11,7 +11,8 @@ from msgspec import Meta
 from application.caller import Caller
 from application.commands.send_webhook import EventAnswer, SendWebhook
 from application.faults import fault_of
-from application.ports import Clock, EventStore
+from application.ports.log import EventStore
+from application.ports.time_and_chance import Clock
 from application.problems import InvalidCommandError, NotFoundError, Problem
 from application.projections.event_types import EventTypeRow
 from domain.event_type import EventType, EventTypeTerms

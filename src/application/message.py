@@ -5,7 +5,8 @@ from datetime import UTC
 
 import msgspec
 
-from application.ports import Email, TemplateRenderer
+from application.ports.email import Email
+from application.ports.templates import TemplateRenderer
 from domain.happening import Happening
 from domain.mailbox import Mailbox
 from domain.notification import Notification

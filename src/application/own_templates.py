@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection
 import msgspec
 
 from application.caller import Caller
-from application.ports import CurrentTexts, EventStore
+from application.ports.log import EventStore
+from application.ports.templates import CurrentTexts
 from application.problems import NotFoundError
 from domain.ids import template_id
 from domain.own_template import Template, Version, is_own_name

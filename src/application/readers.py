@@ -1,4 +1,5 @@
-"""What is known of readers: what they wish, where they are reached, and whether their address is on a list."""
+"""What is known of readers: what they wish, where they are reached, whether their address is on a list, and how much
+their tenant lets go out to them."""
 
 import asyncio
 from collections import OrderedDict
@@ -11,9 +12,10 @@ from zoneinfo import ZoneInfo
 import msgspec
 from eventsourcing.domain import Aggregate
 
-from application.ports import EventLog, EventStore, StoreUnavailableError
+from application.ports.log import EventLog, EventStore, StoreUnavailableError
 from domain.decision import Decision, Defer, Digest, Message, SendNow, Suppress, decide
-from domain.ids import preferences_id, suppression_id
+from domain.ids import limits_id, preferences_id, suppression_id
+from domain.limits import Limits, Rules
 from domain.notification import Notification
 from domain.preferences import Preferences, Wishes
 from domain.suppression import Entry, Suppression
@@ -31,7 +33,7 @@ _BATCH = 1_000
 _NOBODY = Wishes()
 _TOPICS: Sequence[str] = [
     kind.TOPIC
-    for aggregate in (Preferences, Suppression)
+    for aggregate in (Preferences, Suppression, Limits)
     for kind in vars(aggregate).values()
     if hasattr(kind, "TOPIC")
 ]
@@ -130,6 +132,12 @@ class Readers:
         ids = {preferences_id(tenant, user): user for user in users}
         kept = await self._kept(Preferences, ids)
         return {user: kept[id].aggregate for id, user in ids.items() if kept[id].aggregate}
+
+    async def rules(self, tenants: Collection[str]) -> dict[str, Rules]:
+        """Those of the tenants who have chosen any."""
+        ids = {limits_id(tenant): tenant for tenant in tenants}
+        kept = await self._kept(Limits, ids)
+        return {tenant: kept[id].aggregate.rules for id, tenant in ids.items() if kept[id].aggregate}
 
     async def of(self, readers: Sequence[Who]) -> list[Reader]:
         """What holds for each of these."""

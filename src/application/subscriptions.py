@@ -6,7 +6,8 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from application.caller import Caller
-from application.ports import EventLog, EventStore, Interest
+from application.ports.log import EventLog, EventStore
+from application.ports.webhooks import Interest
 from application.problems import NotFoundError
 from domain.subscription import Terms, WebhookSubscription
 

@@ -10,12 +10,18 @@ from domain.ids import acceptance_id
 from domain.vocabulary import Reason, Status
 
 
-class Told(msgspec.Struct, frozen=True):
-    """What was said of one notification when it was accepted."""
+class Told(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was said of one notification when it was accepted.
+
+    `place` is which recipient and channel of the request it is for, counted channel by channel; None where each of
+    them has one.
+    """
 
     status: Status
     reason: Reason | None
     until: datetime | None
+    duplicate_of: UUID | None = None
+    place: int | None = None
 
 
 class Acceptance(Aggregate):

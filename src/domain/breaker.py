@@ -9,6 +9,8 @@ import msgspec
 REST = timedelta(minutes=1)
 PROVEN_FOR = timedelta(minutes=5)
 """How long a success speaks for an endpoint. Those without have few places, which they share."""
+SLOW_AFTER = timedelta(seconds=3)
+"""An endpoint that lets a call wait for longer may have died: it shares places with its like for as long as it does."""
 _FEWEST_CALLS = 10
 _MOST_CALLS = 100
 _SHARE = 0.7

@@ -9,7 +9,9 @@ from uuid import UUID
 import msgspec
 from eventsourcing.domain import Aggregate
 
+from domain import notification_events as events
 from domain.mailbox import Mailbox
+from domain.notification_events import Attempt
 from domain.outcomes import Accepted, Misconfigured, Outcome, Refused, Retryable, Throttled, Unknown
 from domain.personal import Envelope, Erased, Letter, Remark, Response
 from domain.receipts import ReceiptKind
@@ -30,17 +32,6 @@ class NotRetryableError(Exception):
     """Only a notification that failed, bounced or expired can be sent once more by hand."""
 
 
-class Attempt(msgspec.Struct, frozen=True):
-    """One call to a provider: its number in the notification's life, whether it has counted, and what made it safe."""
-
-    call: int
-    number: int
-    provider: str
-    started_at: datetime
-    key: str | None
-    key_until: datetime | None
-
-
 class Due(msgspec.Struct, frozen=True):
     """The work still to do for a notification: the row of the schedule that follows from its events.
 
@@ -55,215 +46,23 @@ class Due(msgspec.Struct, frozen=True):
 class Notification(Aggregate):
     """Its methods decide and may refuse; an event's `apply` only assigns, for it runs again at every replay."""
 
-    class Event(Aggregate.Event):
-        """Every event says whose it is, what it is about and who caused it: a reader of the log needs no other."""
-
-        tenant: str
-        channel: Channel
-        type: str
-        by: str
-
-    class Queued(Event, Aggregate.Created):
-        TOPIC = "notification.queued"
-
-        category: str
-        purpose: Purpose
-        priority: Priority
-        request: UUID
-        recipient_user_id: str | None
-        locale: str
-        time_zone: str | None
-        template: TemplatePin | None
-        due_at: datetime
-        expires_at: datetime | None
-        source: str | None
-        correlation_id: str | None
-        secrets: tuple[str, ...]
-        personal: Letter | Erased
-        subscription: UUID | None = None
-        happening: UUID | None = None
-
-    class Deferred(Event):
-        TOPIC = "notification.deferred"
-
-        reason: Reason
-        until: datetime
-        provider: str | None
-        call: int
-        personal: Remark | Erased | None
-
-        def apply(self, notification: "Notification") -> None:
-            notification.in_flight = None
-            notification.deferred_for = self.reason
-            notification.due_at = self.until
-
-    class Rendered(Event):
-        """The intent: recorded before the provider is called, so that a crash leaves a trace of the call."""
-
-        TOPIC = "notification.rendered"
-
-        call: int
-        attempt: int
-        generation: int
-        provider: str
-        key: str | None
-        key_until: datetime | None
-        sender: Mailbox | None
-        reply_to: Mailbox | None
-        digest: str
-        personal: Envelope | Erased
-
-        def apply(self, notification: "Notification") -> None:
-            notification.in_flight = Attempt(
-                self.call, self.attempt, self.provider, self.timestamp, self.key, self.key_until
-            )
-            notification.calls = self.call
-            notification.provider = self.provider
-            notification.key_until = self.key_until
-            notification.sender, notification.reply_to = self.sender, self.reply_to
-            notification.deferred_for = None
-
-    class Sent(Event):
-        TOPIC = "notification.sent"
-
-        call: int
-        provider: str
-        provider_id: str | None
-        cost: Decimal | None
-        queued_at: datetime
-        personal: Remark | Erased | None = None
-        subscription: UUID | None = None
-        milliseconds: float | None = None
-
-        def apply(self, notification: "Notification") -> None:
-            notification.in_flight = None
-            notification.provider = self.provider
-            notification.provider_id = self.provider_id
-            notification.sent_at = self.timestamp
-
-    class Failed(Event):
-        TOPIC = "notification.failed"
-
-        call: int
-        attempt: int
-        provider: str | None
-        reason: Reason
-        uncertain: bool
-        personal: Remark | Erased | None
-        subscription: UUID | None = None
-        milliseconds: float | None = None
-
-        def apply(self, notification: "Notification") -> None:
-            notification.in_flight = None
-            notification.attempts = self.attempt
-            notification.may_have_gone_out |= self.uncertain
-
-    class Retried(Event):
-        TOPIC = "notification.retried"
-
-        generation: int
-        due_at: datetime
-        reason: Reason
-
-        def apply(self, notification: "Notification") -> None:
-            if self.generation > notification.generation:
-                notification._start_over()
-            notification.generation = self.generation
-            notification.due_at = self.due_at
-
-    class DeadLettered(Event):
-        TOPIC = "notification.dead_lettered"
-
-        reason: Reason
-
-        def apply(self, notification: "Notification") -> None:
-            notification.ended, notification.reason = Status.FAILED, self.reason
-
-    class Suppressed(Event):
-        TOPIC = "notification.suppressed"
-
-        reason: Reason
-
-        def apply(self, notification: "Notification") -> None:
-            notification.ended, notification.reason = Status.SUPPRESSED, self.reason
-
-    class Cancelled(Event):
-        TOPIC = "notification.cancelled"
-
-        reason: Reason
-
-        def apply(self, notification: "Notification") -> None:
-            notification.ended, notification.reason = Status.CANCELLED, self.reason
-
-    class Expired(Event):
-        TOPIC = "notification.expired"
-
-        reason: Reason
-
-        def apply(self, notification: "Notification") -> None:
-            notification.ended, notification.reason = Status.EXPIRED, self.reason
-
-    class Delivered(Event):
-        TOPIC = "notification.delivered"
-
-        provider: str
-        occurred_at: datetime
-        queued_at: datetime
-
-        def apply(self, notification: "Notification") -> None:
-            notification.delivered_at = self.occurred_at
-
-    class Bounced(Event):
-        TOPIC = "notification.bounced"
-
-        provider: str
-        occurred_at: datetime
-        reason: Reason
-        personal: Remark | Erased | None
-
-        def apply(self, notification: "Notification") -> None:
-            notification.bounced_at = min(notification.bounced_at or self.occurred_at, self.occurred_at)
-            if notification.bounce_reason is not Reason.HARD_BOUNCE:
-                notification.bounce_reason = self.reason
-
-    class Rejected(Event):
-        """The provider took it and later gave up without trying."""
-
-        TOPIC = "notification.rejected"
-
-        provider: str
-        occurred_at: datetime
-        personal: Remark | Erased | None
-
-        def apply(self, notification: "Notification") -> None:
-            notification.rejected_at = self.occurred_at
-
-    class Opened(Event):
-        TOPIC = "notification.opened"
-
-        provider: str
-        occurred_at: datetime
-
-        def apply(self, notification: "Notification") -> None:
-            notification.opened_at = self.occurred_at
-
-    class Clicked(Event):
-        TOPIC = "notification.clicked"
-
-        provider: str
-        occurred_at: datetime
-
-        def apply(self, notification: "Notification") -> None:
-            notification.clicked_at = self.occurred_at
-
-    class Complained(Event):
-        TOPIC = "notification.complained"
-
-        provider: str
-        occurred_at: datetime
-
-        def apply(self, notification: "Notification") -> None:
-            notification.complained_at = self.occurred_at
+    Event = events.Event
+    Queued = events.Queued
+    Deferred = events.Deferred
+    Rendered = events.Rendered
+    Sent = events.Sent
+    Failed = events.Failed
+    Retried = events.Retried
+    DeadLettered = events.DeadLettered
+    Suppressed = events.Suppressed
+    Cancelled = events.Cancelled
+    Expired = events.Expired
+    Delivered = events.Delivered
+    Bounced = events.Bounced
+    Rejected = events.Rejected
+    Opened = events.Opened
+    Clicked = events.Clicked
+    Complained = events.Complained
 
     def __init__(
         self,
@@ -312,6 +111,9 @@ class Notification(Aggregate):
         self.provider_id: str | None = None
         self.earlier_provider_ids: frozenset[str] = frozenset()
         self.deferred_for = Reason.SCHEDULED if due_at > self.created_on else None
+        self.limited_by: str | None = None
+        self.places = 0
+        self.duplicate_of: UUID | None = None
         self.ended: Status | None = None
         self.reason: Reason | None = None
         self.sent_at: datetime | None = None
@@ -535,17 +337,33 @@ class Notification(Aggregate):
         )
         self.trigger_event(self.DeadLettered, **self._about(by, now), reason=reason)
 
-    def suppress(self, reason: Reason, *, now: datetime, by: str) -> None:
-        """Do not send it, because the reader or the law does not want it."""
-        if not self.is_open or self.in_flight:
-            raise NotAttemptableError(f"notification {self.id} is {self.status}")
-        self.trigger_event(self.Suppressed, **self._about(by, now), reason=reason)
+    def suppress(
+        self,
+        reason: Reason,
+        *,
+        now: datetime,
+        by: str,
+        limit: str | None = None,
+        duplicate_of: UUID | None = None,
+    ) -> None:
+        """Do not send it, because the reader, the law or the tenant does not want it.
 
-    def wait(self, reason: Reason, until: datetime, *, now: datetime, by: str) -> None:
-        """Leave it for later, because the reader wishes so or is asleep. That uses up no attempt."""
+        `limit` names what it was too much for, `duplicate_of` what said the same before.
+        """
         if not self.is_open or self.in_flight:
             raise NotAttemptableError(f"notification {self.id} is {self.status}")
-        said = {"reason": reason, "until": until, "provider": None, "call": 0, "personal": None}
+        self.trigger_event(
+            self.Suppressed, **self._about(by, now), reason=reason, limit=limit, duplicate_of=duplicate_of
+        )
+
+    def wait(self, reason: Reason, until: datetime, *, now: datetime, by: str, limit: str | None = None) -> None:
+        """Leave it for later, because the reader wishes so or is asleep, or for its place under a `limit`.
+
+        That uses up no attempt.
+        """
+        if not self.is_open or self.in_flight:
+            raise NotAttemptableError(f"notification {self.id} is {self.status}")
+        said = {"reason": reason, "until": until, "provider": None, "call": 0, "personal": None, "limit": limit}
         self.trigger_event(self.Deferred, **self._about(by, now), **said)
 
     # What people ask
@@ -720,14 +538,6 @@ class Notification(Aggregate):
             reason=reason,
             personal=self._remark(detail),
         )
-
-    def _start_over(self) -> None:
-        self.earlier_provider_ids |= {self.provider_id} if self.provider_id else set()
-        self.attempts = 0
-        self.provider = self.key_until = self.sender = self.reply_to = self.provider_id = self.deferred_for = None
-        self.ended = self.reason = self.sent_at = self.delivered_at = self.bounced_at = self.bounce_reason = None
-        self.rejected_at = self.opened_at = self.clicked_at = self.complained_at = None
-        self.expires_at = None
 
 
 def _is_news(occurred_at: datetime, known: datetime | None) -> bool:

@@ -232,6 +232,12 @@ class Preferences(Aggregate):
             if each.channel is channel and isinstance(each.personal, ConsentedAddress)
         ]
 
+    def written_to(self, channel: Channel) -> list[Contact]:
+        """Where a message to the user goes: to each device, for nobody knows which of them is at hand; else to the
+        address that was given last."""
+        known = self.reached_by(channel)
+        return known if channel is Channel.PUSH else known[-1:]
+
     def _wish(self, **changed: Any) -> None:
         self.wishes = msgspec.structs.replace(self.wishes, **changed)
 

@@ -52,6 +52,20 @@ class Frequency(StrEnum):
     WEEKLY = "weekly"
 
 
+class Over(StrEnum):
+    """What becomes of a message that is one too many: it waits for its turn, or is not sent."""
+
+    DEFER = "defer"
+    SUPPRESS = "suppress"
+
+
+class LimitScope(StrEnum):
+    """Whose messages a limit counts together."""
+
+    USER = "user"
+    TENANT = "tenant"
+
+
 class Ground(StrEnum):
     """Why an address stands on the suppression list. Callers see them, so none is ever renamed."""
 
@@ -162,6 +176,8 @@ class Reason(StrEnum):
     STOPPED = "stopped"
     BLOCKED = "blocked"
     IMPRINT_MISSING = "imprint_missing"
+    RATE_LIMITED = "rate_limited"
+    DUPLICATE_CONTENT = "duplicate_content"
     ENDPOINT_ERROR = "endpoint_error"
     ENDPOINT_BUSY = "endpoint_busy"
     ENDPOINT_GONE = "endpoint_gone"

@@ -3,25 +3,16 @@
 import asyncio
 import hashlib
 import hmac
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from taskiq import AsyncBroker
-
 from adapters.address_digest import address_digests
-from adapters.allowance import Allowance
 from adapters.callbacks.resend import ResendCallbacks
-from adapters.email.capture import CapturedMails, CaptureEmailSender
-from adapters.email.resend import ResendEmailSender
-from adapters.email.smtp import SmtpEmailSender
 from adapters.event_mapper import EventMapper
-from adapters.http_client import http_client
-from adapters.kafka.event_topic import KafkaEventTopic
 from adapters.person_keys import PersonKeys
 from adapters.postgres.api_keys import PostgresApiKeys
 from adapters.postgres.budget import PostgresProviderBudget
@@ -31,6 +22,7 @@ from adapters.postgres.clock import PostgresClock
 from adapters.postgres.database import Database, open_pool
 from adapters.postgres.due_work import PostgresDueWork
 from adapters.postgres.event_store import PostgresEventStore
+from adapters.postgres.log_writer import LogWriter, open_append_pool
 from adapters.postgres.mail_watch import PostgresMailWatch
 from adapters.postgres.readers import (
     PostgresEventTypeReader,
@@ -41,188 +33,43 @@ from adapters.postgres.readers import (
     PostgresSuppressionReader,
     PostgresTemplateReader,
 )
-from adapters.postgres.recorder import LogRecorder, open_datastore
 from adapters.postgres.template_archive import PostgresTemplateArchive
 from adapters.postgres.troubles import PostgresTroubles
-from adapters.postgres.views import PostgresView
-from adapters.postgres.wakeup import PostgresWakeups
+from adapters.postgres.wakeup import WORK, PostgresWakeups
 from adapters.reader_tokens import ReaderTokens
 from adapters.sandboxed_schemas import SandboxedSchemas
 from adapters.stopping import stopped
 from adapters.system import SystemDice
-from adapters.taskiq_queue import TaskiqDeliveryQueue, memory_broker, redis_broker
+from adapters.taskiq_queue import memory_broker, redis_broker
 from adapters.templates.files import FileTemplates
 from adapters.templates.maker import JinjaTemplateMaker
 from adapters.templates.renderer import JinjaRenderer
 from adapters.templates.sandbox import Sandbox
-from adapters.webhook.sender import HttpWebhookSender
 from adapters.webhook.signing import RandomWebhookSecrets
-from application.caller import Caller
-from application.carriers.carrier import WorkRules
-from application.carriers.email import EmailCarrier, EmailRules
-from application.carriers.webhook import WebhookCarrier
-from application.commands.manage import CancelAnswer, CancelNotification, RetryAnswer, RetryNotification, cancel, retry
-from application.commands.publishing import (
-    ChoosePublishing,
-    PublishingAnswer,
-    PublishingChoice,
-    choose_publishing,
-    chosen_publishing,
-)
-from application.commands.send import SendAnswer, send
+from application.commands.limits import choose_limits
+from application.commands.manage import cancel, retry
+from application.commands.publishing import choose_publishing, chosen_publishing
+from application.commands.send import send
 from application.commands.take_receipt import take_receipt
 from application.commands.try_webhook import MOST_TRIALS
+from application.limiting import Limiting
 from application.own_templates import OwnTemplates
-from application.ports import EmailSender, EventTopic, WebhookSender
-from application.processes.deliver import Delivery
-from application.processes.dispatch import Dispatcher, DispatchRules
-from application.processes.health import HealthCheck
-from application.processes.publish import Publisher
-from application.projections.attempts import Attempts
-from application.projections.event_types import EventTypesDescribed
-from application.projections.happenings import Happenings
-from application.projections.metrics import Metrics, Totals
-from application.projections.notifications import Notifications
-from application.projections.parked import KafkaParked
-from application.projections.projection import Projection
-from application.projections.receipts import Receipts
-from application.projections.subscriptions import WebhookSubscriptions
-from application.projections.suppressions import Suppressions
-from application.projections.templates import OwnedTemplates
-from application.queries.explain import Explanation, explain
-from application.queries.proof import Proof, prove
-from application.readers import AddressDigest, ReaderLinks, Readers
+from application.queries.explain import explain
+from application.queries.limits import get_limits
+from application.queries.proof import prove
+from application.readers import HeardOf, Readers
 from application.subscriptions import SubscriptionDirectory
-from domain.mailbox import Mailbox
-from domain.receipts import ProviderReceipt
-from domain.retry import STANDARD_WEBHOOKS, Retries, exponential
 from domain.vocabulary import Channel
-from entrypoints.inbound_uses import InboundUses, inbound_uses
-from entrypoints.logs import Lines
-from entrypoints.reader_uses import ReaderUses, reader_uses
-from entrypoints.settings import SettingError, Settings, check_kafka
-from entrypoints.template_uses import TemplateUses, template_uses
-from entrypoints.webhook_uses import WebhookReaders, WebhookUses, webhook_uses
-
-_CALM = 0.05
-
-PROJECTIONS: tuple[Projection[Any], ...] = (
-    Notifications(),
-    Attempts(),
-    Metrics(),
-    Totals(),
-    Receipts(),
-    OwnedTemplates(),
-    WebhookSubscriptions(),
-    Suppressions(),
-    Happenings(),
-    EventTypesDescribed(),
-    KafkaParked(),
-)
+from entrypoints.inbound_uses import inbound_uses
+from entrypoints.parts import Parts
+from entrypoints.reader_uses import reader_uses
+from entrypoints.senders import allowances, email_sender, rate_limiter, webhook_sender
+from entrypoints.settings import SettingError, Settings
+from entrypoints.template_uses import template_uses
+from entrypoints.webhook_uses import WebhookReaders, webhook_uses
 
 _TRIAL_SECONDS = timedelta(seconds=10)
 """Somebody waits for the answer."""
-
-
-@dataclass(frozen=True)
-class Parts:
-    """Everything a role may need, ready to use."""
-
-    settings: Settings
-    conninfo: str
-    database: Database
-    store: PostgresEventStore
-    chain: PostgresChain
-    templates: FileTemplates
-    renderer: JinjaRenderer
-    email_sender: EmailSender
-    webhook_sender: WebhookSender
-    due: PostgresDueWork
-    budget: PostgresProviderBudget
-    api_keys: PostgresApiKeys
-    reader: PostgresNotificationReader
-    mails: CapturedMails
-    mail_watch: PostgresMailWatch
-    callbacks: ResendCallbacks | None
-    wakeups: PostgresWakeups
-    troubles: PostgresTroubles
-    published: PostgresPlace
-    brokers: Mapping[Channel, AsyncBroker]
-    clock: PostgresClock
-    dice: SystemDice
-    template_uses: TemplateUses
-    readers: Readers
-    reader_uses: ReaderUses
-    reader_links: ReaderLinks
-    address_digest: AddressDigest
-    webhook_uses: WebhookUses
-    inbound: InboundUses
-    subscriptions: PostgresSubscriptionReader
-    send: Callable[..., Coroutine[Any, Any, SendAnswer]]
-    cancel: Callable[[CancelNotification, Caller], Coroutine[Any, Any, CancelAnswer]]
-    retry: Callable[[RetryNotification, Caller], Coroutine[Any, Any, RetryAnswer]]
-    prove: Callable[..., Coroutine[Any, Any, Proof]]
-    explain: Callable[..., Coroutine[Any, Any, Explanation]]
-    publishing: Callable[[Caller], Coroutine[Any, Any, PublishingChoice]]
-    choose_publishing: Callable[[ChoosePublishing, Caller], Coroutine[Any, Any, PublishingAnswer]]
-    take_receipt: Callable[[ProviderReceipt], Coroutine[Any, Any, bool]]
-    fingerprint: Callable[[bytes], str]
-
-    def view(self, projection: Projection[Any], *, shadow: bool = False) -> PostgresView[Any]:
-        return PostgresView(self.database, projection, shadow=shadow)
-
-    def delivery(self, name: str) -> Delivery:
-        log = Lines("worker")
-        webhooks = WebhookCarrier(
-            events=self.store,
-            due=self.due,
-            sender=self.webhook_sender,
-            rules=webhook_rules(self.settings),
-            retries=webhook_retries(self.settings),
-            clock=self.clock,
-            log=log,
-        )
-        return Delivery(
-            events=self.store,
-            due=self.due,
-            carriers={
-                Channel.EMAIL: EmailCarrier(self.renderer, self.email_sender, email_rules(self.settings)),
-                Channel.WEBHOOK: webhooks,
-            },
-            budget=self.budget,
-            clock=self.clock,
-            dice=self.dice,
-            readers=self.readers,
-            default_time_zone=self.settings.default_time_zone,
-            log=log,
-            name=name,
-        )
-
-    def health_check(self) -> HealthCheck:
-        link = f"{self.settings.address}/docs"
-        return HealthCheck(self.subscriptions, self.store, self.store, self.send, self.clock, Lines("health"), link)
-
-    def event_topic(self) -> KafkaEventTopic:
-        """Raises SettingError where there is no Kafka."""
-        kafka = check_kafka(self.settings)
-        return KafkaEventTopic(kafka.connection, kafka.events_topic)
-
-    def publisher(self, topic: EventTopic) -> Publisher:
-        return Publisher(self.store, self.store, topic, self.published, self.troubles, Lines("publisher"))
-
-    def dispatcher(self, on_loss: Callable[[Exception], None]) -> Dispatcher:
-        """Webhooks need no preparing, so that no more of them are leased than may be called at a time."""
-        settings = self.settings
-        mail = DispatchRules(self.email_sender.provider, settings.lease, settings.window, batch=_batch(settings.window))
-        webhooks = DispatchRules(
-            WebhookCarrier.provider,
-            settings.webhook_lease,
-            settings.webhook_concurrency,
-            batch=_batch(settings.webhook_concurrency),
-            calm=_CALM,
-        )
-        queue = TaskiqDeliveryQueue(self.brokers, on_loss)
-        return Dispatcher(self.due, queue, self.budget, {Channel.EMAIL: mail, Channel.WEBHOOK: webhooks})
 
 
 @asynccontextmanager
@@ -231,9 +78,8 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
     async with AsyncExitStack() as stack:
         database = Database(await stack.enter_async_context(open_pool(conninfo, most=10)))
         keys = PersonKeys(master_key)
-        datastore = open_datastore(conninfo)
-        stack.callback(datastore.close)
-        store = PostgresEventStore(database, LogRecorder(datastore).append, EventMapper(keys), keys)
+        writer = LogWriter(await stack.enter_async_context(open_append_pool(conninfo)))
+        store = PostgresEventStore(database, writer.append, EventMapper(keys), keys)
         stack.push_async_callback(store.close)
         templates = FileTemplates(templates_folder(settings), settings.default_language)
         archive = PostgresTemplateArchive(database)
@@ -249,14 +95,19 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
         stack.push_async_callback(hooks.close)
         trials = webhook_sender(settings, MOST_TRIALS, min(settings.webhook_deadline, _TRIAL_SECONDS))
         stack.push_async_callback(trials.close)
-        wakeups = PostgresWakeups(conninfo)
+        wakeups, work = PostgresWakeups(conninfo), PostgresWakeups(conninfo, WORK)
         stack.push_async_callback(wakeups.close)
+        stack.push_async_callback(work.close)
+        budget = PostgresProviderBudget(database, allowances(settings))
         clock, dice = PostgresClock(database), SystemDice()
         await clock.start()
         stack.push_async_callback(clock.close)
         digest = address_digests(master_key)
         readers, links = Readers(store, digest), ReaderTokens(master_key, settings.public_url)
         await stack.enter_async_context(_beside(readers.follow(store)))
+        limiter = rate_limiter(settings)
+        stack.push_async_callback(limiter.close)
+        contents = partial(_fingerprint, hmac.digest(master_key, b"carillon contents", "sha256"))
         reader, happenings = PostgresNotificationReader(database), PostgresHappeningReader(database)
         subscriptions = PostgresSubscriptionReader(database)
         send_it = partial(
@@ -269,6 +120,7 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             persons=store,
             clock=clock,
             dice=dice,
+            fingerprint=contents,
             default_language=settings.default_language,
             default_time_zone=settings.default_time_zone,
             postal_address=settings.postal_address,
@@ -302,14 +154,16 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             renderer=renderer,
             email_sender=sender,
             webhook_sender=hooks,
-            due=PostgresDueWork(database),
-            budget=PostgresProviderBudget(database, allowances(settings)),
+            due=PostgresDueWork(database, budget),
+            budget=budget,
+            limiting=Limiting(readers, limiter, contents),
             api_keys=api_keys,
             reader=reader,
             mails=mails,
             mail_watch=PostgresMailWatch(conninfo),
             callbacks=ResendCallbacks(settings.resend_webhook_secrets) if settings.resend_webhook_secrets else None,
             wakeups=wakeups,
+            work=work,
             troubles=PostgresTroubles(database),
             published=PostgresPlace(database, "publisher"),
             brokers={
@@ -342,6 +196,8 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             explain=partial(
                 explain, events=store, digest=digest, clock=clock, default_time_zone=settings.default_time_zone
             ),
+            limits=partial(get_limits, events=store),
+            choose_limits=partial(choose_limits, events=HeardOf(store, readers), clock=clock),
             publishing=partial(chosen_publishing, events=store),
             choose_publishing=partial(choose_publishing, events=store, clock=clock),
             take_receipt=partial(take_receipt, events=store, clock=clock),
@@ -357,84 +213,6 @@ async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         yield
     finally:
         await stopped(task)
-
-
-async def create_views(database: Database) -> None:
-    """The read models' tables, where they are not there yet or are those of another version."""
-    for projection in PROJECTIONS:
-        await PostgresView(database, projection).create()
-
-
-async def missing_views(database: Database) -> list[str]:
-    """The read models whose tables are not there yet or are those of another version."""
-    views = [PostgresView(database, projection) for projection in PROJECTIONS]
-    return [view.schema for view in views if not await view.is_up_to_date()]
-
-
-def _batch(window: int) -> int:
-    return min(100, max(1, window // 4))
-
-
-def email_sender(settings: Settings, mails: CapturedMails) -> EmailSender:
-    match settings.email_provider:
-        case "resend":
-            assert settings.resend_api_key
-            return ResendEmailSender(
-                settings.resend_api_key,
-                settings.resend_base_url,
-                client=http_client(connections=settings.email_concurrency),
-                deadline=settings.email_deadline,
-            )
-        case "smtp":
-            assert settings.smtp
-            smtp = settings.smtp
-            return SmtpEmailSender(
-                smtp.host,
-                smtp.port,
-                smtp.user,
-                smtp.password,
-                starttls=smtp.starttls,
-                tls=smtp.tls,
-                connections=settings.email_concurrency,
-                deadline=settings.email_deadline,
-            )
-        case "capture":
-            return CaptureEmailSender(mails)
-    raise SettingError("EMAIL_PROVIDER", "must be set: resend or smtp (capture keeps all mail in a local mailbox)")
-
-
-def webhook_sender(settings: Settings, connections: int, deadline: timedelta) -> HttpWebhookSender:
-    return HttpWebhookSender(in_house=settings.webhook_allowed_subnets, connections=connections, deadline=deadline)
-
-
-def allowances(settings: Settings) -> dict[str, Allowance]:
-    return {
-        "resend": Allowance(settings.resend_per_second, settings.resend_per_day),
-        "smtp": Allowance(settings.smtp_per_second, settings.smtp_per_day),
-    }
-
-
-def email_rules(settings: Settings) -> EmailRules:
-    return EmailRules(
-        sender=Mailbox(settings.email_from, settings.email_from_name),
-        reply_to=Mailbox(settings.email_reply_to) if settings.email_reply_to else None,
-        concurrency=settings.email_concurrency,
-        lease=settings.lease,
-        deadline=settings.email_deadline,
-        postal_address=settings.postal_address,
-    )
-
-
-def webhook_rules(settings: Settings) -> WorkRules:
-    return WorkRules(
-        concurrency=settings.webhook_concurrency, lease=settings.webhook_lease, deadline=settings.webhook_deadline
-    )
-
-
-def webhook_retries(settings: Settings) -> Retries:
-    if settings.webhook_attempts is None:
-        return STANDARD_WEBHOOKS
-    return exponential(settings.webhook_attempts, timedelta(seconds=30))
 
 
 def templates_folder(settings: Settings) -> Path:

@@ -22,13 +22,14 @@ from adapters.stopping import stopped
 from application.addresses import InvalidAddressError, email_address
 from application.caller import Scope
 from application.commands.parked import ReplayParked
-from application.ports import StoreUnavailableError
+from application.ports.log import StoreUnavailableError
 from application.projections.parked import ParkStatus
 from domain.endpoint import Network
 from domain.parked import ParkReason
 from entrypoints import deployment, logs, maintenance, roles
-from entrypoints.bootstrap import Parts, opened
+from entrypoints.bootstrap import opened
 from entrypoints.http.callbacks import RESEND_CALLBACK
+from entrypoints.parts import Parts
 from entrypoints.settings import SettingError, Settings, check_kafka, check_queue, load
 
 _SWITCH_SECONDS = 0.0005

@@ -19,7 +19,7 @@ from adapters.postgres.database import Database, open_pool
 from adapters.postgres.migrations import migrate, missing
 from adapters.postgres.person_keys import a_stored_key
 from adapters.templates.problems import TemplateFolderError
-from entrypoints.bootstrap import create_views, missing_views
+from entrypoints.read_models import create_views, missing_views
 from entrypoints.settings import SettingError, Settings, master_key
 
 T = TypeVar("T")

@@ -14,7 +14,9 @@ from application.commands.parked import ParkedReader, ParkedUses
 from application.inbound.intake import Accept, Intake, Tell
 from application.inbound.mappings import House, MappingsInForce
 from application.inbound.tenants import TenantsWithKeys
-from application.ports import ApiKeys, Clock, EventStore, Persons
+from application.ports.api_keys import ApiKeys
+from application.ports.log import EventStore, Persons
+from application.ports.time_and_chance import Clock
 from application.processes.consume import RecordCounts
 from entrypoints.logs import Lines
 from entrypoints.settings import SettingError, Settings

@@ -5,6 +5,7 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, MutableMapping
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -15,13 +16,16 @@ from structlog.typing import ExcInfo, Processor
 from application.inbound.event import Record
 from application.inbound.intake import Tally
 from domain.health import Health, Verdict
-from domain.notification import Attempt, Notification
+from domain.notification import Notification
+from domain.notification_events import Attempt
 from domain.outcomes import Accepted, Misconfigured, Outcome, Refused, Throttled
 from domain.parked import ParkReason
 from domain.personal import Response
 from domain.subscription import WebhookSubscription
 
 Take = Callable[[str], None]
+
+_SELDOM = 60.0  # seconds
 
 
 def configure(level: str, also: Take | None = None) -> None:
@@ -51,8 +55,8 @@ def configure(level: str, also: Take | None = None) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, line],
         )
     )
+    of_libraries.addFilter(_Seldom("aiokafka"))
     logging.basicConfig(level=logging.WARNING, handlers=[of_libraries])
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a line for each of ten attempts a second; we say it once
 
 
 def _line(*, pretty: bool) -> Processor:
@@ -92,6 +96,22 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _name(error: BaseException) -> str:
     return f"{type(error).__module__}.{type(error).__qualname__}"
+
+
+class _Seldom(logging.Filter):
+    """Lets the same words of a library pass once a minute: without brokers it says them ten times a second."""
+
+    def __init__(self, library: str) -> None:
+        super().__init__()
+        self._library = library
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.partition(".")[0] != self._library:
+            return True
+        now, words = monotonic(), record.getMessage()
+        self._said = {each: at for each, at in self._said.items() if at > now - _SELDOM}
+        return self._said.setdefault(words, now) == now
 
 
 class Lines:
@@ -162,6 +182,9 @@ class Lines:
     def projected(self, projection: str, events: int, rows: int, position: int, milliseconds: float) -> None:
         say = self._log.info if rows else self._log.debug
         say("projected", projection=projection, events=events, rows=rows, position=position, ms=round(milliseconds, 1))
+
+    def uncounted(self, error: Exception) -> None:
+        self._log.warning("limits are counted by this process alone", error=type(error).__name__)
 
     def published(self, events: int, position: int, milliseconds: float) -> None:
         self._log.info("published", events=events, position=position, ms=round(milliseconds, 1))

@@ -16,7 +16,7 @@ from adapters.postgres.schedule import PostgresSchedule
 from application.caller import Caller
 from application.commands.parked import ListParked, ReplayParked
 from application.commands.send import SendNotification
-from application.ports import Recorded
+from application.ports.log import Recorded
 from application.problems import InvalidCommandError, NotFoundError
 from application.processes.chain import inspect
 from application.processes.rebuild import rebuild, verify
@@ -24,10 +24,11 @@ from application.processes.reschedule import reschedule
 from application.projections.parked import ParkStatus
 from application.projections.projection import Projection
 from domain.chain import HASH_BYTES, Head
-from entrypoints.bootstrap import PROJECTIONS, Parts
 from entrypoints.http.detail import AuditEvent, audit_event
 from entrypoints.http.lines import facts
 from entrypoints.http.request import MalformedBodyError, decoded
+from entrypoints.parts import Parts
+from entrypoints.read_models import PROJECTIONS
 
 _BATCH = 500
 _log = structlog.get_logger("cli")

@@ -18,7 +18,7 @@ from application.commands.preferences import (
     update_preferences,
 )
 from application.commands.suppressions import ImportProgress, SuppressionAnswer, allow, import_list, suppress
-from application.ports import Clock, Dice
+from application.ports.time_and_chance import Clock, Dice
 from application.queries.preferences import UserPreferences, get_preferences
 from application.queries.suppressions import SuppressionPage, SuppressionReader, export, list_suppressions
 from application.readers import AddressDigest, HeardOf, Readers

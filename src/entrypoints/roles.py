@@ -21,13 +21,15 @@ from adapters.taskiq_queue import TaskiqWorker
 from application.processes.chain import Chainer
 from application.processes.consume import consume
 from application.processes.project import Followed, Projector
+from application.processes.read_along import ReadAlong
 from application.processes.settle import READ, Settlement
 from application.processes.suppress import Suppressing
 from domain.vocabulary import Channel
-from entrypoints.bootstrap import PROJECTIONS, Parts
 from entrypoints.http.app import create_app
 from entrypoints.http.one_write import OneWriteProtocol
 from entrypoints.logs import Lines
+from entrypoints.parts import Parts
+from entrypoints.read_models import PROJECTIONS
 from entrypoints.settings import SettingError, check_kafka
 
 _TO_RECORD_SECONDS = 5.0
@@ -97,7 +99,7 @@ async def dispatch(parts: Parts) -> None:
     dispatcher = parts.dispatcher(on_loss)
     async with asyncio.TaskGroup() as loops:
         for channel in parts.brokers:
-            run = partial(dispatcher.run, channel, parts.wakeups.bell())
+            run = partial(dispatcher.run, channel, parts.work.bell(channel))
             loops.create_task(_supervised("dispatcher", run), name=f"dispatch {channel}")
 
 
@@ -136,15 +138,16 @@ async def follow(parts: Parts) -> None:
 
     async def lead() -> None:
         async with leading(parts.conninfo, "projector"), _beside(_chain(parts)), _beside(_judge_health(parts)):
+            log = ReadAlong(parts.store)
             settlement = Settlement(
-                parts.store,
+                log,
                 parts.store,
                 PostgresReceiptsReader(parts.database),
                 PostgresPlace(parts.database, "settlement"),
                 parts.clock,
             )
             suppressing = Suppressing(
-                parts.store,
+                log,
                 parts.store,
                 parts.store,
                 parts.address_digest,
@@ -159,7 +162,7 @@ async def follow(parts: Parts) -> None:
                     await suppressing.catch_up(position)
 
             followed = [Followed(projection, parts.view(projection)) for projection in PROJECTIONS]
-            await Projector(parts.store, followed, Lines("projector")).run(bell, after_each, behind=READ)
+            await Projector(log, followed, Lines("projector")).run(bell, after_each, behind=READ)
 
     await _supervised("projector", lead)
 

@@ -15,7 +15,9 @@ from application.commands.templates.change import (
     roll_back,
 )
 from application.commands.templates.send_test import send_template_test
-from application.ports import Clock, EventStore, TemplateMaker, TemplateRenderer, Templates
+from application.ports.log import EventStore
+from application.ports.templates import TemplateMaker, TemplateRenderer, Templates
+from application.ports.time_and_chance import Clock
 from application.queries.templates import (
     Preview,
     TemplateDetail,

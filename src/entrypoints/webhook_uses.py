@@ -19,7 +19,9 @@ from application.commands.webhooks import (
     update_webhook,
 )
 from application.event_types import EventTypeReader, EventTypes, PayloadSchemas, send_checked
-from application.ports import Clock, Dice, EventStore, Persons, Subscriptions, WebhookSecrets, WebhookSender
+from application.ports.log import EventStore, Persons
+from application.ports.time_and_chance import Clock, Dice
+from application.ports.webhooks import Subscriptions, WebhookSecrets, WebhookSender
 from application.queries.feed import Feed, HappeningReader, feed
 from application.queries.notifications import NotificationReader
 from application.queries.webhook_deliveries import WebhookDelivery, deliveries

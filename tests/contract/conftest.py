@@ -8,21 +8,25 @@ from typing import TypeVar
 import pytest
 from eventsourcing.persistence import StoredEvent
 
+from adapters.allowance import Allowance
 from adapters.event_mapper import EventMapper
+from adapters.memory.budget import MemoryProviderBudget
 from adapters.memory.due_work import MemoryDueWork
 from adapters.memory.event_store import MemoryEventStore
 from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys
+from adapters.postgres.budget import PostgresProviderBudget
 from adapters.postgres.database import Database, open_pool
 from adapters.postgres.due_work import PostgresDueWork
 from adapters.postgres.event_store import PostgresEventStore
-from adapters.postgres.recorder import LogRecorder, open_datastore
-from application.ports import Clock
+from adapters.postgres.log_writer import LogWriter, open_append_pool
+from application.ports.time_and_chance import Clock
 from tests.fakes.chance import MachineClock, SetClock
 
 T = TypeVar("T")
 
 MASTER_KEY = bytes(range(32))
+ALLOWANCES = {"slow": Allowance(per_second=20), "daily": Allowance(per_day=100)}
 
 
 class Passing:
@@ -51,7 +55,8 @@ class MemoryHouse:
 
     def __init__(self, time: Passing) -> None:
         self.time = time
-        self.due, self.wakeups = MemoryDueWork(time), MemoryWakeups()
+        self.budget = MemoryProviderBudget(time, ALLOWANCES)
+        self.due, self.wakeups = MemoryDueWork(time, self.budget), MemoryWakeups()
         self.events = MemoryEventStore(self.due, self.wakeups, EventMapper(keys := PersonKeys(MASTER_KEY)), keys)
 
     async def bytes_stored(self) -> list[bytes]:
@@ -68,24 +73,26 @@ class PostgresHouse:
 
     def __init__(self, conninfo: str) -> None:
         self.time = Passing(MachineClock())
-        self.datastore = open_datastore(conninfo, lock_timeout=1)
+        self.appending = open_append_pool(conninfo, lock_timeout=1)
         self.pool = open_pool(conninfo, most=10)
-        self.pool.timeout = self.datastore.pool.timeout = 1.0
+        self.pool.timeout = self.appending.timeout = 1.0
         self.database = Database(self.pool)
-        self.recorder = LogRecorder(self.datastore)
-        self.due = PostgresDueWork(self.database)
+        self.budget = PostgresProviderBudget(self.database, ALLOWANCES)
+        self.due = PostgresDueWork(self.database, self.budget)
+        writer = LogWriter(self.appending)
         self.events = PostgresEventStore(
-            self.database, self.recorder.append, EventMapper(keys := PersonKeys(MASTER_KEY)), keys
+            self.database, writer.append, EventMapper(keys := PersonKeys(MASTER_KEY)), keys
         )
 
     async def __aenter__(self) -> "PostgresHouse":
         await self.pool.open()
+        await self.appending.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.events.close()
+        await self.appending.close()
         await self.pool.close()
-        self.datastore.close()
 
     async def bytes_stored(self) -> list[bytes]:
         return [bytes(state) for (state,) in await self.database.rows("SELECT state FROM stored_events")]

@@ -15,7 +15,7 @@ from adapters.email.resend import ResendEmailSender
 from adapters.email.smtp import SmtpEmailSender
 from adapters.http_client import http_client
 from adapters.memory.captured_mails import MemoryCapturedMails
-from application.ports import Email, EmailSender
+from application.ports.email import Email, EmailSender
 from domain.mailbox import Mailbox
 from tests.fakes import resend, smtp
 from tests.fakes.resend import FakeResend, problem, rate_limited

@@ -7,7 +7,7 @@ import pytest
 from adapters.memory.api_keys import MemoryApiKeys
 from adapters.postgres.api_keys import PostgresApiKeys
 from adapters.postgres.database import Database
-from application.ports import ApiKeys
+from application.ports.api_keys import ApiKeys
 from tests.contract.conftest import Passing
 
 

@@ -10,7 +10,7 @@ from adapters.allowance import Allowance
 from adapters.memory.budget import MemoryProviderBudget
 from adapters.postgres.budget import PostgresProviderBudget
 from adapters.postgres.database import Database
-from application.ports import ProviderBudget
+from application.ports.due_work import ProviderBudget
 from tests.contract.conftest import Passing
 from tests.fakes.chance import SetClock
 

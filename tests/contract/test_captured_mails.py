@@ -12,7 +12,7 @@ from psycopg_pool import AsyncConnectionPool
 from adapters.email.capture import CapturedMails, CaptureEmailSender
 from adapters.memory.captured_mails import MemoryCapturedMails
 from adapters.postgres.captured_mails import CAPTURED_MAILS_CHANNEL, PostgresCapturedMails
-from application.ports import Email
+from application.ports.email import Email
 from domain.mailbox import Mailbox
 from domain.outcomes import Accepted, Retryable
 from domain.vocabulary import Reason

@@ -8,7 +8,7 @@ import pytest
 from adapters.memory.chain import MemoryChain
 from adapters.postgres.chain import PostgresChain
 from adapters.postgres.database import Database
-from application.ports import Chain, ConflictError
+from application.ports.log import Chain, ConflictError
 from application.processes.chain import Chainer, inspect
 from domain.chain import Entry, Link
 from tests.contract.test_event_store import Pending, queued

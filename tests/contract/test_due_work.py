@@ -8,7 +8,8 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 
-from application.ports import DueWork, Lease
+from application.ports.due_work import DueWork, Lease, Turn
+from domain.breaker import SLOW_AFTER
 from domain.notification import Notification
 from domain.outcomes import Retryable
 from domain.personal import Endpoint
@@ -17,7 +18,7 @@ from domain.vocabulary import Channel, Priority, Reason
 from tests.examples import POLICY, attempted, notification, subscription
 from tests.fakes.chance import SetClock
 
-MINUTE = timedelta(minutes=1)
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 SHORT = timedelta(seconds=0.2)
 EMAIL, HOOK = Channel.EMAIL, Channel.WEBHOOK
 
@@ -46,6 +47,50 @@ async def test_nothing_is_leased_where_nothing_waits(due):
     assert await due.lease(EMAIL, 10, 10, MINUTE) == []
     assert await due.next_due(EMAIL) is None
     assert await due.backlog() == []
+
+
+async def test_a_turn_leases_what_the_provider_may_be_asked_for_and_charges_it(house, due):
+    await waiting(house, 5)
+    turn = await due.lease_in_budget(EMAIL, "slow", 10, MINUTE)
+    assert len(turn.leases) == 2
+    assert turn.wait <= timedelta(0)
+    assert (await due.lease_in_budget(EMAIL, "slow", 10, MINUTE)).leases == []
+    assert await house.time.until(lambda: leased(due, "slow"))
+
+
+async def leased(due: DueWork, provider: str) -> list[Lease]:
+    return (await due.lease_in_budget(EMAIL, provider, 10, MINUTE)).leases
+
+
+async def test_a_turn_charges_no_more_than_it_leases(house, due):
+    await waiting(house, 3)
+    assert len(await leased(due, "daily")) == 3
+    assert await house.budget.take("daily", 1_000) == 97
+
+
+async def test_a_turn_gets_nothing_for_a_provider_that_is_paused(house, due):
+    await waiting(house, 3)
+    await house.budget.pause("daily", MINUTE, "throttled")
+    assert await leased(due, "daily") == []
+    assert await house.budget.take("slow", 10) == 2
+
+
+async def test_a_turn_says_when_there_will_be_more(house, due):
+    assert await due.lease_in_budget(EMAIL, "daily", 2, MINUTE) == Turn([], None)
+    await waiting(house, 3)
+    crowded = await due.lease_in_budget(EMAIL, "daily", 2, MINUTE)
+    assert (len(crowded.leases), crowded.wait <= timedelta(0)) == (1, True)  # a lane gets half of the window
+    await due.lease_in_budget(EMAIL, "daily", 10, MINUTE)
+    await waiting(house, since=-MINUTE)
+    turn = await due.lease_in_budget(EMAIL, "daily", 10, MINUTE)
+    assert turn.leases == []
+    assert SHORT < turn.wait <= MINUTE
+
+
+async def test_many_dispatchers_taking_turns_hold_no_more_than_the_window_allows(house, due):
+    await waiting(house, 20)
+    turns = await asyncio.gather(*[due.lease_in_budget(EMAIL, "daily", 10, MINUTE) for _ in range(5)])
+    assert sum(len(turn.leases) for turn in turns) == 5
 
 
 async def test_what_is_leased_is_nobody_elses(house, due):
@@ -276,11 +321,12 @@ async def let_pass(house: Any, duration: timedelta) -> None:
 
 
 async def age(house: Any, duration: timedelta) -> None:
-    """The same for how long ago a call succeeded."""
+    """The same for how long ago a call succeeded, and something was leased."""
     if isinstance(house.time.clock, SetClock):
         house.time.clock.move(duration)
     else:
         await house.database.rows("UPDATE lanes SET worked_at = worked_at - %(by)s", {"by": duration})
+        await house.database.rows("UPDATE schedule SET leased_at = leased_at - %(by)s", {"by": duration})
 
 
 async def test_no_tenant_holds_more_than_half_of_the_window_even_when_nobody_else_waits(house, due):
@@ -530,6 +576,46 @@ async def test_all_those_without_a_success_hold_no_more_than_a_quarter_of_the_wi
     assert await due.lease(HOOK, 10, 8, MINUTE) == []
     await hooks(house, await endpoint(house), 4)
     assert len(await due.lease(HOOK, 10, 8, MINUTE)) == 4
+
+
+async def test_an_endpoint_that_lets_calls_wait_gets_one_at_a_time_beside_those_until_they_have_ended(house, due):
+    it = await endpoint(house, concurrency=5)
+    await hooks(house, it, 8)
+    slow = await due.lease(HOOK, 2, 20, 10 * MINUTE)
+    await age(house, SLOW_AFTER - SECOND)
+    assert len(await due.lease(HOOK, 1, 20, 10 * MINUTE)) == 1
+    await age(house, SECOND)
+    assert await due.lease(HOOK, 20, 20, 10 * MINUTE) == []
+    assert await due.next_due(HOOK) > MINUTE
+    await age(house, SLOW_AFTER - SECOND)
+    assert len(await due.lease(HOOK, 20, 20, 10 * MINUTE)) == 1
+    await due.drop(slow)
+    await age(house, SECOND - SLOW_AFTER)
+    assert len(await due.lease(HOOK, 20, 20, 10 * MINUTE)) == 3
+
+
+async def test_an_endpoint_that_lets_all_wait_that_it_takes_gets_no_more(house, due):
+    await hooks(house, await endpoint(house, concurrency=2), 4)
+    assert len(await due.lease(HOOK, 20, 20, 10 * MINUTE)) == 2
+    await age(house, SLOW_AFTER)
+    assert await due.lease(HOOK, 20, 20, 10 * MINUTE) == []
+
+
+async def test_many_that_let_calls_wait_leave_room_for_those_that_do_not(house, due):
+    for _ in range(8):
+        await hooks(house, await endpoint(house, concurrency=5), 5, since=MINUTE)
+    assert len(await due.lease(HOOK, 8, 20, 10 * MINUTE)) == 8
+    await age(house, SLOW_AFTER)
+    assert len(await due.lease(HOOK, 20, 20, 10 * MINUTE)) == 2
+    await hooks(house, await endpoint(house, concurrency=50), 20)
+    assert len(await due.lease(HOOK, 20, 20, 10 * MINUTE)) == 10
+
+
+async def test_slow_work_without_terms_goes_on_as_before(house, due):
+    await waiting(house, 3)
+    assert len(await due.lease(EMAIL, 1, 10, 10 * MINUTE)) == 1
+    await age(house, 2 * SLOW_AFTER)
+    assert len(await due.lease(EMAIL, 10, 10, 10 * MINUTE)) == 2
 
 
 async def test_those_that_are_tried_take_no_place_of_those_that_are_new(house, due):

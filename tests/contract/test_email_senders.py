@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from application.ports import Email
+from application.ports.email import Email
 from domain.mailbox import Mailbox
 from domain.outcomes import Accepted, Misconfigured, Outcome, Refused, Retryable, Throttled, Unknown
 from domain.vocabulary import Reason

@@ -1,21 +1,21 @@
 """What an event store promises, whichever it is; and below, what can only go wrong with a database."""
 
 import asyncio
-from collections.abc import Awaitable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
-from eventsourcing.persistence import OperationalError
+from psycopg_pool import AsyncConnectionPool
 
 from adapters.event_mapper import EventMapper
 from adapters.group_commit import ClosedError
 from adapters.person_keys import PersonKeys
-from adapters.postgres.recorder import APPEND_LOCK
-from application.ports import AlteredError, ConflictError, Recorded, StaleError, StoreUnavailableError
+from adapters.postgres.log_writer import APPEND_LOCK
+from application.ports.log import AlteredError, ConflictError, Recorded, StaleError, StoreUnavailableError
 from domain.acceptance import Acceptance
 from domain.notification import Notification
 from domain.outcomes import Refused
@@ -392,7 +392,7 @@ async def test_a_person_has_several_keys_over_time_and_loses_them_all(here, ther
 
 
 async def test_a_save_whose_answer_was_lost_succeeds_by_reading_back(here):
-    with answer_lost(here.datastore):
+    with answer_lost(here.appending):
         position = await here.events.save(one := attempted(queued(here)))
     assert [r.position for r in await here.events.history(one.id)][-1] == position == 2
     assert await here.events.get(Notification, one.id) == one
@@ -400,7 +400,7 @@ async def test_a_save_whose_answer_was_lost_succeeds_by_reading_back(here):
 
 async def test_a_lot_whose_answer_was_lost_succeeds_for_each_who_was_in_it(here):
     some = [queued(here) for _ in range(10)]
-    with answer_lost(here.datastore):
+    with answer_lost(here.appending):
         positions = await asyncio.gather(*[here.events.save(n) for n in some])
     log = await here.events.read(0, 100)
     assert {r.event.originator_id: r.position for r in log} == dict(zip([n.id for n in some], positions, strict=True))
@@ -457,22 +457,18 @@ async def answered(asked: Awaitable[Any]) -> Any:
 
 
 @contextmanager
-def answer_lost(datastore: Any) -> Iterator[None]:
+def answer_lost(pool: AsyncConnectionPool) -> Iterator[None]:
     """The next transaction is committed, and the connection breaks before anybody hears of it."""
-    real = datastore.get_connection
 
-    @contextmanager
-    def broken() -> Iterator[Any]:
-        datastore.get_connection = real
-        with real() as connection:
+    @asynccontextmanager
+    async def broken() -> AsyncIterator[Any]:
+        del pool.connection  # the next one works
+        async with pool.connection() as connection:
             yield connection
-        raise OperationalError("server closed the connection unexpectedly")
+        raise psycopg.OperationalError("server closed the connection unexpectedly")
 
-    datastore.get_connection = broken
-    try:
-        yield
-    finally:
-        datastore.get_connection = real
+    pool.connection = broken  # type: ignore[method-assign, assignment]
+    yield
 
 
 @contextmanager

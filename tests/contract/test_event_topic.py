@@ -7,7 +7,7 @@ import pytest
 from adapters.kafka.connection import Connection
 from adapters.kafka.event_topic import KafkaEventTopic
 from adapters.memory.event_topic import MemoryEventTopic
-from application.ports import Announcement, EventTopic
+from application.ports.publishing import Announcement, EventTopic
 from tests.fakes.kafka import KafkaBroker
 
 Arrived = Callable[[int], Awaitable[list[Announcement]]]

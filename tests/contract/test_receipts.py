@@ -9,7 +9,7 @@ import pytest
 from adapters.postgres.readers import PostgresReceiptsReader
 from adapters.postgres.views import PostgresView
 from application.commands.take_receipt import take_receipt
-from application.ports import Recorded
+from application.ports.log import Recorded
 from application.projections.notifications import Notifications
 from application.projections.projection import Projection, folded, touched
 from application.projections.receipts import Receipts

@@ -7,7 +7,7 @@ import pytest
 from adapters.memory.troubles import MemoryTroubles
 from adapters.postgres.database import Database
 from adapters.postgres.troubles import PostgresTroubles
-from application.ports import Troubles
+from application.ports.publishing import Troubles
 from tests.contract.conftest import Passing
 from tests.fakes.chance import SetClock
 

@@ -13,7 +13,7 @@ import pytest
 from adapters.memory.views import MemoryView
 from adapters.postgres.database import Database, open_pool
 from adapters.postgres.views import PostgresView
-from application.ports import ConflictError, Recorded
+from application.ports.log import ConflictError, Recorded
 from application.projections.attempts import Attempts
 from application.projections.event_types import EventTypesDescribed
 from application.projections.happenings import Happenings

@@ -10,9 +10,11 @@ import pytest
 
 from adapters.bell import Bell
 from adapters.memory.wakeup import MemoryWakeups
-from adapters.postgres.wakeup import PostgresWakeups
+from adapters.postgres.wakeup import WORK, PostgresWakeups
+from domain.outcomes import Accepted
+from domain.vocabulary import Channel
 from tests.contract.conftest import MemoryHouse, PostgresHouse
-from tests.examples import notification
+from tests.examples import NOON, POLICY, attempted, notification, subscription
 
 
 @pytest.fixture
@@ -103,3 +105,50 @@ async def test_a_lost_connection_counts_as_a_wake_up_and_is_made_again(conninfo)
         await bell.wait(0.5)
         await append(house)
         assert await waited(bell, 5) < 2
+
+
+@pytest.fixture
+async def work(conninfo: str) -> AsyncIterator[PostgresWakeups]:
+    wakeups = PostgresWakeups(conninfo, WORK)
+    await wakeups.bell().wait(5)
+    yield wakeups
+    await wakeups.close()
+
+
+async def test_what_is_due_wakes_the_dispatchers_of_its_channel(conninfo, work):
+    mail, hooks = work.bell(Channel.EMAIL), work.bell(Channel.WEBHOOK)
+    async with PostgresHouse(conninfo) as house:
+        await append(house)
+    assert await waited(mail, 5) < 2
+    assert await waited(hooks, 0.05) >= 0.05
+
+
+async def test_what_leaves_nothing_to_dispatch_wakes_no_dispatcher(conninfo, work):
+    mail = work.bell(Channel.EMAIL)
+    async with PostgresHouse(conninfo) as house:
+        person = house.events.person("acme", "ada@example.com")
+        await house.events.save(sending := notification(uuid4(), person=person))
+        await mail.wait(5)
+        await house.events.save(attempted(sending))
+        sending.record(Accepted(None), POLICY, luck=0, now=NOON, by="worker")
+        await house.events.save(sending)
+        assert await waited(mail, 0.05) >= 0.05
+
+
+async def test_a_lane_that_may_have_room_again_wakes_its_dispatcher(conninfo, work):
+    hooks = work.bell(Channel.WEBHOOK)
+    async with PostgresHouse(conninfo) as house:
+        await house.events.save(
+            endpoint := subscription(uuid4(), person=house.events.person("acme", "x"), concurrency=4)
+        )
+        assert await waited(hooks, 5) < 2
+        person = house.events.person("acme", "ada@example.com")
+        wishes = {"person": person, "channel": Channel.WEBHOOK, "subscription": endpoint.id}
+        await house.events.save(sending := notification(uuid4(), **wishes))
+        await hooks.wait(5)
+        await house.events.save(attempted(sending))
+        sending.record(Accepted(None), POLICY, luck=0, now=NOON, by="worker")
+        await house.events.save(sending)
+        assert await waited(hooks, 5) < 2
+        await house.due.open_lane(Channel.WEBHOOK, str(endpoint.id))
+        assert await waited(hooks, 5) < 2

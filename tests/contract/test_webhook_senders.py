@@ -17,7 +17,7 @@ from adapters.http_client import Answer, Exchange, NoAnswer
 from adapters.memory.webhooks import MemoryWebhookSender
 from adapters.webhook.sender import HttpWebhookSender
 from adapters.webhook.signing import new_secret
-from application.ports import WebhookCall, WebhookRequest, WebhookSender
+from application.ports.webhooks import WebhookCall, WebhookRequest, WebhookSender
 from domain.outcomes import Accepted, Outcome, Refused, Retryable
 from domain.vocabulary import Reason
 from tests.fakes.receiver import BEHAVIOURS, FakeReceiver

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench import flow, plot, records, webhooks
+from bench import flow, kafka, plot, records, webhooks
 from bench.figures import Figure
 from bench.fill import EVENTS_OF_ONE, fill
 from bench.growth import measured
@@ -42,6 +42,12 @@ def test_every_record_is_taken_in_once(stage):
     """Which the run itself sees to."""
     figures = named(records.taken_in(stage, records=2_000, requests=100))
     assert figures["records in, one consumer"] > 0
+
+
+def test_everything_that_happened_is_published_once(stage):
+    """As the run itself sees to."""
+    figures = named(kafka.published(stage, events=3_000))
+    assert figures["published, log to broker"] > 0
 
 
 def test_an_open_loop_asks_as_often_as_it_was_told_and_draws_a_picture(stage, tmp_path: Path):

@@ -26,7 +26,7 @@ from click.testing import CliRunner, Result
 
 from adapters.embedded_postgres import EmbeddedPostgres
 from entrypoints import cli, logs
-from entrypoints.bootstrap import PROJECTIONS
+from entrypoints.read_models import PROJECTIONS
 from tests.application import welcome
 
 CARILLON = Path(sys.executable).with_name("carillon")

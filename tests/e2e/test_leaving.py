@@ -150,6 +150,22 @@ async def test_a_link_that_was_not_made_here_leads_nowhere(service: Service, ten
     assert (await offered(tenant))["status"] == "pending"
 
 
+async def test_a_link_that_was_cut_off_says_so_to_its_reader(service: Service, tenant: Tenant):
+    cut = (await link(service, tenant))[:-9]
+    for lang, title in (("", "Dieser Link funktioniert nicht"), ("?lang=es", "Este enlace no funciona")):
+        answer = await service.http.get(cut + lang, headers={"Accept-Language": "de-AT,en;q=0.5"})
+        assert answer.status_code == 404
+        assert answer.headers["content-type"].startswith("text/html")
+        assert title in answer.text
+
+
+async def test_readers_choose_among_what_is_said_to_readers(service: Service, tenant: Tenant):
+    text = (await service.http.get(path_of(service, tenant, "p", "user-1"))).text
+    assert 'value="order"' in text
+    for category in ("security", "webhook"):
+        assert f'value="{category}"' not in text
+
+
 async def test_the_page_speaks_the_readers_language(service: Service, tenant: Tenant):
     path = path_of(service, tenant, "p", "user-1")
     for accepted, title in (

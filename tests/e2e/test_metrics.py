@@ -14,8 +14,8 @@ from application.commands.send_webhook import SendWebhook
 from application.commands.webhooks import CreateWebhook
 from application.event_types import DescribeEventType
 from application.processes.rebuild import rebuild
-from entrypoints.bootstrap import PROJECTIONS
 from entrypoints.http import operations
+from entrypoints.read_models import PROJECTIONS
 from tests.application import RESEND_SECRET, Service, Tenant, running, until
 from tests.e2e.test_callbacks import event, report
 from tests.fakes.receiver import FakeReceiver

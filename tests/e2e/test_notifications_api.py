@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from adapters.postgres.recorder import APPEND_LOCK
+from adapters.postgres.log_writer import APPEND_LOCK
 from application.caller import Scope
 from application.commands.send import MOST_RECIPIENTS
 from domain.outcomes import Outcome
@@ -65,7 +65,7 @@ async def test_a_send_is_answered_with_its_id_its_position_and_every_notificatio
     assert body.keys() == {"id", "position", "notifications"}
     UUID(body["id"])
     assert body["position"] > 0
-    told = {"id", "channel", "recipient", "status", "reason_code", "until"}
+    told = {"id", "channel", "recipient", "status", "reason_code", "until", "duplicate_of"}
     assert [each.keys() for each in body["notifications"]] == [told] * 2
     assert [each["channel"] for each in body["notifications"]] == ["email", "email"]
     assert [each["recipient"]["email"] for each in body["notifications"]] == ["jane@example.com", "Max@EXAMPLE.com"]

@@ -39,7 +39,7 @@ OPERATIONS = {
     ),
     *("ListTemplates", "GetTemplate", "CreateTemplate", "AddTemplateVersion", "GetTemplateVersion"),
     *("GetUserPreferences", "UpdatePreferences", "ChangePreferences", "Unsubscribe", "Subscribe", "RemoveContact"),
-    "ExplainNotification",
+    *("ExplainNotification", "GetRateLimits", "ChooseRateLimits"),
     *("ListSuppressions", "Suppress", "Allow", "ExportSuppressions", "ImportSuppressions"),
     *("ListWebhooks", "CreateWebhook", "GetWebhook", "UpdateWebhook", "DeleteWebhook", "RotateWebhookSecret"),
     *("PauseWebhook", "ResumeWebhook", "TestWebhook", "ReplayWebhook", "ListDeliveries", "ReadFeed", "SendWebhook"),

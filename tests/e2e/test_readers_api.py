@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import json
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -12,8 +13,10 @@ import pytest
 
 from application.caller import Scope
 from application.commands import suppressions
+from domain.preferences import Preferences
 from domain.receipts import ProviderReceipt, ReceiptKind
-from tests.application import Service, Tenant, until
+from entrypoints.http import upload
+from tests.application import Service, Tenant, until, welcome
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -157,6 +160,22 @@ async def test_a_user_is_reached_at_the_address_given_last_in_the_language_wishe
     assert (await service.mail(answer["notifications"][0]["id"])).to.address == "old@example.com"
 
 
+async def test_where_several_addresses_are_written_to_each_gets_one_and_the_first_answer_names_them_all_again(
+    service: Service, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Preferences, "written_to", Preferences.reached_by)  # as those of devices are
+    await subscribed(tenant, "old@example.com")
+    await subscribed(tenant)
+    body = welcome("max@example.com")
+    body["recipients"] = [{"user_id": "u-1"}, *body["recipients"]]
+    first = await tenant.post("/api/v1/notifications", body, Idempotency_Key="once")
+    told = first.json()["notifications"]
+    assert [each["recipient"]["user_id"] for each in told] == ["u-1", "u-1", None]
+    mails = [await service.mail(each["id"]) for each in told]
+    assert [mail.to.address for mail in mails] == ["old@example.com", JANE, "max@example.com"]
+    assert (await tenant.post("/api/v1/notifications", body, Idempotency_Key="once")).content == first.content
+
+
 async def test_a_user_without_an_address_cannot_be_reached(tenant: Tenant):
     answer = await tenant.post("/api/v1/notifications", {"type": "welcome", "recipients": [{"user_id": "u-9"}]})
     assert answer.status_code == 422
@@ -261,6 +280,39 @@ async def test_a_file_without_the_columns_is_refused(tenant: Tenant, text: str):
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"channel,address\nemail,\0\n"])
 async def test_a_file_that_is_no_text_is_refused(tenant: Tenant, content: bytes):
     assert (await tenant.request("POST", f"{LIST}/import", content=content)).status_code == 400
+
+
+async def test_a_file_may_be_larger_than_other_bodies(service: Service, tenant: Tenant):
+    note = "n" * 2_000
+    rows = [f"email,reader-{n}@example.com,{note}" for n in range(1_200)]
+    *_, before, last = await imported(tenant, "\n".join(["channel,address,note", *rows]))
+    assert (before["rows"], before["of"], last["added"]) == (1_200, 1_200, 1_200)
+    await service.idle()
+    assert (await tenant.get(f"{LIST}/export")).headers["x-total-count"] == "1200"
+
+
+async def test_a_row_may_have_several_lines(tenant: Tenant):
+    text = 'channel,address,note\nemail,jane@example.com,"one\ntwo"\nemail,max@example.com,\n'
+    *_, before, last = await imported(tenant, text)
+    assert (before["rows"], before["of"], last["of"], last["added"]) == (2, 3, 2, 2)
+
+
+async def test_a_file_without_end_is_not_read_for_ever(tenant: Tenant, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(upload, "BODY_SECONDS", 0.1)
+
+    async def slow(pause: float) -> AsyncIterator[bytes]:
+        yield b"channel,address\n"
+        for n in range(3):
+            await asyncio.sleep(pause)
+            yield f"email,reader-{n}@example.com\n".encode()
+
+    answer = await tenant.request("POST", f"{LIST}/import", content=slow(0.06))
+    assert json.loads(answer.text.splitlines()[-1])["added"] == 3
+    answer = await tenant.request("POST", f"{LIST}/import", content=slow(0.5))
+    assert (answer.status_code, answer.json()["code"]) == (408, "body_timeout")
+    too_large = {"Content-Length": str(upload.MOST_UPLOADED + 1)}
+    answer = await tenant.request("POST", f"{LIST}/import", content=b"channel,address\n", headers=too_large)
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
 
 
 async def test_only_who_may_changes_anything(service: Service):

@@ -80,9 +80,8 @@ class KafkaBroker:
         """All that the topic holds, as soon as that are `count`; each partition in its order."""
         records: list[Record] = []
         async with asyncio.timeout(within), self._whole(topic) as consumer:
-            while len(records) < count:
-                records += _records(await consumer.getmany(timeout_ms=500))
-            records += _records(await consumer.getmany(timeout_ms=0))
+            while len(records) < count or not await _at_the_end(consumer):
+                records += _records(await consumer.getmany(timeout_ms=200))
         return records
 
     async def held(self, topic: str) -> int:
@@ -99,6 +98,11 @@ class KafkaBroker:
             yield consumer
         finally:
             await consumer.stop()
+
+
+async def _at_the_end(consumer: AIOKafkaConsumer) -> bool:
+    ends = await consumer.end_offsets(consumer.assignment())
+    return all([await consumer.position(partition) >= end for partition, end in ends.items()])
 
 
 def _records(polled: dict[Any, Sequence[Any]]) -> Iterator[Record]:

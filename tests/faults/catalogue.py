@@ -6,7 +6,18 @@ from typing import Any, Literal
 import msgspec
 
 from tests.faults.cluster import Cluster, Provider
-from tests.faults.scenarios import clocks, controls, kills, poison, providers, records, stores, webhooks
+from tests.faults.scenarios import (
+    clocks,
+    controls,
+    kills,
+    poison,
+    providers,
+    publishing,
+    readers,
+    records,
+    stores,
+    webhooks,
+)
 from tests.faults.trial import Findings, Trial
 
 Form = Literal["short", "usual", "long"]
@@ -54,6 +65,7 @@ SCENARIOS = (
     Scenario("projector-killed", kills.projectors_killed, None, {"kills": 3}, {"kills": 15}),
     Scenario("all-killed-at-once", kills.all_killed_at_once, None, {"rounds": 1}, {"rounds": 3}),
     Scenario("sigterm", kills.drained, None, {"rounds": 1}, {"rounds": 4}),
+    Scenario("opt-outs", readers.opted_out, None, {"kills": 5}, {"kills": 20}),
     Scenario("worker-stopped-past-its-lease", kills.worker_paused, {"sends": 200}, {"sends": 400}),
     Scenario("postgres-restarted", stores.postgres_restarted, {"restarts": 1}, {"restarts": 2}, {"restarts": 6}),
     Scenario("redis-emptied", stores.redis_emptied, {"losses": 1}, {"losses": 3}, {"losses": 6}),
@@ -76,6 +88,7 @@ SCENARIOS = (
         {"records": 2000, "kills": 5},
         {"records": 2000, "kills": 20},
     ),
+    Scenario("publisher-killed", publishing.publishers_killed, {"kills": 1}, {"kills": 20}, {"kills": 40}),
     Scenario("retry-storm", providers.retry_storm, None, {"sends": 500}, {"sends": 2000}),
     Scenario("clocks-wrong", clocks.clocks_skewed, None, {"sends": 60}, {"sends": 200}),
     Scenario("clocks-changed", clocks.clocks_changed, None, {"seconds": 12, "each": 10}, {"seconds": 30, "each": 20}),

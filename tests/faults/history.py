@@ -10,7 +10,13 @@ from typing import Self
 
 import msgspec
 
-ENDS = ("notification.sent", "notification.dead_lettered", "notification.cancelled", "notification.expired")
+ENDS = (
+    "notification.sent",
+    "notification.dead_lettered",
+    "notification.cancelled",
+    "notification.expired",
+    "notification.suppressed",
+)
 
 _WAITS = frozenset({"rendered", "failed", "cancelled", "expired", "suppressed"})
 _MAY_FOLLOW: Mapping[str, frozenset[str]] = {

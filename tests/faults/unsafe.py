@@ -9,7 +9,7 @@ from taskiq import AsyncBroker
 from taskiq.result_backends.dummy import DummyResultBackend
 from taskiq_redis import RedisStreamBroker
 
-from application.ports import Email, EmailSender
+from application.ports.email import Email, EmailSender
 from domain.outcomes import Accepted, Outcome
 from domain.vocabulary import Channel
 from entrypoints import bootstrap, cli

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from application.ports import ConflictError
+from application.ports.log import ConflictError
 from application.processes.chain import Chainer, inspect
 from domain.chain import Break, Fault, Head
 from tests.application import Service, Tenant, running

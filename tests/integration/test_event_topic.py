@@ -8,7 +8,7 @@ import pytest
 from adapters.kafka import connection, event_topic
 from adapters.kafka.connection import Connection
 from adapters.kafka.event_topic import KafkaEventTopic
-from application.ports import Announcement, Untold
+from application.ports.publishing import Announcement, Untold
 from tests.fakes.kafka import PRODUCE, OwnKafkaBroker
 
 AWAY = "no broker can be reached, or none lets us in"

@@ -21,6 +21,12 @@ async def test_what_is_produced_is_read_in_the_order_of_each_partition(kafka: Ka
     assert await kafka.held(topic) == 10
 
 
+async def test_whatever_a_topic_holds_beyond_what_was_waited_for_is_read_too(kafka: KafkaBroker) -> None:
+    topic = kafka.topic()
+    await kafka.produce(topic, *(Record(b"." * 10_000, str(n).encode()) for n in range(500)))
+    assert len(await kafka.read(topic, 1)) == 500
+
+
 async def test_no_test_sees_the_records_of_another(kafka: KafkaBroker) -> None:
     await kafka.produce(kafka.topic(), Record(b"other"))
     assert await kafka.held(kafka.topic()) == 0

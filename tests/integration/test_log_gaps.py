@@ -1,20 +1,17 @@
 """Whoever follows the log must never pass over a position that is filled later."""
 
+import asyncio
 import os
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 from eventsourcing.persistence import StoredEvent
-from eventsourcing.postgres import PostgresDatastore
-from psycopg.conninfo import conninfo_to_dict
 
 from adapters.group_commit import Append
-from adapters.postgres.recorder import LogRecorder, open_datastore
+from adapters.postgres.log_writer import CREATE_APPEND_EVENTS, LogWriter, open_append_pool
 
 WRITERS = 8
 
@@ -56,13 +53,13 @@ class Follower:
         self._written.set()
 
 
-def missed_while_writing(conninfo: str, *, saves: int, locked: bool) -> int:
+def missed_while_writing(conninfo: str, *, saves: int) -> int:
     """How many of the events of concurrent writers a follower never saw."""
     follower = Follower(conninfo)
     with ThreadPoolExecutor(WRITERS + 1) as threads:
         following = threads.submit(follower.run)
         try:
-            writing = [threads.submit(write, conninfo, saves, locked) for _ in range(WRITERS)]
+            writing = [threads.submit(write, conninfo, saves) for _ in range(WRITERS)]
             written = {place for each in writing for place in each.result()}
         finally:
             follower.finish()
@@ -72,16 +69,17 @@ def missed_while_writing(conninfo: str, *, saves: int, locked: bool) -> int:
     return len(written - set(follower.seen))
 
 
-def write(conninfo: str, saves: int, locked: bool) -> list[tuple[UUID, int]]:
-    with closing(open_datastore(conninfo)) as datastore:
-        recorder = LogRecorder(datastore)
-        if not locked:
-            recorder.append_statement = recorder.statement(locked=False)
-        appends = [append() for _ in range(saves)]
+def write(conninfo: str, saves: int) -> list[tuple[UUID, int]]:
+    return asyncio.run(_write(conninfo, [append() for _ in range(saves)]))
+
+
+async def _write(conninfo: str, appends: list[Append]) -> list[tuple[UUID, int]]:
+    async with open_append_pool(conninfo) as pool:
+        writer = LogWriter(pool)
         for each in appends:
-            (position,) = recorder.append([each])
+            (position,) = await writer.append([each])
             assert isinstance(position, int)
-        return [(event.originator_id, event.originator_version) for each in appends for event in each.events]
+    return [(event.originator_id, event.originator_version) for each in appends for event in each.events]
 
 
 def append() -> Append:
@@ -97,32 +95,18 @@ def busy(conninfo: str) -> str:
 
 
 def test_a_follower_misses_nothing_of_what_many_write_at_once(conninfo):
-    assert missed_while_writing(conninfo, saves=120, locked=True) == 0
+    assert missed_while_writing(conninfo, saves=120) == 0
 
 
 def test_a_follower_misses_nothing_when_some_take_their_time(busy):
-    assert missed_while_writing(busy, saves=40, locked=True) == 0
+    assert missed_while_writing(busy, saves=40) == 0
 
 
 def test_without_the_lock_events_are_missed_so_the_test_can_see_it(busy):
-    assert missed_while_writing(busy, saves=40, locked=False) > 0
-
-
-@pytest.fixture
-def with_functions(conninfo: str) -> Iterator[PostgresDatastore]:
-    given = {name: str(value) for name, value in conninfo_to_dict(conninfo).items()}
-    datastore = PostgresDatastore(
-        given["dbname"],
-        given.get("host", ""),
-        given.get("port", ""),
-        given.get("user", ""),
-        given.get("password", ""),
-        enable_db_functions=True,
+    without_lock = CREATE_APPEND_EVENTS.replace("PERFORM pg_advisory_xact_lock", "PERFORM abs").replace(
+        "CREATE FUNCTION", "CREATE OR REPLACE FUNCTION"
     )
-    with closing(datastore):
-        yield datastore
-
-
-def test_the_recorder_refuses_the_functions_that_drop_the_lock(with_functions):
-    with pytest.raises(ValueError, match="POSTGRES_ENABLE_DB_FUNCTIONS"):
-        LogRecorder(with_functions)
+    assert "advisory" not in without_lock
+    with psycopg.connect(busy) as connection:
+        connection.execute(without_lock)
+    assert missed_while_writing(busy, saves=40) > 0

@@ -13,7 +13,7 @@ import pytest
 
 from adapters.email.resend import ResendEmailSender
 from adapters.http_client import http_client
-from application.ports import Email
+from application.ports.email import Email
 from domain.mailbox import Mailbox
 from domain.outcomes import Accepted, Misconfigured, Outcome, Refused, Throttled, Unknown
 from domain.vocabulary import Reason

@@ -25,8 +25,8 @@ from adapters.templates.conduct import MOST_SLOW_SECONDS, SLOW_SECONDS, Conduct
 from adapters.templates.maker import JinjaTemplateMaker
 from adapters.templates.renderer import JinjaRenderer
 from adapters.templates.sandbox import CostlyError, Sandbox
-from application.ports import InvalidTextsError, RenderError, RendererUnavailableError, TenantSlowError
-from domain.template import Content, TemplatePin
+from application.ports.templates import InvalidTextsError, RendererUnavailableError, TenantSlowError
+from domain.template import Content, RenderError, TemplatePin
 from domain.vocabulary import Channel
 from tests.examples import DECLARED
 

@@ -25,7 +25,7 @@ from adapters.http_client import NotSent, exchange, http_client
 from adapters.webhook.guard import BlockedAddressError, guarded_socket, look_up
 from adapters.webhook.sender import HttpWebhookSender
 from adapters.webhook.signing import new_secret
-from application.ports import WebhookRequest
+from application.ports.webhooks import WebhookRequest
 from domain.endpoint import is_public
 from domain.outcomes import Accepted, Outcome, Retryable
 from domain.vocabulary import Reason

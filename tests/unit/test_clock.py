@@ -8,7 +8,7 @@ import pytest
 
 from adapters.postgres import clock as clock_module
 from adapters.postgres.clock import PostgresClock
-from application.ports import StoreUnavailableError
+from application.ports.log import StoreUnavailableError
 
 NOON = datetime(2026, 3, 29, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

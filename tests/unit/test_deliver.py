@@ -12,22 +12,28 @@ from adapters.address_digest import address_digests
 from adapters.allowance import Allowance
 from adapters.event_mapper import EventMapper
 from adapters.memory.budget import MemoryProviderBudget
+from adapters.memory.counters import MemoryCounters
 from adapters.memory.due_work import MemoryDueWork
 from adapters.memory.event_store import MemoryEventStore
 from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys, WrongMasterKeyError
+from adapters.rate_limiter import CountingRateLimiter
 from application.carriers.email import EmailCarrier, EmailRules
-from application.ports import Email, RenderError, RendererUnavailableError, StoreUnavailableError
+from application.limiting import Limiting
+from application.ports.email import Email
+from application.ports.log import StoreUnavailableError
+from application.ports.templates import RendererUnavailableError
 from application.processes import deliver
 from application.processes.deliver import Delivery
 from application.readers import Readers
+from domain.limits import ChannelLimits, Limits, Rates, Rules
 from domain.mailbox import Mailbox
 from domain.notification import Notification
 from domain.outcomes import Accepted, Misconfigured, Outcome, Retryable, Throttled
 from domain.personal import Letter, Listed
 from domain.preferences import Preferences, Wishes
 from domain.suppression import Suppression
-from domain.template import Content, TemplatePin
+from domain.template import Content, RenderError, TemplatePin
 from domain.vocabulary import Channel, Ground, Purpose, Reason, Status
 from domain.wall_clock import QuietHours
 from tests.examples import SENDER, attempted, notification
@@ -96,6 +102,7 @@ class House:
         keys = PersonKeys(bytes(32))
         self.events = MemoryEventStore(self.due, MemoryWakeups(), EventMapper(keys), keys)
         self.readers = Readers(self.events, DIGEST)
+        self.limiting = Limiting(self.readers, CountingRateLimiter(MemoryCounters()), bytes.hex)
         self.budget = MemoryProviderBudget(self.clock, {"resend": Allowance(per_day=10)})
         self.provider, self.words, self.log = Provider(), Words(), Notes()
         self.rules = EmailRules(sender=Mailbox("hello@acme.example"), reply_to=Mailbox("help@acme.example"))
@@ -110,6 +117,7 @@ class House:
             dice=LoadedDice(),
             log=self.log,
             readers=self.readers,
+            limiting=self.limiting,
             name="worker:1",
         )
 
@@ -133,6 +141,13 @@ class House:
         preferences = Preferences.begin("acme", "u-1", now=self.clock.now(), by="key:k1")
         preferences.adopt(Wishes(**wishes), now=self.clock.now(), by="key:k1")
         await self.events.save(preferences)
+
+    async def limit(self, **rates: int) -> None:
+        """So many mails to any one reader."""
+        limits = Limits.begin("acme", now=self.clock.now(), by="key:k1")
+        email = ChannelLimits(user=Rates(**rates))
+        limits.choose(Rules(channels={Channel.EMAIL: email}), now=self.clock.now(), by="key:k1")
+        await self.events.save(limits)
 
     async def work(self, delivery: Delivery | None = None) -> None:
         leases = await self.due.lease(Channel.EMAIL, 10, 10, MINUTE)
@@ -547,3 +562,51 @@ async def test_of_a_thousand_races_with_an_opt_out_none_is_sent_after_it(house):
         assert all(position < left for position in intents)
         ends.append((await house.now(it)).status)
     assert {*ends} == {Status.SENT, Status.SUPPRESSED}
+
+
+async def test_what_is_one_too_many_is_put_off_to_its_turn_and_then_sent(house):
+    await house.limit(per_hour=1)
+    first, second = await house.accept(), await house.accept()
+    await house.work()
+    waiting = [each for each in (await house.now(first), await house.now(second)) if each.sent_at is None]
+    assert [(each.status, each.reason_code, each.limited_by) for each in waiting] == [
+        (Status.DEFERRED, Reason.RATE_LIMITED, "user.per_hour")
+    ]
+    assert waiting[0].attempts == 0
+    house.clock.move(waiting[0].due_at - house.clock.now())
+    await house.work()
+    assert len(house.provider.calls) == 2
+    assert [type(r.event).__name__ for r in await house.events.history(waiting[0].id)] == [
+        "Queued",
+        "Deferred",
+        "Rendered",
+        "Sent",
+    ]
+
+
+async def test_what_is_tried_again_counts_once_and_what_is_sent_once_more_by_hand_counts_again(house):
+    await house.limit(per_hour=1)
+    house.provider.says = [Retryable(Reason.PROVIDER_ERROR)] * 3
+    it = await house.accept()
+    for _ in range(3):
+        await house.work()
+        house.clock.move(5 * MINUTE)
+    assert len(house.provider.calls) == 3
+    failed = await house.now(it)
+    failed.retry(now=house.clock.now(), by="key:k1")
+    await house.events.save(failed)
+    await house.work()
+    assert (await house.now(it)).deferred_for is Reason.RATE_LIMITED
+
+
+async def test_what_its_provider_keeps_waiting_takes_no_place_meanwhile(house):
+    await house.limit(per_hour=2)
+    house.provider.says = [Throttled(MINUTE)]
+    for _ in range(2):
+        await house.accept()
+    delivery = house.delivery(EmailRules(sender=Mailbox("hello@acme.example"), concurrency=1))
+    for _ in range(5):
+        await house.work(delivery)
+    house.clock.move(2 * MINUTE)
+    await house.work()
+    assert len(house.provider.calls) == 3

@@ -14,13 +14,16 @@ from adapters.address_digest import address_digests
 from adapters.event_mapper import EventMapper
 from adapters.http_client import Answer, NoAnswer
 from adapters.memory.budget import MemoryProviderBudget
+from adapters.memory.counters import MemoryCounters
 from adapters.memory.due_work import MemoryDueWork
 from adapters.memory.event_store import MemoryEventStore
 from adapters.memory.wakeup import MemoryWakeups
 from adapters.memory.webhooks import MemoryWebhookSender
 from adapters.person_keys import PersonKeys, WrongMasterKeyError
+from adapters.rate_limiter import CountingRateLimiter
 from application.carriers.carrier import WorkRules
 from application.carriers.webhook import WebhookCarrier
+from application.limiting import Limiting
 from application.processes.deliver import Delivery
 from application.queries.proof import prove
 from application.readers import Readers
@@ -80,7 +83,8 @@ class House:
             clock=self.clock,
             dice=LoadedDice(),
             log=self.lines,
-            readers=Readers(self.events, address_digests(bytes(32))),
+            readers=(readers := Readers(self.events, address_digests(bytes(32)))),
+            limiting=Limiting(readers, CountingRateLimiter(MemoryCounters()), bytes.hex),
             name="worker:1",
         )
 

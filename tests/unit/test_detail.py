@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from application.ports import Recorded
+from application.ports.log import Recorded
 from domain.personal import Letter
 from entrypoints.http.detail import audit_event
 from tests.examples import SOMEBODY, attempted, notification

@@ -1,14 +1,13 @@
 """Waiting for a writer that may never answer."""
 
 import asyncio
-import threading
 from collections.abc import Sequence
 
 import pytest
 
 from adapters import group_commit
 from adapters.group_commit import Append, GroupCommit
-from application.ports import StoreUnavailableError
+from application.ports.log import StoreUnavailableError
 
 NOTHING = Append([], [], [])
 
@@ -17,14 +16,14 @@ class Writer:
     """Writes nothing until it may; answers with how much it was ever told to write."""
 
     def __init__(self) -> None:
-        self.may = threading.Event()
+        self.may = asyncio.Event()
         self.begun = 0
         self.lots: list[int] = []
 
-    def __call__(self, appends: Sequence[Append]) -> list[int | Exception]:
+    async def __call__(self, appends: Sequence[Append]) -> list[int | Exception]:
         self.begun += len(appends)
         self.lots.append(len(appends))
-        self.may.wait(10)
+        await self.may.wait()
         return [self.begun] * len(appends)
 
 

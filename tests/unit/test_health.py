@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,9 +14,10 @@ from adapters.memory.due_work import MemoryDueWork
 from adapters.memory.event_store import MemoryEventStore
 from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys
+from adapters.templates.types import read_types
 from application.caller import Caller
 from application.commands.send import IdempotencyKey, SendAnswer, SendNotification
-from application.ports import ConflictError, StoreUnavailableError
+from application.ports.log import ConflictError, StoreUnavailableError
 from application.problems import InvalidCommandError
 from application.processes.health import TYPE, HealthCheck
 from application.projections.projection import folded, touched
@@ -28,8 +30,8 @@ from domain.template import check_variables
 from domain.vocabulary import Channel, Reason
 from tests.examples import attempted, notification, subscription
 from tests.fakes.chance import SetClock
-from tests.templates import TYPES
 
+TYPES = {type_.name: type_ for type_ in read_types(Path(__file__).parents[2] / "templates")}
 FAILED = Retryable(Reason.TIMEOUT)
 FOR_EVER = RetrySchedule((timedelta(seconds=1),) * 100)
 

@@ -26,7 +26,8 @@ from application.inbound.event import Record
 from application.inbound.intake import ACCEPTED, DIFFERENT, EMPTY, NOT_MEANT, PARKED, UNMAPPED, Intake
 from application.inbound.mappings import House, MappingsInForce
 from application.inbound.tenants import TenantsWithKeys
-from application.ports import ConflictError, RendererUnavailableError, StoreUnavailableError
+from application.ports.log import ConflictError, StoreUnavailableError
+from application.ports.templates import RendererUnavailableError
 from application.problems import InvalidCommandError, KeyReusedError, NotFoundError, Problem
 from application.processes.consume import consume
 from domain.mapping import (

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from adapters.email.mime import compose
-from application.ports import Email
+from application.ports.email import Email
 from domain.headers import UnsafeHeaderError, check_header
 from domain.mailbox import Mailbox
 

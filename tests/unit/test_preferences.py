@@ -117,6 +117,22 @@ def test_the_same_address_again_is_the_same_contact_with_its_newer_consent(prefe
     assert (contact.source, contact.given_at, contact.personal.text) == ("form", later["now"], "And offers")
 
 
+def test_a_message_goes_to_the_newest_address_and_to_every_device(preferences):
+    for n, (channel, text) in enumerate(
+        [
+            (Channel.EMAIL, "jane@example.com"),
+            (Channel.PUSH, "phone"),
+            (Channel.EMAIL, "jane@acme.example"),
+            (Channel.PUSH, "tablet"),
+        ]
+    ):
+        preferences.add_contact(UUID(int=n), channel, address(text), "signup", **BY)
+    written = {c: [each.personal.address for each in preferences.written_to(c)] for c in Channel}
+    assert written[Channel.EMAIL] == ["jane@acme.example"]
+    assert written[Channel.PUSH] == ["phone", "tablet"]
+    assert written[Channel.SMS] == []
+
+
 def test_nobody_is_reached_where_the_address_was_erased_or_removed(preferences):
     preferences.add_contact(UUID(int=1), Channel.EMAIL, address(), "signup", **BY)
     preferences.add_contact(UUID(int=2), Channel.EMAIL, address("max@example.com"), "signup", **BY)

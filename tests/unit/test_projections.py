@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.memory.views import MemoryView
-from application.ports import Recorded
+from application.ports.log import Recorded
 from application.processes.project import Known, project
 from application.projections.attempts import Attempts
 from application.projections.metrics import BUCKETS, RESPONDED, Metrics, Totals

@@ -11,7 +11,7 @@ import pytest
 
 from adapters.memory.views import MemoryView
 from adapters.memory.wakeup import MemoryWakeups
-from application.ports import Recorded
+from application.ports.log import Recorded
 from application.processes import project as process
 from application.processes.project import Followed, Known, Projector, project
 from application.projections.metrics import Metrics

@@ -8,14 +8,15 @@ import pytest
 
 from application import message
 from application.carriers.email import EmailRules
-from application.ports import Email, RenderError, TemplateAlteredError, TemplateMissingError
+from application.ports.email import Email
+from application.ports.templates import TemplateAlteredError, TemplateMissingError
 from application.problems import NotFoundError
 from application.queries.proof import Proof, prove
 from domain.acceptance import Acceptance
 from domain.mailbox import Mailbox
 from domain.notification import Notification
 from domain.outcomes import Retryable
-from domain.template import Content
+from domain.template import Content, RenderError
 from domain.vocabulary import Doubt, Reason, Verdict
 from tests.unit.test_deliver import MINUTE, House
 

@@ -1,10 +1,12 @@
 """What other systems are told, how often, and in which order. In memory."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
+import jsonschema
 import pytest
 
 from adapters.event_mapper import EventMapper, event_classes
@@ -18,7 +20,8 @@ from application import announced
 from application.announced import FACTS, TOPICS, UNTOLD
 from application.caller import Caller
 from application.commands.publishing import ChoosePublishing, choose_publishing, chosen_publishing
-from application.ports import AlteredError, Announcement, Untold
+from application.ports.log import AlteredError
+from application.ports.publishing import Announcement, Untold
 from application.processes import publish
 from application.processes.publish import Publisher
 from domain.notification import Notification
@@ -326,3 +329,14 @@ def test_the_tenant_in_the_source_is_quoted() -> None:
 
 def test_the_schema_that_others_read_is_what_is_told() -> None:
     assert json.loads(announcements.FILE.read_bytes()) == announcements.SCHEMA
+
+
+def test_every_type_is_explained() -> None:
+    table = (announcements.FILE.parent / "notification-events.md").read_text().split("## Types")[1].split("\n## ")[0]
+    rows = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+    assert sorted(re.findall(r"`([a-z_]+)`", "".join(rows))) == sorted(FACTS)
+
+
+def test_the_example_that_others_read_is_as_its_schema_says() -> None:
+    page = (announcements.FILE.parent / "notification-events.md").read_text()
+    jsonschema.validate(json.loads(page.split("```json")[1].split("```")[0]), announcements.SCHEMA)

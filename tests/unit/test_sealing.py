@@ -9,7 +9,7 @@ from eventsourcing.persistence import StoredEvent
 from adapters import person_keys
 from adapters.event_mapper import EventMapper
 from adapters.person_keys import PersonKeys, WrongMasterKeyError
-from application.ports import AlteredError
+from application.ports.log import AlteredError
 from domain.personal import Erased, PersonErasedError, Remark
 from tests.examples import one_of_each
 

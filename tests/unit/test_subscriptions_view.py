@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from application.ports import Recorded
+from application.ports.log import Recorded
 from application.projections.projection import folded, touched
 from application.projections.subscriptions import SubscriptionRow, WebhookSubscriptions
 from domain.health import Health

@@ -9,7 +9,7 @@ import pytest
 from adapters.webhook.signing import signature_headers
 from application.caller import Caller
 from application.commands.try_webhook import MOST_TRIALS, TooManyTrialsError, Trials, WebhookTest, try_webhook
-from application.ports import WebhookCall, WebhookRequest
+from application.ports.webhooks import WebhookCall, WebhookRequest
 from domain.outcomes import Accepted
 from tests.unit.test_webhook_commands import ACME, House
 

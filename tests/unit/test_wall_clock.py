@@ -1,7 +1,7 @@
 """Quiet hours and local times over the nights in which clocks are put forward and back."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
+from functools import cache
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -28,20 +28,22 @@ HOURS = [
 ]
 
 
-def minutes(start: datetime, days: int) -> Iterator[datetime]:
-    return (start + n * MINUTE for n in range(days * 24 * 60))
+@cache
+def minutes(name: str, days: int) -> list[tuple[datetime, time]]:
+    """Each minute from the beginning of that week, and what clocks show there."""
+    zone = ZoneInfo(name)
+    moments = (WEEKS[name] + n * MINUTE for n in range(days * 24 * 60))
+    return [(moment, moment.astimezone(zone).time()) for moment in moments]
 
 
 @pytest.mark.parametrize("hours", HOURS, ids=lambda hours: f"{hours.starts:%H%M}-{hours.ends:%H%M}")
 @pytest.mark.parametrize("name", WEEKS)
 def test_every_minute_of_the_week_waits_for_the_first_that_is_not_quiet(name, hours):
-    zone = ZoneInfo(name)
-    week = list(minutes(WEEKS[name], 9))
-    quiet = [hours.cover(moment.astimezone(zone).time()) for moment in week]
-    awake = week[-1]
-    for moment, is_quiet in zip(reversed(week), reversed(quiet), strict=True):
-        awake = awake if is_quiet else moment
-        if moment < WEEKS[name] + timedelta(days=7):
+    zone, week = ZoneInfo(name), minutes(name, 9)
+    awake, until = week[-1][0], WEEKS[name] + timedelta(days=7)
+    for moment, shown in reversed(week):
+        awake = awake if hours.cover(shown) else moment
+        if moment < until:
             assert hours.over(moment, zone) == awake
 
 

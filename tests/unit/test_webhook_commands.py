@@ -30,7 +30,8 @@ from application.commands.webhooks import (
     rotate_secret,
     update_webhook,
 )
-from application.ports import ConflictError, Interest, StoreUnavailableError
+from application.ports.log import ConflictError, StoreUnavailableError
+from application.ports.webhooks import Interest
 from application.problems import InvalidCommandError, KeyReusedError, NotFoundError
 from application.subscriptions import SubscriptionDirectory
 from domain.happening import Happening

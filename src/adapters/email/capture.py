@@ -6,7 +6,8 @@ from typing import Protocol
 import msgspec
 
 from adapters.email.envelope import objection
-from application.ports import Email, StoreUnavailableError
+from application.ports.email import Email
+from application.ports.log import StoreUnavailableError
 from domain.mailbox import Mailbox
 from domain.outcomes import Accepted, Outcome, Retryable
 from domain.vocabulary import Reason

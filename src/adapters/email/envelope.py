@@ -6,7 +6,7 @@ recipients of their own.
 
 import re
 
-from application.ports import Email
+from application.ports.email import Email
 from domain.headers import UnsafeHeaderError, check_header
 from domain.mailbox import Mailbox
 from domain.outcomes import Refused

@@ -9,7 +9,7 @@ from email.policy import EmailPolicy
 from email.utils import format_datetime
 from uuid import uuid4
 
-from application.ports import Email
+from application.ports.email import Email
 from domain.mailbox import Mailbox
 
 _FOLDED = frozenset({"from", "to", "reply-to", "subject", "date", "mime-version", "content-type"})

@@ -11,7 +11,7 @@ import msgspec
 from adapters.email.envelope import objection
 from adapters.http_client import Answer, HttpClient, NoAnswer, NotSent, exchange, retry_after, whole_seconds
 from adapters.remarks import remark
-from application.ports import Email
+from application.ports.email import Email
 from domain.mailbox import Mailbox
 from domain.outcomes import Accepted, Misconfigured, Outcome, Refused, Retryable, Throttled, Unknown
 from domain.vocabulary import Reason

@@ -19,7 +19,7 @@ from aiosmtplib.protocol import normalize_message_line_endings
 from adapters.email.envelope import objection
 from adapters.email.mime import beyond_ascii, compose
 from adapters.remarks import remark
-from application.ports import Email
+from application.ports.email import Email
 from domain.mailbox import Mailbox
 from domain.outcomes import Accepted, Misconfigured, Outcome, Refused, Retryable, Throttled, Unknown
 from domain.vocabulary import Reason

@@ -20,7 +20,7 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from adapters.kafka.connection import Connection
 from adapters.stopping import stopped
-from application.ports import Announcement, Untold
+from application.ports.publishing import Announcement, Untold
 
 _HEADERS = [("content-type", b"application/cloudevents+json; charset=UTF-8")]
 _START_SECONDS = 25.0

@@ -5,7 +5,8 @@ from collections.abc import Collection
 import msgspec
 
 from adapters.api_keys import fits, new_text, taken_apart
-from application.ports import ApiKey, Clock
+from application.ports.api_keys import ApiKey
+from application.ports.time_and_chance import Clock
 
 
 class MemoryApiKeys:

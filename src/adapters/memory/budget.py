@@ -7,7 +7,7 @@ from math import floor
 import msgspec
 
 from adapters.allowance import Allowance
-from application.ports import Clock
+from application.ports.time_and_chance import Clock
 
 
 class _Account(msgspec.Struct):

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from itertools import count, islice
 
 from adapters.email.capture import CapturedMail, captured
-from application.ports import Email
+from application.ports.email import Email
 
 
 class MemoryCapturedMails:

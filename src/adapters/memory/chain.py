@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from application.ports import ConflictError
+from application.ports.log import ConflictError
 from domain.chain import Link
 
 

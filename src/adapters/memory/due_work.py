@@ -9,11 +9,15 @@ from uuid import UUID, uuid4
 import msgspec
 
 from adapters.group_commit import DueRow, LaneRow
-from application.ports import Backlog, Clock, Lease
-from domain.breaker import PROVEN_FOR
+from adapters.memory.budget import MemoryProviderBudget
+from application.ports.due_work import Backlog, Lease, ProviderBudget, Turn
+from application.ports.time_and_chance import Clock
+from domain.breaker import PROVEN_FOR, SLOW_AFTER
 from domain.subscription import SLOWEST
 from domain.vocabulary import Channel
 
+_SHARES = {"proven": 1, "slow": 1 / 2, "unproven": 1 / 4, "tried": 1 / 4}
+"""What all lanes that stand like this may hold of the window together."""
 _MINUTE, _HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 
@@ -25,6 +29,7 @@ class _Work(msgspec.Struct):
     due_at: datetime
     rank_at: datetime
     lease_until: datetime | None = None
+    leased_at: datetime | None = None
     token: UUID | None = None
     unreadable: int = 0
 
@@ -37,11 +42,15 @@ class _Lane(msgspec.Struct):
     free_at: datetime | None = None
     worked_at: datetime | None = None
 
-    def standing(self, now: datetime) -> str:
+    def standing(self, slow: int, now: datetime) -> str:
+        """Of one of which so many have been leased for long."""
         if self.is_tried:
             return "tried"
-        is_proven = self.concurrency is None or (self.worked_at and self.worked_at > now - PROVEN_FOR)
-        return "proven" if is_proven else "unproven"
+        if self.concurrency is None:
+            return "proven"
+        if self.worked_at is None or self.worked_at <= now - PROVEN_FOR:
+            return "unproven"
+        return "slow" if slow else "proven"
 
     @property
     def is_tried(self) -> bool:
@@ -63,14 +72,20 @@ class _Lane(msgspec.Struct):
             moments.append(self.free_at - timedelta(seconds=(self.burst - 1) / self.pace))
         return max(moments, default=None)
 
-    def at_a_time(self, now: datetime) -> float:
-        return self.concurrency or float("inf") if self.standing(now) == "proven" else 1
+    def at_a_time(self, slow: int, now: datetime) -> float:
+        match self.standing(slow, now):
+            case "tried" | "unproven":
+                return 1
+            case "slow":
+                return min(self.concurrency or 1, slow + 1)
+            case _:
+                return self.concurrency or float("inf")
 
-    def room(self, now: datetime) -> float:
+    def room(self, slow: int, now: datetime) -> float:
         """How many more may be held and leased now, not counting those that are held."""
         if self.held or (self.closed_until and self.closed_until > now):
             return 0
-        return self.at_a_time(now)
+        return self.at_a_time(slow, now)
 
     def allowance(self, now: datetime) -> float:
         """How many more may be leased now for their number a second."""
@@ -81,8 +96,9 @@ class _Lane(msgspec.Struct):
 
 
 class MemoryDueWork:
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, budget: ProviderBudget | None = None) -> None:
         self._clock = clock
+        self._budget = budget or MemoryProviderBudget(clock, {})
         self._schedule: dict[UUID, _Work] = {}
         self._lanes: dict[tuple[str, str], _Lane] = {}
 
@@ -116,25 +132,33 @@ class MemoryDueWork:
         chosen = self._chosen(channel, held, window)[:places]
         token = uuid4()
         for work in chosen:
-            work.token = token
+            work.token, work.leased_at = token, self._clock.now()
             self._hold(work, duration)
             self._count(self._lane(channel, work.lane))
         return [Lease(work.notification, token, channel) for work in chosen]
 
+    async def lease_in_budget(self, channel: Channel, provider: str, window: int, duration: timedelta) -> Turn:
+        granted = await self._budget.take(provider, window)
+        leases = await self.lease(channel, granted, window, duration)
+        await self._budget.give_back(provider, granted - len(leases))
+        return Turn(leases, await self.next_due(channel))
+
     def _chosen(self, channel: Channel, held: Counter[str], window: int) -> list[_Work]:
         """All that may be leased, in turn, as far as lanes have a say in it."""
-        now, most = self._clock.now(), ceil(window / 2)
+        now, most, slow = self._clock.now(), ceil(window / 2), self._slow(channel)
         turns: Counter[str] = Counter()
         doubtful: Counter[str] = Counter()
         for name, many in held.items():
-            doubtful[self._lane(channel, name).standing(now)] += many
+            doubtful[self._lane(channel, name).standing(slow[name], now)] += many
         chosen = []
         for work in _in_turn(work for work in self._on(channel) if self._is_ready(work)):
             lane = self._lane(channel, work.lane)
-            standing = lane.standing(now)
-            if standing != "proven" and doubtful[standing] >= ceil(window / 4):
+            standing = lane.standing(slow[work.lane], now)
+            if doubtful[standing] >= ceil(window * _SHARES[standing]):
                 continue
-            if turns[work.lane] < min(min(most, lane.room(now)) - held[work.lane], lane.allowance(now)):
+            if turns[work.lane] < min(
+                min(most, lane.room(slow[work.lane], now)) - held[work.lane], lane.allowance(now)
+            ):
                 turns[work.lane] += 1
                 doubtful[standing] += 1
                 chosen.append(work)
@@ -180,10 +204,10 @@ class MemoryDueWork:
 
     def _leasable(self, channel: Channel, held: Counter[str]) -> Iterator[_Work]:
         """What may be leased before another of its lane ends, and what is leased, which may lapse."""
-        now = self._clock.now()
+        now, slow = self._clock.now(), self._slow(channel)
         for work in self._on(channel):
             lane = self._lane(channel, work.lane)
-            if self._is_held(work) or not (lane.held or held[work.lane] >= lane.at_a_time(now)):
+            if self._is_held(work) or not (lane.held or held[work.lane] >= lane.at_a_time(slow[work.lane], now)):
                 yield work
 
     def _ready_at(self, work: _Work) -> datetime:
@@ -201,6 +225,12 @@ class MemoryDueWork:
 
     async def closed_lanes(self, channel: Channel, lanes: Collection[str]) -> set[str]:
         return {lane for lane in lanes if self._lane(channel, lane).is_tried}
+
+    def _slow(self, channel: str) -> Counter[str]:
+        """How many of each lane have been leased for long."""
+        since = self._clock.now() - SLOW_AFTER
+        held = (work for work in self._on(channel) if self._is_held(work))
+        return Counter(work.lane for work in held if work.leased_at and work.leased_at <= since)
 
     def _lane(self, channel: str, lane: str) -> _Lane:
         return self._lanes.setdefault((channel, lane), _Lane())

@@ -13,7 +13,7 @@ from adapters.memory.due_work import MemoryDueWork
 from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys, WrappedKey
 from adapters.stored import append_of, persons_of, replayed
-from application.ports import ConflictError, Recorded, StaleError
+from application.ports.log import ConflictError, Recorded, StaleError
 from domain.chain import Entry
 
 A = TypeVar("A", bound=Aggregate)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from application.ports import Announcement, Untold
+from application.ports.publishing import Announcement, Untold
 
 
 class MemoryEventTopic:

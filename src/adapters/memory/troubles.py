@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from application.ports import Clock
+from application.ports.time_and_chance import Clock
 
 _HOLDS = timedelta(minutes=1)
 

@@ -5,7 +5,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from application.ports import ConflictError
+from application.ports.log import ConflictError
 
 K = TypeVar("K")
 R = TypeVar("R", bound=msgspec.Struct)

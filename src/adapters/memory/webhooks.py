@@ -9,7 +9,7 @@ import msgspec
 
 from adapters.http_client import Answer, Exchange
 from adapters.webhook.call import judged, prepared
-from application.ports import WebhookCall, WebhookRequest
+from application.ports.webhooks import WebhookCall, WebhookRequest
 from domain.endpoint import Network
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from adapters.api_keys import fits, new_text, taken_apart
 from adapters.postgres.database import Database
-from application.ports import ApiKey
+from application.ports.api_keys import ApiKey
 
 _COLUMNS = "id, tenant, name, scopes, created_at, revoked_at, owner_email"
 

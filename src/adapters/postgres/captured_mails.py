@@ -7,7 +7,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from adapters.email.capture import CapturedMail, captured
 from adapters.postgres.database import Database
-from application.ports import Email
+from application.ports.email import Email
 
 CAPTURED_MAILS_CHANNEL = "captured_mails"
 """Notified with the id of each mail as it comes in."""

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 
 from adapters.postgres.database import Database
-from application.ports import ConflictError
+from application.ports.log import ConflictError
 from domain.chain import Link
 
 CREATE_CHAIN = """

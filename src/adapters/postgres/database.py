@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.sql import SQL, Composed
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from application.ports import StoreUnavailableError
+from application.ports.log import StoreUnavailableError
 
 RV = TypeVar("RV")
 
@@ -82,15 +82,20 @@ async def _check(connection: PooledConnection) -> None:
         connection.answered_at = monotonic()
 
 
-def open_pool(conninfo: str, *, most: int, name: str = "carillon") -> AsyncConnectionPool[Any]:
-    """A pool, not yet opened, of autocommitting connections. A caller waits 5 s for one, then is told."""
+def open_pool(conninfo: str, *, most: int, name: str = "carillon", **settings: str) -> AsyncConnectionPool[Any]:
+    """A pool, not yet opened, of autocommitting connections. A caller waits 5 s for one, then is told.
+
+    `settings` are the server's, such as `lock_timeout`, and go before those that the address itself gives.
+    """
+    wanted = {"statement_timeout": f"{_STATEMENT_SECONDS}s", **settings}
+    given = conninfo_to_dict(conninfo).get("options") or ""
     return AsyncConnectionPool(
         conninfo,
         connection_class=PooledConnection,
         kwargs={
             "autocommit": True,
             "application_name": name,
-            "options": f"-c statement_timeout={_STATEMENT_SECONDS}s",
+            "options": " ".join([*(f"-c {name}={value}" for name, value in wanted.items()), str(given)]).strip(),
             **network_patience(conninfo),
         },
         min_size=1,

@@ -5,9 +5,12 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
+from msgspec.structs import astuple
+
+from adapters.postgres.budget import ACCOUNT, TODAY, PostgresProviderBudget
 from adapters.postgres.database import Database
-from application.ports import Backlog, Lease
-from domain.breaker import PROVEN_FOR
+from application.ports.due_work import Backlog, Lease, Turn
+from domain.breaker import PROVEN_FOR, SLOW_AFTER
 from domain.subscription import SLOWEST
 from domain.vocabulary import Channel, Priority
 
@@ -15,11 +18,23 @@ _PACE = f"CASE WHEN l.per_second IS NOT NULL THEN greatest(l.per_second, {SLOWES
 _BURST = "greatest(1, l.per_second / 10)"
 _PROVEN_SINCE = f"now() - interval '{int(PROVEN_FOR.total_seconds())} s'"
 _UNPROVEN = f"l.concurrency IS NOT NULL AND coalesce(l.worked_at <= {_PROVEN_SINCE}, true)"
-_STANDING = f"CASE WHEN l.closed_until IS NOT NULL THEN 'tried' WHEN {_UNPROVEN} THEN 'unproven' ELSE 'proven' END"
-_AT_A_TIME = f"CASE WHEN l.closed_until IS NOT NULL OR {_UNPROVEN} THEN 1 ELSE l.concurrency END"
+_SLOW_SINCE = f"now() - interval '{int(SLOW_AFTER.total_seconds())} s'"
+_SLOW = f"count(*) FILTER (WHERE l.concurrency IS NOT NULL AND s.leased_at <= {_SLOW_SINCE})"
 _PACED_UNTIL = f"l.free_at - interval '1 s' * (({_BURST} - 1) / {_PACE})"
 
-_LEASE = f"""
+
+def _standing(slow: str) -> str:
+    """Of a lane of which so many have been leased for long."""
+    return f"""CASE WHEN l.closed_until IS NOT NULL THEN 'tried' WHEN {_UNPROVEN} THEN 'unproven'
+                    WHEN {slow} > 0 THEN 'slow' ELSE 'proven' END"""
+
+
+def _at_a_time(slow: str) -> str:
+    return f"""CASE WHEN l.closed_until IS NOT NULL OR {_UNPROVEN} THEN 1
+                    WHEN {slow} > 0 THEN least(l.concurrency, {slow} + 1) ELSE l.concurrency END"""
+
+
+_LEASED = f"""
     WITH RECURSIVE waiting (lane) AS (
         (SELECT lane FROM schedule WHERE channel = %(channel)s ORDER BY lane LIMIT 1)
         UNION ALL
@@ -27,18 +42,19 @@ _LEASE = f"""
                 WHERE s.channel = %(channel)s AND s.lane > waiting.lane ORDER BY s.lane LIMIT 1)
         FROM waiting WHERE waiting.lane IS NOT NULL
     ), held AS MATERIALIZED (
-        SELECT s.lane, count(*) AS many, {_STANDING} AS standing
+        SELECT s.lane, count(*) AS many, {_SLOW} AS slow, {_standing(_SLOW)} AS standing
         FROM schedule s LEFT JOIN lanes l ON l.channel = s.channel AND l.lane = s.lane
         WHERE s.channel = %(channel)s AND s.lease_until > now() GROUP BY s.lane, l.channel, l.lane
     ), room AS MATERIALIZED (
         SELECT greatest(0, least(%(limit)s, %(window)s - coalesce(sum(many), 0))) AS places,
                ceil(%(window)s / 4.0) - coalesce(sum(many) FILTER (WHERE standing = 'tried'), 0) AS tried,
-               ceil(%(window)s / 4.0) - coalesce(sum(many) FILTER (WHERE standing = 'unproven'), 0) AS unproven
+               ceil(%(window)s / 4.0) - coalesce(sum(many) FILTER (WHERE standing = 'unproven'), 0) AS unproven,
+               ceil(%(window)s / 2.0) - coalesce(sum(many) FILTER (WHERE standing = 'slow'), 0) AS slow
         FROM held
     ), open AS MATERIALIZED (
-        SELECT waiting.lane, {_STANDING} AS standing, greatest(0, least(
+        SELECT waiting.lane, {_standing("held.slow")} AS standing, greatest(0, least(
             ceil(%(window)s / 2.0) - coalesce(held.many, 0),
-            {_AT_A_TIME} - coalesce(held.many, 0),
+            {_at_a_time("held.slow")} - coalesce(held.many, 0),
             floor({_BURST} - extract(epoch FROM greatest(l.free_at, now()) - now()) * {_PACE}),
             (SELECT places FROM room)
         )) AS places
@@ -59,19 +75,23 @@ _LEASE = f"""
     ), chosen AS MATERIALIZED (
         SELECT notification_id, lane, row_number() OVER (ORDER BY turn, rank_at) AS place
         FROM (SELECT *, row_number() OVER (PARTITION BY standing ORDER BY turn, rank_at) AS among FROM ready) each
-        WHERE among <= (SELECT CASE standing WHEN 'tried' THEN tried WHEN 'unproven' THEN unproven ELSE places END
-                        FROM room)
+        WHERE among <= (SELECT CASE standing WHEN 'tried' THEN tried WHEN 'unproven' THEN unproven
+                                    WHEN 'slow' THEN slow ELSE places END FROM room)
         ORDER BY turn, rank_at LIMIT (SELECT places FROM room)
     ), counted AS (
         UPDATE lanes l SET free_at = greatest(l.free_at, now()) + taken.many * interval '1 s' / {_PACE}
         FROM (SELECT lane, count(*) AS many FROM chosen GROUP BY lane) taken
         WHERE l.channel = %(channel)s AND l.lane = taken.lane AND l.per_second IS NOT NULL
+    ), leased AS (
+        UPDATE schedule s
+        SET lease_until = now() + %(duration)s, lease_token = %(token)s, leased_at = now(),
+            rank_at = now() + %(duration)s + s.head_start
+        FROM chosen WHERE s.notification_id = chosen.notification_id
+        RETURNING chosen.place, s.notification_id
     )
-    UPDATE schedule s
-    SET lease_until = now() + %(duration)s, lease_token = %(token)s, rank_at = now() + %(duration)s + s.head_start
-    FROM chosen WHERE s.notification_id = chosen.notification_id
-    RETURNING chosen.place, s.notification_id
 """
+
+_LEASE = f"{_LEASED} SELECT notification_id FROM leased ORDER BY place"
 
 _NEXT_DUE = f"""
     WITH RECURSIVE waiting (lane) AS (
@@ -83,7 +103,7 @@ _NEXT_DUE = f"""
     ), busy AS MATERIALIZED (
         SELECT s.lane FROM schedule s JOIN lanes l ON l.channel = s.channel AND l.lane = s.lane
         WHERE s.channel = %(channel)s AND s.lease_until > now()
-        GROUP BY l.channel, l.lane, s.lane HAVING count(*) >= {_AT_A_TIME}
+        GROUP BY l.channel, l.lane, s.lane HAVING count(*) >= {_at_a_time(_SLOW)}
     )
     SELECT min(ready_at) - now() FROM (
         SELECT greatest(l.closed_until, {_PACED_UNTIL},
@@ -121,6 +141,48 @@ _RENEW = """
 _LEASE_LOCK = 0x0CA7
 _IN_TURN = "SELECT pg_advisory_xact_lock(%s, hashtext(%s))"
 
+_GIVEN = {
+    "channel": "of_channel",
+    "window": "most",
+    "duration": "lasting",
+    "token": "new_token",
+    "limit": "granted",
+    "provider": "of_provider",
+    "rate": "per_second",
+    "burst": "at_once",
+}
+
+CREATE_LEASE_IN_BUDGET = f"""
+    CREATE OR REPLACE FUNCTION lease_in_budget(
+        of_channel text, most int, lasting interval, new_token uuid,
+        of_provider text, paced boolean, per_second float8, at_once float8, per_day bigint,
+        OUT taken uuid[], OUT wait interval
+    ) LANGUAGE plpgsql AS $$
+    DECLARE
+        account record;
+        granted int := 0;
+    BEGIN
+        PERFORM pg_advisory_xact_lock({_LEASE_LOCK}, hashtext(of_channel));
+        {ACCOUNT % _GIVEN} INTO account;
+        IF FOUND THEN
+            granted := greatest(0, least(
+                most, CASE WHEN paced THEN floor(account.tokens) ELSE most END, per_day - account.day_used));
+        END IF;
+        IF granted > 0 THEN
+            {_LEASED % _GIVEN}
+            SELECT array_agg(notification_id ORDER BY place) INTO taken FROM leased;
+        END IF;
+        IF taken IS NOT NULL THEN
+            UPDATE provider_budgets
+            SET tokens = account.tokens - CASE WHEN paced THEN cardinality(taken) ELSE 0 END,
+                refilled_at = clock_timestamp(), day = {TODAY}, day_used = account.day_used + cardinality(taken)
+            WHERE provider = of_provider;
+        END IF;
+        {_NEXT_DUE % _GIVEN} INTO wait;
+    END $$;
+"""
+"""A turn of a dispatcher in one call: each statement of it sees what the one before has done."""
+
 
 class PostgresDueWork:
     """Leases by `FOR UPDATE SKIP LOCKED`: dispatchers never wait for what workers do nor take the same work.
@@ -128,8 +190,9 @@ class PostgresDueWork:
     Of one channel they lease in turn, so that each sees how much the others hold.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, budget: PostgresProviderBudget | None = None) -> None:
         self._database = database
+        self._budget = budget or PostgresProviderBudget(database, {})
 
     async def lease(self, channel: Channel, limit: int, window: int, duration: timedelta) -> list[Lease]:
         token = uuid4()
@@ -138,7 +201,15 @@ class PostgresDueWork:
             await connection.execute(_IN_TURN, (_LEASE_LOCK, channel), prepare=True)
             leased = await connection.execute(_LEASE, values, prepare=True, binary=True)
             rows = await leased.fetchall()
-        return [Lease(id, token, channel) for _, id in sorted(rows)]
+        return [Lease(id, token, channel) for (id,) in rows]
+
+    async def lease_in_budget(self, channel: Channel, provider: str, window: int, duration: timedelta) -> Turn:
+        token, terms = uuid4(), await self._budget.terms(provider)
+        ((taken, wait),) = await self._database.rows(
+            "SELECT * FROM lease_in_budget(%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            (channel, window, duration, token, provider, *astuple(terms)),
+        )
+        return Turn([Lease(id, token, channel) for id in taken or ()], wait)
 
     async def renew(
         self, leases: Sequence[Lease], duration: timedelta, *, enough: timedelta | None = None
@@ -188,7 +259,9 @@ class PostgresDueWork:
 
     async def open_lane(self, channel: Channel, lane: str) -> None:
         await self._database.rows(
-            "UPDATE lanes SET closed_until = NULL, worked_at = now() WHERE channel = %s AND lane = %s", (channel, lane)
+            "WITH opened AS (UPDATE lanes SET closed_until = NULL, worked_at = now() WHERE channel = %s AND lane = %s)"
+            " SELECT pg_notify('due_work', %s)",
+            (channel, lane, channel),
         )
 
     async def closed_lanes(self, channel: Channel, lanes: Collection[str]) -> set[str]:

@@ -1,4 +1,4 @@
-"""The event store and the log on PostgreSQL: appends by the library's recorder, reads by an asynchronous pool."""
+"""The event store and the log on PostgreSQL."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ from adapters.person_keys import PersonKeys
 from adapters.postgres.database import Database
 from adapters.postgres.lately_read import LatelyRead, entry_of
 from adapters.stored import append_of, persons_of, replayed
-from application.ports import Recorded
+from application.ports.log import Recorded
 from domain.chain import Entry
 
 A = TypeVar("A", bound=Aggregate)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from adapters.event_mapper import tenant_of
-from application.ports import StoredLog
+from application.ports.log import StoredLog
 from domain.chain import Entry
 
 Row = tuple[Any, ...]

@@ -8,14 +8,18 @@ import psycopg
 
 from adapters.postgres.database import patient
 
+Heard = Callable[[set[str]], None]
+"""Takes what the notices said; nothing where some may have been missed."""
+
 _QUIET_SECONDS = 10.0
 _LONGEST_BACKOFF = 2.0
 
 
-async def listen(conninfo: str, channel: str, ring: Callable[[], None], *, name: str) -> None:
-    """Call `ring` at the start and at each notice, until cancelled; `name` is shown in pg_stat_activity.
+async def listen(conninfo: str, channel: str, heard: Heard, *, name: str, rest: float = 0.0) -> None:
+    """Call `heard` at the start and whenever there are notices, until cancelled; `name` is shown in pg_stat_activity.
 
-    A broken connection is made again with back-off, and rings, for something may have been missed.
+    A broken connection is made again with back-off. After notices nobody listens for `rest` seconds: to be woken by
+    each costs more than to hear of several at once.
     """
     backoff = 0.05
     while True:
@@ -25,15 +29,18 @@ async def listen(conninfo: str, channel: str, ring: Callable[[], None], *, name:
             ) as connection:
                 await connection.execute(f"LISTEN {channel}")
                 backoff = 0.05
-                await _ring_on_notice(connection, ring)
-        ring()
+                heard(set())
+                await _listen(connection, heard, rest)
+        heard(set())
         await asyncio.sleep(backoff)
         backoff = min(2 * backoff, _LONGEST_BACKOFF)
 
 
-async def _ring_on_notice(connection: psycopg.AsyncConnection, ring: Callable[[], None]) -> None:
+async def _listen(connection: psycopg.AsyncConnection, heard: Heard, rest: float) -> None:
     while True:
-        ring()
         notices = [notice async for notice in connection.notifies(timeout=_QUIET_SECONDS, stop_after=1)]
-        if not notices:
+        if notices:
+            heard({notice.payload for notice in notices})
+            await asyncio.sleep(rest)
+        else:
             await asyncio.wait_for(connection.execute("SELECT 1"), _QUIET_SECONDS)

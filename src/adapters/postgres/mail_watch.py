@@ -48,6 +48,6 @@ class PostgresMailWatch:
                 self._listening.cancel()
                 self._listening = None
 
-    def _ring(self) -> None:
+    def _ring(self, _: object = None) -> None:
         for bell in self._bells:
             bell.ring()

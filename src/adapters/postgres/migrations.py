@@ -1,12 +1,16 @@
 """The tables, in numbered steps that run once each. The read models are made by their views, not here."""
 
 from collections.abc import Sequence
+from contextlib import closing
 
 import psycopg
+from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
+from psycopg.conninfo import conninfo_to_dict
 
 from adapters.postgres.captured_mails import CREATE_CAPTURED_MAILS
 from adapters.postgres.chain import CREATE_CHAIN
-from adapters.postgres.recorder import CREATE_APPEND_LOCK, LogRecorder, open_datastore
+from adapters.postgres.due_work import CREATE_LEASE_IN_BUDGET
+from adapters.postgres.log_writer import CREATE_APPEND_EVENTS
 from adapters.postgres.schedule import CREATE_LANES, CREATE_SCHEDULE
 from adapters.postgres.template_archive import CREATE_TEMPLATE_BUNDLES
 from adapters.postgres.troubles import CREATE_TROUBLES
@@ -65,6 +69,11 @@ _RECORD_COUNTS = """
     );
 """
 
+_LEASED_AT = f"""
+    ALTER TABLE schedule ADD COLUMN IF NOT EXISTS leased_at timestamptz;
+    {CREATE_LEASE_IN_BUDGET}
+"""
+
 MIGRATIONS: Sequence[tuple[str, str]] = (
     ("schedule", CREATE_SCHEDULE),
     ("person_keys", _PERSON_KEYS),
@@ -77,9 +86,11 @@ MIGRATIONS: Sequence[tuple[str, str]] = (
     ("api_key_owners", _API_KEY_OWNERS),
     ("schedule_unreadable", _UNREADABLE),
     ("lanes", _LANES),
-    ("append_lock", CREATE_APPEND_LOCK),
     ("lanes_worked", _LANES_WORKED),
     ("record_counts", _RECORD_COUNTS),
+    ("append_events", CREATE_APPEND_EVENTS),
+    ("lease_in_budget", CREATE_LEASE_IN_BUDGET),
+    ("schedule_leased_at", _LEASED_AT),
     ("troubles", CREATE_TROUBLES),
 )
 
@@ -109,8 +120,9 @@ def missing(conninfo: str) -> list[str]:
 
 
 def _create_log(conninfo: str) -> None:
-    datastore = open_datastore(conninfo)
-    try:
-        LogRecorder(datastore).create_table()
-    finally:
-        datastore.close()
+    """The library's table, made by the library."""
+    given = conninfo_to_dict(conninfo)
+    address = [str(given.pop(name, None) or "") for name in ("dbname", "host", "port", "user", "password")]
+    with closing(PostgresDatastore(*address)) as datastore:
+        datastore.pool.kwargs.update(given)  # type: ignore[union-attr]
+        PostgresApplicationRecorder(datastore).create_table()

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from adapters.postgres.database import Database
-from application.ports import Interest
+from application.ports.webhooks import Interest
 from application.processes.settle import Message
 from application.projections.attempts import AttemptRow
 from application.projections.event_types import EventTypeRow

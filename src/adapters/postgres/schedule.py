@@ -9,7 +9,7 @@ from uuid import UUID
 import psycopg
 
 from adapters.postgres.database import Database
-from adapters.postgres.recorder import APPEND_LOCK, lane_columns
+from adapters.postgres.log_writer import APPEND_LOCK, lane_columns
 from adapters.stored import lane_row
 from domain.notification import Due, Notification
 from domain.subscription import WebhookSubscription
@@ -26,6 +26,7 @@ CREATE_SCHEDULE = """
         attempt int NOT NULL,
         lease_until timestamptz,
         lease_token uuid,
+        leased_at timestamptz,
         unreadable int NOT NULL DEFAULT 0
     ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
     CREATE INDEX IF NOT EXISTS schedule_rank ON schedule (channel, lane, rank_at);

@@ -16,7 +16,7 @@ import psycopg
 from psycopg.sql import SQL, Composed, Identifier
 
 from adapters.postgres.database import Database
-from application.ports import ConflictError
+from application.ports.log import ConflictError
 from application.processes.rebuild import Difference
 from application.projections.projection import Projection
 

@@ -1,4 +1,4 @@
-"""Waking up when the log grows: LISTEN, with the clock as a second way in case a wake-up is lost."""
+"""Waking up when the log grows or work is due: LISTEN, with the clock as a second way in case a wake-up is lost."""
 
 import asyncio
 
@@ -6,26 +6,35 @@ from adapters.bell import Bell
 from adapters.postgres.listener import listen
 from adapters.stopping import stopped
 
-_CHANNEL = "stored_events"
+EVENTS, WORK = "stored_events", "due_work"
+"""Rung by every commit of the log, and by what leaves something to be dispatched, which names the channel."""
+
+LISTENER = "carillon listener"
+"""What these connections are called in pg_stat_activity, with their subject."""
+
+_RESTS = {EVENTS: 0.03, WORK: 0.004}
+"""Seconds. Who follows the log rests as long; who dispatches is what a message waits for."""
 
 
 class PostgresWakeups:
     """One listening connection for a process that has a follower; each waits on a bell of its own.
 
-    A broken connection is made again with back-off, and counts as a wake-up, for something may have been missed.
+    A connection that was broken rings all, for something may have been missed.
     """
 
-    def __init__(self, conninfo: str) -> None:
+    def __init__(self, conninfo: str, subject: str = EVENTS) -> None:
         self._conninfo = conninfo
-        self._bells: list[Bell] = []
+        self._subject = subject
+        self._bells: list[tuple[str | None, Bell]] = []
         self._task: asyncio.Task[None] | None = None
 
-    def bell(self) -> Bell:
-        """Rung from now on. Nobody listens before the first one: every commit would wake the process for nothing."""
+    def bell(self, about: str | None = None) -> Bell:
+        """Rung from now on, by what is about this or, without one, by all. Nobody listens before the first one."""
         bell = Bell()
-        self._bells.append(bell)
+        self._bells.append((about, bell))
         if self._task is None:
-            listening = listen(self._conninfo, _CHANNEL, self._ring, name="carillon listener")
+            name = f"{LISTENER} {self._subject}"
+            listening = listen(self._conninfo, self._subject, self._ring, name=name, rest=_RESTS[self._subject])
             self._task = asyncio.create_task(listening, name="listen")
         return bell
 
@@ -33,6 +42,7 @@ class PostgresWakeups:
         if self._task:
             await stopped(self._task)
 
-    def _ring(self) -> None:
-        for bell in self._bells:
-            bell.ring()
+    def _ring(self, heard: set[str]) -> None:
+        for about, bell in self._bells:
+            if not heard or about is None or about in heard:
+                bell.ring()

@@ -10,7 +10,7 @@ import msgspec
 
 from adapters.templates.cell import LENGTH, MOST_KEPT, Forgotten, Limits, Question, Render, Reply, framed
 from adapters.templates.untrusted import MOST_OUTPUT
-from application.ports import RendererUnavailableError
+from application.ports.templates import RendererUnavailableError
 from domain.template import RenderError
 
 _NICE = 5

@@ -21,8 +21,7 @@ from adapters.templates.problems import TemplateFolderError
 from adapters.templates.reader import Reader, find_locale
 from adapters.templates.sources import Call, Inspected, inspect
 from adapters.templates.types import read_types
-from application.ports import RenderError
-from domain.template import NotificationType, examples
+from domain.template import NotificationType, RenderError, examples
 from domain.vocabulary import Channel
 
 # The parts that a channel cannot do without. Any of subject, html, text and link may stand beside them.

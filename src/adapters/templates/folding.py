@@ -6,6 +6,7 @@ template says what the files say, byte for byte; only the lines of the files are
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from string import Formatter
 from typing import TypeVar
 
@@ -28,10 +29,7 @@ def fold(
     environment: Environment, file: str, sentences: Mapping[str, Sentence], escape: Callable[[str], str]
 ) -> Template:
     """`file` with all that it refers to; `escape` is done to the words of sentences, not to their values."""
-    try:
-        tree = _joined(environment, file)
-    except _CannotBeJoinedError:
-        tree = _parsed(environment, file)
+    tree = _copy(_whole(environment, file))
     _Sentences(sentences, escape).visit(tree)
     _set_in_place(tree)
     _Merger().visit(tree)
@@ -39,6 +37,15 @@ def fold(
     tree.set_lineno(1)
     code = environment.compile(tree, name=file, filename=file)
     return environment.template_class.from_code(environment, code, environment.make_globals(None))
+
+
+@lru_cache(maxsize=16)
+def _whole(environment: Environment, file: str) -> nodes.Template:
+    """In as few pieces as can be: the same for all languages of a template, often wanted one after another."""
+    try:
+        return _joined(environment, file)
+    except _CannotBeJoinedError:
+        return _parsed(environment, file)
 
 
 class _CannotBeJoinedError(Exception):

@@ -9,7 +9,7 @@ from adapters.templates.cell import Job
 from adapters.templates.environment import GIVEN
 from adapters.templates.locales import locale_tag, nearest
 from adapters.templates.sandbox import CostlyError, Purse, Sandbox
-from application.ports import InvalidTextsError, RendererUnavailableError, Sources
+from application.ports.templates import InvalidTextsError, RendererUnavailableError, Sources
 from application.problems import Problem
 from domain.template import NotificationType, RenderError, examples
 from domain.vocabulary import Channel

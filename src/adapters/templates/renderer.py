@@ -11,7 +11,7 @@ from adapters.templates.bundle import Bundle, BundleArchive, decode, version
 from adapters.templates.cell import Job
 from adapters.templates.compiled import CompiledBundle, reader_of
 from adapters.templates.sandbox import Sandbox
-from application.ports import TemplateAlteredError, TemplateMissingError
+from application.ports.templates import TemplateAlteredError, TemplateMissingError
 from domain.template import Content, RenderError, TemplatePin
 from domain.vocabulary import Channel
 

@@ -26,7 +26,7 @@ from adapters.templates.cell import (
 from adapters.templates.cell_process import Cell, CellLostError
 from adapters.templates.conduct import MOST_SLOW_SECONDS, MOST_STOPS, Conduct, Standing
 from adapters.templates.untrusted import Fault
-from application.ports import RendererUnavailableError, TenantSlowError
+from application.ports.templates import RendererUnavailableError, TenantSlowError
 from application.problems import Problem
 from domain.template import Content, RenderError
 

@@ -12,7 +12,7 @@ from adapters.http_client import Answer, Exchange, NoAnswer, NotSent, retry_afte
 from adapters.remarks import remark
 from adapters.webhook.guard import BlockedAddressError
 from adapters.webhook.signing import InvalidSecretError, signature_headers
-from application.ports import WebhookCall, WebhookRequest
+from application.ports.webhooks import WebhookCall, WebhookRequest
 from domain.endpoint import Network, header_objections, url_objection
 from domain.outcomes import Accepted, Outcome, Refused, Retryable
 from domain.personal import Response

@@ -8,7 +8,7 @@ from time import perf_counter
 from adapters.http_client import HttpClient, exchange, http_client
 from adapters.webhook.call import KEPT, judged, prepared
 from adapters.webhook.guard import Allows, GuardedResolver, Lookup, Lookups, guarded_socket, look_up
-from application.ports import WebhookCall, WebhookRequest
+from application.ports.webhooks import WebhookCall, WebhookRequest
 from domain.endpoint import Network, is_in_house, is_public
 
 _CONNECT = timedelta(seconds=5)

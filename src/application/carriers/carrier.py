@@ -6,7 +6,7 @@ from typing import Protocol
 
 import msgspec
 
-from application.ports import WebhookCall
+from application.ports.webhooks import WebhookCall
 from domain.mailbox import Mailbox
 from domain.notification import Notification
 from domain.outcomes import Outcome

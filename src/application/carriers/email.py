@@ -6,13 +6,14 @@ from functools import partial
 
 from application import message
 from application.carriers.carrier import Parcel, UnsendableError, WorkRules
-from application.ports import EmailSender, RenderError, TemplateRenderer
+from application.ports.email import EmailSender
+from application.ports.templates import TemplateRenderer
 from domain.imprint import shows_imprint
 from domain.mailbox import Mailbox
 from domain.notification import Notification
 from domain.personal import Envelope, Letter
 from domain.retry import RetryPolicy
-from domain.template import Content
+from domain.template import Content, RenderError
 from domain.vocabulary import Purpose, Reason
 
 _PREVIEW = 140

@@ -11,15 +11,10 @@ from eventsourcing.domain import Aggregate
 
 from application import message
 from application.carriers.carrier import HeldError, Parcel, UnreadableError, UnsendableError, WorkRules
-from application.ports import (
-    Clock,
-    DueWork,
-    EventStore,
-    StoreUnavailableError,
-    WebhookCall,
-    WebhookRequest,
-    WebhookSender,
-)
+from application.ports.due_work import DueWork
+from application.ports.log import EventStore, StoreUnavailableError
+from application.ports.time_and_chance import Clock
+from application.ports.webhooks import WebhookCall, WebhookRequest, WebhookSender
 from domain.breaker import PROVEN_FOR, REST, Breaker
 from domain.happening import Happening
 from domain.notification import Notification

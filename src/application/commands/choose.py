@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from application.ports import Clock, ConflictError, EventStore, Persons
+from application.ports.log import ConflictError, EventStore, Persons
+from application.ports.time_and_chance import Clock
 from application.readers import AddressDigest, Who
 from domain.ids import preferences_id, suppression_id
 from domain.personal import Listed

@@ -6,7 +6,8 @@ from uuid import UUID
 import msgspec
 
 from application.caller import Caller
-from application.ports import Clock, ConflictError, EventStore
+from application.ports.log import ConflictError, EventStore
+from application.ports.time_and_chance import Clock
 from application.problems import NotFoundError
 from domain.notification import Notification
 from domain.vocabulary import Status

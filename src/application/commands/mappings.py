@@ -13,7 +13,8 @@ from application.commands.send_webhook import SendWebhook
 from application.inbound.become import become
 from application.inbound.event import CostlyPathError, InboundEvent, Paths, Read, Record, UnfitError
 from application.inbound.mappings import MappingsInForce, faults_of_mapping
-from application.ports import Clock, EventStore
+from application.ports.log import EventStore
+from application.ports.time_and_chance import Clock
 from application.problems import InvalidCommandError, NotFoundError, Problem
 from domain.ids import mappings_id
 from domain.mapping import Mapping, Mappings, MappingTerms

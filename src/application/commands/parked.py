@@ -11,7 +11,8 @@ from msgspec import Meta
 from application.caller import Caller
 from application.inbound.event import Record
 from application.inbound.intake import Intake, body_key
-from application.ports import Clock, ConflictError, EventStore, Persons
+from application.ports.log import ConflictError, EventStore, Persons
+from application.ports.time_and_chance import Clock
 from application.problems import NotFoundError
 from application.projections.parked import ParkedRow, ParkStatus
 from domain.parked import ParkedRecord, ParkReason

@@ -11,7 +11,8 @@ from msgspec import UNSET, Meta, UnsetType
 from application.addresses import InvalidAddressError, address_of
 from application.caller import Caller
 from application.faults import fault_of, is_locale, is_time_zone
-from application.ports import Clock, ConflictError, Dice, EventStore, Persons
+from application.ports.log import ConflictError, EventStore, Persons
+from application.ports.time_and_chance import Clock, Dice
 from application.problems import InvalidCommandError, NotFoundError, Problem
 from application.queries.preferences import GivenChoice, GivenQuietHours, UserPreferences, shown
 from application.readers import AddressDigest

@@ -6,7 +6,8 @@ import msgspec
 from msgspec import Meta
 
 from application.caller import Caller
-from application.ports import Clock, ConflictError, EventStore
+from application.ports.log import ConflictError, EventStore
+from application.ports.time_and_chance import Clock
 from domain.ids import publishing_id
 from domain.publishing import Publishing
 

@@ -12,7 +12,8 @@ from eventsourcing.domain import Aggregate
 from msgspec import Meta
 
 from application.caller import Caller
-from application.ports import Clock, ConflictError, Dice, EventStore, Persons
+from application.ports.log import ConflictError, EventStore, Persons
+from application.ports.time_and_chance import Clock, Dice
 from application.problems import InvalidCommandError, NotFoundError, Problem
 from application.queries.feed import HappeningReader, Stretch, fitting, is_for
 from application.subscriptions import key_name, own_subscription

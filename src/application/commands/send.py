@@ -1,7 +1,7 @@
 """Accept messages for delivery: one or many recipients, one or many channels, all or none."""
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from datetime import MAXYEAR, MINYEAR, datetime, time
+from datetime import MAXYEAR, MINYEAR, datetime, time, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -11,9 +11,12 @@ from msgspec import Meta
 from application.addresses import InvalidAddressError, email_address
 from application.caller import Caller
 from application.faults import NUL_FAULT, fault_of, is_locale, is_time_zone
-from application.ports import Clock, ConflictError, CurrentTexts, Dice, EventStore, Persons
+from application.ports.log import ConflictError, EventStore, Persons
+from application.ports.templates import CurrentTexts
+from application.ports.time_and_chance import Clock, Dice
 from application.problems import InvalidCommandError, KeyReusedError, Problem
 from application.readers import ReaderLinks, Readers, Who, heed
+from application.repetitions import Sayings, say_once
 from domain.acceptance import Acceptance, Told
 from domain.headers import UnsafeHeaderError, check_header
 from domain.ids import acceptance_id
@@ -31,6 +34,7 @@ from domain.template import (
 from domain.vocabulary import Channel, Priority, Purpose, Reason, Status
 
 MOST_RECIPIENTS = 1_000
+_TRIES = 5
 
 
 class Recipient(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -92,7 +96,10 @@ class SendEmail(_Sending, frozen=True, kw_only=True, forbid_unknown_fields=True,
 
 
 class AcceptedNotification(msgspec.Struct, frozen=True):
-    """What is to become of it as things are: it may be `suppressed` for a reason, or wait `until` a moment for one."""
+    """What is to become of it as things are: it may be `suppressed` for a reason, or wait `until` a moment for one.
+
+    `duplicate_of` is the notification that said the same within your duplicate window.
+    """
 
     id: UUID
     channel: Channel
@@ -100,6 +107,7 @@ class AcceptedNotification(msgspec.Struct, frozen=True):
     status: Status
     reason_code: Reason | None = None
     until: datetime | None = None
+    duplicate_of: UUID | None = None
 
 
 class SendAnswer(msgspec.Struct, frozen=True):
@@ -123,6 +131,7 @@ class _Addressee(msgspec.Struct, frozen=True):
     address: str
     template: CurrentTemplate
     time_zone: str | None
+    place: int
 
 
 async def send(
@@ -138,6 +147,7 @@ async def send(
     persons: Persons,
     clock: Clock,
     dice: Dice,
+    fingerprint: Callable[[bytes], str],
     default_language: str,
     default_time_zone: str,
     postal_address: str | None,
@@ -158,48 +168,82 @@ async def send(
             return answer
         raise
     found = await readers.of([Who(caller.tenant, to.channel, to.address, to.recipient.user_id) for to in addressees])
-    now, request = clock.now(), dice.id()
-    notifications = [
-        Notification.queue(
-            dice.id(),
-            tenant=caller.tenant,
-            channel=to.channel,
-            type=command.type,
-            category=command.category or to.template.type.category,
-            purpose=to.template.type.purpose,
-            priority=command.priority or to.template.type.priority,
-            request=request,
-            letter=_letter(to, command, variables, caller, links, persons),
-            template=to.template.pin,
-            now=now,
-            by=caller.by,
-            locale=to.template.pin.locale,
-            recipient_user_id=to.recipient.user_id,
-            time_zone=to.time_zone,
-            scheduled_at=command.scheduled_at,
-            expires_at=command.expires_at,
-            source=command.context.source,
-            correlation_id=command.context.correlation_id,
-            secrets=to.template.type.secrets,
-        )
-        for to in addressees
-    ]
+    rules = (await readers.rules([caller.tenant])).get(caller.tenant)
+    places = len(command.recipients) * len(command.channels)
     local = time.fromisoformat(command.scheduled_local) if command.scheduled_local else None
-    for notification, reader in zip(notifications, found, strict=True):
-        decision = reader.decide(notification, max(now, notification.due_at), default_time_zone, local)
-        heed(decision, notification, now=now, by=caller.by)
-    told = [_told(notification) for notification in notifications]
-    try:
-        position = await events.save(*notifications, *_acceptance(key, caller, request, notifications, told, now))
-    except ConflictError:
-        if key and (answer := await _first_answer(command, caller, key, events)):
-            return answer
-        raise
-    accepted = [
-        AcceptedNotification(n.id, n.channel, to.recipient, said.status, said.reason, said.until)
+    for _ in range(_TRIES):
+        now, request = clock.now(), dice.id()
+        notifications = [
+            _queued(to, command, variables, request, caller, links, persons, now, dice) for to in addressees
+        ]
+        for notification, reader in zip(notifications, found, strict=True):
+            decision = reader.decide(notification, max(now, notification.due_at), default_time_zone, local)
+            heed(decision, notification, now=now, by=caller.by)
+        sayings = _NOTHING_SAID
+        if rules and rules.duplicate_window:
+            window = timedelta(seconds=rules.duplicate_window)
+            sayings = await say_once(
+                notifications, window, events=events, fingerprint=fingerprint, now=now, by=caller.by
+            )
+        told = list(_told(notifications, addressees, each_one=len(addressees) == places))
+        acceptance = _acceptance(key, caller, request, notifications, told, now)
+        try:
+            position = await events.save(*notifications, *sayings.changed, *acceptance, seen=sayings.seen)
+        except ConflictError:
+            if key and (answer := await _first_answer(command, caller, key, events)):
+                return answer
+            if not (sayings.changed or sayings.seen):
+                raise
+            continue  # the same was said at the same moment, or what said it has moved on
+        return SendAnswer(request, position, _accepted(notifications, addressees, told))
+    raise ConflictError("the same is being said too often at the same moment")
+
+
+_NOTHING_SAID = Sayings()
+
+
+def _queued(
+    to: _Addressee,
+    command: SendNotification,
+    variables: dict[str, Any],
+    request: UUID,
+    caller: Caller,
+    links: ReaderLinks,
+    persons: Persons,
+    now: datetime,
+    dice: Dice,
+) -> Notification:
+    return Notification.queue(
+        dice.id(),
+        tenant=caller.tenant,
+        channel=to.channel,
+        type=command.type,
+        category=command.category or to.template.type.category,
+        purpose=to.template.type.purpose,
+        priority=command.priority or to.template.type.priority,
+        request=request,
+        letter=_letter(to, command, variables, caller, links, persons),
+        template=to.template.pin,
+        now=now,
+        by=caller.by,
+        locale=to.template.pin.locale,
+        recipient_user_id=to.recipient.user_id,
+        time_zone=to.time_zone,
+        scheduled_at=command.scheduled_at,
+        expires_at=command.expires_at,
+        source=command.context.source,
+        correlation_id=command.context.correlation_id,
+        secrets=to.template.type.secrets,
+    )
+
+
+def _accepted(
+    notifications: list[Notification], addressees: list[_Addressee], told: list[Told]
+) -> list[AcceptedNotification]:
+    return [
+        AcceptedNotification(n.id, n.channel, to.recipient, said.status, said.reason, said.until, said.duplicate_of)
         for n, to, said in zip(notifications, addressees, told, strict=True)
     ]
-    return SendAnswer(request, position, accepted)
 
 
 def _letter(
@@ -237,9 +281,10 @@ def _may_be_left(type_: NotificationType, command: SendNotification, to: _Addres
     return to.channel is Channel.EMAIL and (advertising or (command.category or type_.category) == _SUBSCRIPTION)
 
 
-def _told(notification: Notification) -> Told:
-    until = notification.due_at if notification.status is Status.DEFERRED else None
-    return Told(notification.status, notification.reason_code, until)
+def _told(notifications: list[Notification], addressees: list[_Addressee], *, each_one: bool) -> Iterator[Told]:
+    for it, to in zip(notifications, addressees, strict=True):
+        until = it.due_at if it.status is Status.DEFERRED else None
+        yield Told(it.status, it.reason_code, until, it.duplicate_of, None if each_one else to.place)
 
 
 def _acceptance(
@@ -267,10 +312,12 @@ async def _first_answer(
         raise KeyReusedError(f"the idempotency key was used on {accepted.timestamp:%Y-%m-%d} with another body")
     places = [(recipient, channel) for recipient in command.recipients for channel in command.channels]
     told = accepted.told or [_told_before(command, accepted.timestamp)] * len(places)
-    given = [
-        AcceptedNotification(id, channel, recipient, said.status, said.reason, said.until)
-        for id, (recipient, channel), said in zip(accepted.notifications, places, told, strict=True)
-    ]
+    given = []
+    for n, (id, said) in enumerate(zip(accepted.notifications, told, strict=True)):
+        recipient, channel = places[n if said.place is None else said.place]
+        given.append(
+            AcceptedNotification(id, channel, recipient, said.status, said.reason, said.until, said.duplicate_of)
+        )
     return SendAnswer(accepted.request, history[0].position, given)
 
 
@@ -300,19 +347,20 @@ def _checked(
             problems.append(Problem(f"recipients[{i}].user_id", NUL_FAULT))
         preferences = known.get(recipient.user_id or "")
         wishes = preferences.wishes if preferences else _NOTHING_WISHED
-        for channel in command.channels:
+        for place, channel in enumerate(command.channels, i * len(command.channels)):
             locale = recipient.locale or wishes.language or default_language
             try:
                 if (channel, locale) not in chosen:
                     chosen[channel, locale] = templates.current(caller.tenant, command.type, channel, locale)
-                address = _address(recipient, channel, preferences)
+                addresses = _addresses(recipient, channel, preferences)
             except UnknownTemplateError as error:
                 raise InvalidCommandError([*problems, Problem("type", str(error))]) from None
             except InvalidAddressError as error:
                 problems.append(Problem(f"recipients[{i}].{_FIELDS.get(channel, 'email')}", str(error)))
             else:
                 zone = recipient.time_zone or wishes.time_zone
-                addressees.append(_Addressee(recipient, channel, address, chosen[channel, locale], zone))
+                text = chosen[channel, locale]
+                addressees += [_Addressee(recipient, channel, each, text, zone, place) for each in addresses]
     variables = command.variables
     try:
         if chosen:
@@ -372,18 +420,17 @@ def _not_to_be_kept(command: SendNotification) -> Iterator[Problem]:
 _FIELDS = {Channel.EMAIL: "email", Channel.SMS: "phone", Channel.PUSH: "device_token"}
 
 
-def _address(recipient: Recipient, channel: Channel, preferences: Preferences | None) -> str:
-    """The one that was given, else the one that the user gave last."""
+def _addresses(recipient: Recipient, channel: Channel, preferences: Preferences | None) -> list[str]:
+    """The one that was given, else those of the user's that are written to."""
     if channel is not Channel.EMAIL:
         raise InvalidAddressError(f"the channel {channel} is not available yet")
     if recipient.email is not None:
-        return email_address(recipient.email)
-    contacts = preferences.reached_by(channel) if preferences else []
+        return [email_address(recipient.email)]
+    contacts = preferences.written_to(channel) if preferences else []
     if not contacts:
         unknown = ", as no address of the user is known" if recipient.user_id else ""
         raise InvalidAddressError(f"is needed for the channel email{unknown}")
-    assert isinstance(contacts[-1].personal, ConsentedAddress)
-    return contacts[-1].personal.address
+    return [each.personal.address for each in contacts if isinstance(each.personal, ConsentedAddress)]
 
 
 _NOTHING_WISHED = Wishes()

@@ -11,15 +11,9 @@ from msgspec import Meta
 
 from application.caller import Caller
 from application.faults import fault_of
-from application.ports import (
-    Clock,
-    ConflictError,
-    Dice,
-    EventStore,
-    Interest,
-    Persons,
-    Subscriptions,
-)
+from application.ports.log import ConflictError, EventStore, Persons
+from application.ports.time_and_chance import Clock, Dice
+from application.ports.webhooks import Interest, Subscriptions
 from application.problems import EventIdReusedError, InvalidCommandError, Problem
 from application.subscriptions import key_name
 from domain.filters import is_event_type, wants

@@ -6,7 +6,7 @@ from contextlib import suppress as suppress_errors
 from datetime import datetime
 from io import StringIO
 from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 from uuid import UUID
 
 import msgspec
@@ -15,7 +15,8 @@ from msgspec import Meta
 from application.addresses import InvalidAddressError, address_of
 from application.caller import Caller
 from application.faults import fault_of
-from application.ports import Clock, ConflictError, EventStore, Persons
+from application.ports.log import ConflictError, EventStore, Persons
+from application.ports.time_and_chance import Clock
 from application.problems import InvalidCommandError, Problem
 from application.readers import AddressDigest
 from domain.ids import suppression_id
@@ -27,7 +28,7 @@ COLUMNS = ("channel", "address", "ground", "category", "since", "until", "source
 """Of a file: the first two are needed to read one, `since` and `source` are only written."""
 
 _TRIES = 5
-_AT_ONCE = 500
+_AT_ONCE = 200
 _MOST_FAULTS = 100
 
 Address = Annotated[str, Meta(min_length=1, max_length=4096, description="Of the channel")]
@@ -119,24 +120,40 @@ async def allow(
 
 
 def import_list(
-    text: str, caller: Caller, *, events: EventStore, persons: Persons, digest: AddressDigest, clock: Clock
+    text: TextIO,
+    lines: int,
+    caller: Caller,
+    *,
+    events: EventStore,
+    persons: Persons,
+    digest: AddressDigest,
+    clock: Clock,
 ) -> AsyncIterator[ImportProgress]:
     """Put every address of a CSV file with a head on the list, telling after each lot how far that is.
 
+    It is read as it goes on, so `lines` says how many it has, which may be more than there are rows.
     A row that cannot be read is told of and left out. Nothing is undone when it ends early: begin it again. Raises
     InvalidCommandError where the head does not name the columns that are needed.
     """
-    head: Sequence[str] = next(_read(text), [])
+    reader = csv.DictReader(text, strict=True)
+    head: Sequence[str] = []
+    with suppress_errors(csv.Error):
+        head = reader.fieldnames or []
     if missing := [name for name in ("channel", "address") if name not in head]:
         raise InvalidCommandError([Problem("", f"the first line names no column {' and no '.join(missing)}")])
-    return _imported(text, caller, events, persons, digest, clock)
+    return _imported(reader, lines - 1, caller, events, persons, digest, clock)
 
 
 async def _imported(
-    text: str, caller: Caller, events: EventStore, persons: Persons, digest: AddressDigest, clock: Clock
+    reader: "csv.DictReader[str]",
+    of: int,
+    caller: Caller,
+    events: EventStore,
+    persons: Persons,
+    digest: AddressDigest,
+    clock: Clock,
 ) -> AsyncIterator[ImportProgress]:
-    of = sum(1 for _ in _read(text)) - 1
-    rows = _rows(text)
+    rows = _rows(reader)
     done = added = known = refused = 0
     while lot := list(islice(rows, _AT_ONCE)):
         faults = [each for each in lot if isinstance(each, RowFault)]
@@ -185,14 +202,7 @@ async def _add_many(
     raise ConflictError("the list keeps changing")
 
 
-def _read(text: str) -> Iterator[list[str]]:
-    """As far as it is CSV."""
-    with suppress_errors(csv.Error):
-        yield from csv.reader(StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
-
-
-def _rows(text: str) -> Iterator[Suppress | RowFault]:
-    reader = csv.DictReader(StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
+def _rows(reader: "csv.DictReader[str]") -> Iterator[Suppress | RowFault]:
     try:
         for row in reader:
             yield _row(row, reader.line_num)

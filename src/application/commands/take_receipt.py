@@ -2,7 +2,8 @@
 
 import msgspec
 
-from application.ports import Clock, ConflictError, EventStore
+from application.ports.log import ConflictError, EventStore
+from application.ports.time_and_chance import Clock
 from domain.ids import receipt_id
 from domain.notification import Notification
 from domain.personal import Letter, Remark

@@ -11,7 +11,9 @@ import msgspec
 
 from application import message
 from application.caller import Caller
-from application.ports import Clock, Dice, EventStore, WebhookRequest, WebhookSender
+from application.ports.log import EventStore
+from application.ports.time_and_chance import Clock, Dice
+from application.ports.webhooks import WebhookRequest, WebhookSender
 from application.queries.webhook_deliveries import Sign, by_curl
 from application.subscriptions import own_subscription
 from domain.happening import Happening

@@ -11,13 +11,9 @@ from msgspec import UNSET, Meta, UnsetType
 from application.addresses import InvalidAddressError, email_address
 from application.caller import Caller
 from application.faults import fault_of
-from application.ports import (
-    Clock,
-    Dice,
-    EventStore,
-    Persons,
-    WebhookSecrets,
-)
+from application.ports.log import EventStore, Persons
+from application.ports.time_and_chance import Clock, Dice
+from application.ports.webhooks import WebhookSecrets
 from application.problems import InvalidCommandError, Problem
 from application.subscriptions import key_name, not_found, own_subscription
 from domain.endpoint import Network, header_objections, plain_objection, url_objection

@@ -13,14 +13,9 @@ from application.commands.send_webhook import SendWebhook
 from application.inbound.become import Command, become, key_of, text_of
 from application.inbound.event import CostlyPathError, InboundEvent, Paths, Read, Record, Tenants, UnfitError
 from application.inbound.mappings import MappingsInForce
-from application.ports import (
-    Clock,
-    ConflictError,
-    EventStore,
-    Persons,
-    RendererUnavailableError,
-    StoreUnavailableError,
-)
+from application.ports.log import ConflictError, EventStore, Persons, StoreUnavailableError
+from application.ports.templates import RendererUnavailableError
+from application.ports.time_and_chance import Clock
 from application.problems import InvalidCommandError, KeyReusedError
 from domain.mapping import Mapping
 from domain.parked import Origin, ParkedRecord, ParkReason

@@ -9,7 +9,8 @@ import msgspec
 
 from application.faults import fault_of
 from application.inbound.event import Paths
-from application.ports import Clock, EventStore
+from application.ports.log import EventStore
+from application.ports.time_and_chance import Clock
 from application.problems import Problem
 from domain.filters import is_event_type
 from domain.ids import mappings_id

@@ -3,7 +3,8 @@
 from collections import OrderedDict
 from datetime import datetime, timedelta
 
-from application.ports import ApiKeys, Clock
+from application.ports.api_keys import ApiKeys
+from application.ports.time_and_chance import Clock
 
 _FRESH = {True: timedelta(seconds=30), False: timedelta(seconds=1)}
 _MOST_KEPT = 10_000

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
-from application.ports import Chain, ConflictError, StoredLog
+from application.ports.log import Chain, ConflictError, StoredLog
 from domain.chain import Break, Head, Inspection, links_of, moved
 
 BATCH = 1_000

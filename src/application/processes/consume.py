@@ -6,7 +6,7 @@ from typing import Protocol
 
 from application.inbound.event import Record
 from application.inbound.intake import Tally
-from application.ports import StoreUnavailableError
+from application.ports.log import StoreUnavailableError
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 

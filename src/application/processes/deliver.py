@@ -1,29 +1,24 @@
 """What a worker does with the notifications it was handed."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypedDict
 from uuid import UUID
 
+from application import limiting
 from application.carriers.carrier import Carrier, HeldError, Load, Parcel, UnreadableError, UnsendableError
-from application.ports import (
-    Clock,
-    ConflictError,
-    Dice,
-    DueWork,
-    EventStore,
-    Lease,
-    ProviderBudget,
-    RendererUnavailableError,
-    StaleError,
-    StoreUnavailableError,
-    WebhookCall,
-)
-from application.readers import Readers, Who, heed
+from application.limiting import Limiting
+from application.ports.due_work import DueWork, Lease, ProviderBudget
+from application.ports.log import ConflictError, EventStore, StaleError, StoreUnavailableError
+from application.ports.templates import RendererUnavailableError
+from application.ports.time_and_chance import Clock, Dice
+from application.ports.webhooks import WebhookCall
+from application.readers import Reader, Readers, Who, heed
 from domain.decision import Digest, SendNow
-from domain.notification import Attempt, NotAttemptableError, Notification
+from domain.notification import NotAttemptableError, Notification
+from domain.notification_events import Attempt
 from domain.outcomes import Accepted, Misconfigured, Outcome, Throttled, Unknown
 from domain.personal import Letter, Response
 from domain.vocabulary import Channel, Reason
@@ -73,6 +68,7 @@ class Delivery:
         dice: Dice,
         log: AttemptLog,
         readers: Readers,
+        limiting: Limiting,
         default_time_zone: str = "UTC",
         name: str = "worker",
     ) -> None:
@@ -84,6 +80,7 @@ class Delivery:
         self._dice = dice
         self._log = log
         self._readers = readers
+        self._limiting = limiting
         self._default_time_zone = default_time_zone
         self._name = name
         self._slots = {channel: asyncio.Semaphore(each.rules.concurrency) for channel, each in carriers.items()}
@@ -108,18 +105,19 @@ class Delivery:
         rules = carrier.rules
         lapses = asyncio.get_running_loop().time() + rules.certain.total_seconds()
         try:
-            held = await self._due.renew(leases, rules.lease, enough=rules.certain)
-            found = await self._read([lease.notification for lease in held])
+            held, found = await asyncio.gather(
+                self._due.renew(leases, rules.lease, enough=rules.certain),
+                self._read([lease.notification for lease in leases]),
+            )
             if unread := [lease for lease in held if lease.notification not in found]:
                 await self._due.set_aside(unread)
             load = await carrier.load(found.values())
         except StoreUnavailableError:
             self._log.note("store away, left for later", leases[0].notification, others=len(leases) - 1)
             return 0
-        with suppress(Exception):  # whoever it concerns will meet it again, and the others must not pay for it
-            await self._readers.of([who for each in found.values() if (who := _reader_of(each))])
+        readers = await self._readers_of(found.values())
         work = [
-            self._attend(notification, lease, lapses, carrier, load)
+            self._attend(notification, lease, lapses, carrier, load, readers.get(notification.id))
             for lease in held
             if (notification := found.get(lease.notification))
         ]
@@ -128,6 +126,13 @@ class Delivery:
             if isinstance(failure, BaseException):
                 raise failure
         return ends.count(True)
+
+    async def _readers_of(self, notifications: Iterable[Notification]) -> Mapping[UUID, Reader]:
+        """All at once. Should it fail, each will meet that again, for the others must not pay for it."""
+        asked = [(each.id, who) for each in notifications if (who := _reader_of(each))]
+        with suppress(Exception):
+            return dict(zip([id for id, _ in asked], await self._readers.of([who for _, who in asked]), strict=True))
+        return {}
 
     async def _read(self, ids: Sequence[UUID]) -> Mapping[UUID, Notification]:
         """Those that can be read. One that cannot is looked for by halves, for the others must not wait for it."""
@@ -144,14 +149,20 @@ class Delivery:
             return {**await self._read(ids[:half]), **await self._read(ids[half:])}
 
     async def _attend(
-        self, notification: Notification, lease: Lease, lapses: float, carrier: Carrier, load: Load
+        self,
+        notification: Notification,
+        lease: Lease,
+        lapses: float,
+        carrier: Carrier,
+        load: Load,
+        reader: Reader | None,
     ) -> bool:
         """Do what is to be done for one; True when the provider was called."""
         try:
             if notification.due is None:
                 await self._due.drop([lease])
             elif not await self._settle_without_a_call(notification, load):
-                return await self._send_if_wished(notification, lease, lapses, carrier, load)
+                return await self._send_if_wished(notification, lease, lapses, carrier, load, reader)
         except (ConflictError, NotAttemptableError):
             self._log.note("moved on elsewhere", notification.id)
         except StoreUnavailableError:
@@ -173,11 +184,17 @@ class Delivery:
         return True
 
     async def _send_if_wished(
-        self, notification: Notification, lease: Lease, lapses: float, carrier: Carrier, load: Load
+        self,
+        notification: Notification,
+        lease: Lease,
+        lapses: float,
+        carrier: Carrier,
+        load: Load,
+        reader: Reader | None,
     ) -> bool:
         """The intent is stored only if what was looked at is still all there is; else it is looked at again."""
         while who := _reader_of(notification):
-            (reader,) = await self._readers.of([who])
+            reader = reader or (await self._readers.of([who]))[0]
             decision = reader.decide(notification, self._clock.now(), self._default_time_zone)
             if not isinstance(decision, SendNow | Digest):
                 heed(decision, notification, **self._signed())
@@ -187,6 +204,7 @@ class Delivery:
                 return await self._send(notification, lease, lapses, carrier, load, reader.seen)
             except StaleError:
                 self._readers.forget(reader.seen)
+                reader = None
                 notification = await self._events.get(Notification, notification.id) or notification
         return await self._send(notification, lease, lapses, carrier, load, {})
 
@@ -213,6 +231,10 @@ class Delivery:
         async with self._slots[notification.channel]:
             if not self._may_begin(notification.channel, lapses):
                 await self._due.release([lease])
+                return False
+            if too_many := await self._limiting.too_many(notification, self._clock.now()):
+                limiting.heed(too_many, notification, **self._signed())
+                await self._events.save(notification)
                 return False
             called = await self._attempt(notification, parcel, carrier, lapses, seen)
         if called is None:

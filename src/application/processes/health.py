@@ -8,7 +8,8 @@ from uuid import UUID
 
 from application.caller import Caller
 from application.commands.send import Context, IdempotencyKey, Recipient, SendAnswer, SendNotification
-from application.ports import Clock, ConflictError, EventLog, EventStore, StoreUnavailableError
+from application.ports.log import ConflictError, EventLog, EventStore, StoreUnavailableError
+from application.ports.time_and_chance import Clock
 from application.problems import InvalidCommandError
 from application.projections.subscriptions import SubscriptionRow
 from domain.health import GIVEN_UP_AFTER, Health, Notice, Verdict, judged

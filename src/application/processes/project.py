@@ -5,7 +5,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
-from application.ports import EventLog, Recorded, StoreUnavailableError, View, Wakeup
+from application.ports.log import EventLog, Recorded, StoreUnavailableError, Wakeup
+from application.ports.views import View
 from application.projections.projection import Projection, begun, folded, topic_of, touched
 
 BATCH = 2_000

@@ -8,18 +8,8 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from application.announced import TOPICS, Origin, announcement, is_told, origin_of
-from application.ports import (
-    AlteredError,
-    Announcement,
-    EventLog,
-    EventStore,
-    EventTopic,
-    Recorded,
-    StoreUnavailableError,
-    Troubles,
-    Untold,
-    Wakeup,
-)
+from application.ports.log import AlteredError, EventLog, EventStore, Recorded, StoreUnavailableError, Wakeup
+from application.ports.publishing import Announcement, EventTopic, Troubles, Untold
 from application.processes.settle import Place
 from domain.ids import publishing_id
 from domain.notification import Notification
@@ -27,7 +17,7 @@ from domain.personal import Letter
 from domain.publishing import Publishing
 
 BATCH = 1_000
-MOST_KNOWN = 50_000
+MOST_KNOWN = 20_000
 """Origins that are remembered: what is told of a notification comes within seconds for the most part."""
 
 PART = "publisher"

@@ -7,7 +7,8 @@ from typing import Any, Protocol, Self, TypeVar
 
 import msgspec
 
-from application.ports import EventLog, Recorded, View
+from application.ports.log import EventLog, Recorded
+from application.ports.views import View
 from application.processes.project import Known, project
 from application.projections.projection import Projection
 

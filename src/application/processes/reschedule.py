@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
-from application.ports import EventLog, EventStore, Recorded
+from application.ports.log import EventLog, EventStore, Recorded
 from domain.notification import Notification
 from domain.subscription import WebhookSubscription
 

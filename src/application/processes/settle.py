@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
-from application.ports import Clock, ConflictError, EventLog, EventStore, Recorded
+from application.ports.log import ConflictError, EventLog, EventStore, Recorded
+from application.ports.time_and_chance import Clock
 from domain.notification import Notification
 from domain.personal import Remark
 from domain.receipts import Receipt

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from application.ports import Clock, ConflictError, EventLog, EventStore, Persons
+from application.ports.log import ConflictError, EventLog, EventStore, Persons
+from application.ports.time_and_chance import Clock
 from application.processes.settle import Place
 from application.readers import AddressDigest
 from domain.ids import suppression_id

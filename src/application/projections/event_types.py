@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from application.ports import Recorded
+from application.ports.log import Recorded
 from application.projections.projection import Projection
 from domain.event_type import EventType
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from application.ports import Recorded
+from application.ports.log import Recorded
 from application.projections.projection import Projection
 from domain.notification import Notification
 from domain.own_template import is_own_name

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from application.ports import Recorded
+from application.ports.log import Recorded
 from application.projections.projection import Projection
 from domain.notification import Notification
 from domain.personal import Envelope, Letter, Remark

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from application.ports import Recorded
+from application.ports.log import Recorded
 from application.projections.projection import Projection
 from domain.parked import ParkedRecord, ParkReason
 

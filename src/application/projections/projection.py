@@ -5,7 +5,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from application.ports import Recorded
+from application.ports.log import Recorded
 
 R = TypeVar("R", bound=msgspec.Struct)
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from application.ports import Recorded
+from application.ports.log import Recorded
 from application.projections.projection import Projection
 from domain.personal import Listed
 from domain.suppression import Suppression

@@ -8,21 +8,28 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from application.ports import Clock, EventStore, Recorded
+from application.ports.log import EventStore, Recorded
+from application.ports.time_and_chance import Clock
 from application.problems import NotFoundError
+from application.queries.limits import GivenChannelLimits
+from application.queries.limits import shown as shown_limits
 from application.queries.preferences import UserPreferences, shown
 from application.readers import AddressDigest, Reader, message_of
 from domain.decision import Decision, Defer, Digest, SendNow, Suppress
-from domain.ids import preferences_id, suppression_id
+from domain.ids import limits_id, preferences_id, suppression_id
+from domain.limits import Limits, Rules
 from domain.notification import Notification
 from domain.personal import Letter
 from domain.preferences import Preferences, Wishes
 from domain.suppression import Entry, Suppression
-from domain.vocabulary import Priority, Purpose, Reason, Status
+from domain.vocabulary import Over, Priority, Purpose, Reason, Status
 
 
 class ExplainedStep(msgspec.Struct, frozen=True, kw_only=True):
-    """One event of the notification, in words."""
+    """One event of the notification, in words.
+
+    `limit` is the one it was too much for, such as `user.per_hour`; `duplicate_of` is what said the same before.
+    """
 
     at: datetime
     event: str
@@ -31,6 +38,8 @@ class ExplainedStep(msgspec.Struct, frozen=True, kw_only=True):
     reason_code: Reason | None
     until: datetime | None
     provider: str | None
+    limit: str | None
+    duplicate_of: UUID | None
 
 
 class ExplainedRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,8 +62,22 @@ class ExplainedReader(msgspec.Struct, frozen=True, kw_only=True):
     suppression: list[Entry] | None
 
 
+class ExplainedLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What the tenant let go out then, by this channel, and what became of what was too much of this category.
+
+    What insists goes at once all the same, and as often as it is said.
+    """
+
+    channel: GivenChannelLimits | None
+    over: Over
+    duplicate_window_seconds: int | None
+
+
 class ExplainedDecision(msgspec.Struct, frozen=True, kw_only=True):
-    """What would be decided at that moment, were it to be sent: `send`, `defer`, `digest` or `suppress`."""
+    """What would be decided at that moment, were it to be sent: `send`, `defer`, `digest` or `suppress`.
+
+    Limits are not looked at for that: whether there is room shows when it is sent.
+    """
 
     outcome: str
     reason_code: Reason | None
@@ -75,6 +98,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     words: str
     rule: ExplainedRule
     reader: ExplainedReader
+    limits: ExplainedLimits
     decision: ExplainedDecision
     template: str | None
     template_version: str | None
@@ -127,6 +151,7 @@ async def explain(
             preferences=shown(user, preferences) if user else None,
             suppression=entries if isinstance(notification.letter, Letter) else None,
         ),
+        limits=_limits(notification, await _rules(notification, events, moment)),
         decision=_decided(decision),
         template=notification.template.name if notification.template else None,
         template_version=notification.template.version if notification.template else None,
@@ -166,6 +191,19 @@ async def _suppression(
     return found
 
 
+async def _rules(notification: Notification, events: EventStore, moment: datetime) -> Rules:
+    found: Limits | None = _made(_until(await events.history(limits_id(notification.tenant)), moment))
+    return found.rules if found else Rules()
+
+
+def _limits(notification: Notification, rules: Rules) -> ExplainedLimits:
+    return ExplainedLimits(
+        channel=shown_limits(rules).channels.get(notification.channel),
+        over=rules.over_for(notification.category, notification.purpose),
+        duplicate_window_seconds=rules.duplicate_window,
+    )
+
+
 def _standing(notification: Notification) -> str:
     reason = notification.reason_code
     why = f": {WORDS[reason]}" if reason else ""
@@ -196,6 +234,8 @@ def _step(event: Any) -> ExplainedStep:
         reason_code=reason,
         until=getattr(event, "until", None) or getattr(event, "due_at", None),
         provider=getattr(event, "provider", None),
+        limit=getattr(event, "limit", None),
+        duplicate_of=getattr(event, "duplicate_of", None),
     )
 
 
@@ -261,6 +301,8 @@ WORDS: Mapping[Reason, str] = {
     Reason.STOPPED: "the reader answered STOP",
     Reason.BLOCKED: "the address was put on the suppression list by hand",
     Reason.IMPRINT_MISSING: "advertising must show the sender's postal address and a link to unsubscribe",
+    Reason.RATE_LIMITED: "so many went out that it was one too many",
+    Reason.DUPLICATE_CONTENT: "the same was said to the same address shortly before",
     Reason.ENDPOINT_ERROR: "the endpoint answered with an error",
     Reason.ENDPOINT_BUSY: "the endpoint asked for patience",
     Reason.ENDPOINT_GONE: "the endpoint says that it is gone",

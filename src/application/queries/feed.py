@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from application.caller import Caller
-from application.ports import EventStore
+from application.ports.log import EventStore
 from application.projections.happenings import HappeningRow
 from application.subscriptions import own_subscription
 from domain.filters import matches

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from application.caller import Caller
-from application.ports import EventStore
+from application.ports.log import EventStore
 from domain.ids import preferences_id
 from domain.personal import ConsentedAddress
 from domain.preferences import Choice, Contact, Preferences, Wishes

@@ -8,19 +8,13 @@ from uuid import UUID
 import msgspec
 
 from application import message
-from application.ports import (
-    AlteredError,
-    EventStore,
-    RenderError,
-    TemplateAlteredError,
-    TemplateMissingError,
-    TemplateRenderer,
-)
+from application.ports.log import AlteredError, EventStore
+from application.ports.templates import TemplateAlteredError, TemplateMissingError, TemplateRenderer
 from application.problems import NotFoundError
 from domain.happening import Happening
 from domain.notification import Notification
 from domain.personal import Envelope, Letter, Payload
-from domain.template import Content
+from domain.template import Content, RenderError
 from domain.vocabulary import Doubt, Verdict
 
 NewRenderer = Callable[[], TemplateRenderer]

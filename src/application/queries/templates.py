@@ -12,7 +12,9 @@ from msgspec import Meta
 from application.caller import Caller
 from application.faults import fault_of, is_locale, is_time_zone
 from application.own_templates import VersionTexts, own_template, version_of
-from application.ports import Clock, CurrentTexts, EventStore, TemplateMaker, TemplateRenderer, Templates
+from application.ports.log import EventStore
+from application.ports.templates import CurrentTexts, TemplateMaker, TemplateRenderer, Templates
+from application.ports.time_and_chance import Clock
 from application.problems import InvalidCommandError, NotFoundError, Problem
 from application.queries.variable_schema import variables_schema
 from domain.own_template import Template, Version, is_own_name

@@ -11,7 +11,8 @@ import msgspec
 
 from application import message
 from application.caller import Caller
-from application.ports import Clock, EventStore, Recorded
+from application.ports.log import EventStore, Recorded
+from application.ports.time_and_chance import Clock
 from application.projections.notifications import NotificationRow
 from application.queries.notifications import ListNotifications, NotificationReader
 from application.subscriptions import own_subscription

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 from uuid import UUID
 
-from application.ports import Interest
+from application.ports.webhooks import Interest
 from application.projections.subscriptions import SubscriptionRow
 
 

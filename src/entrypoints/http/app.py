@@ -5,13 +5,13 @@ from typing import Any
 from litestar import Litestar, Request
 from litestar.datastructures import State
 
-from entrypoints.bootstrap import Parts
 from entrypoints.http.authentication import Authentication
 from entrypoints.http.callbacks import CallbacksController
 from entrypoints.http.description import Description
 from entrypoints.http.docs import docs
 from entrypoints.http.gallery import GalleryController
 from entrypoints.http.inbound import MappingsController, ParkedController
+from entrypoints.http.limits import LimitsController
 from entrypoints.http.lines import hand_back_id, log_command, note_caller, note_start
 from entrypoints.http.mailbox import MailboxController
 from entrypoints.http.notifications import InternalController, NotificationsController
@@ -25,6 +25,7 @@ from entrypoints.http.request import MOST_BYTES, JsonRequest, header, needs_key,
 from entrypoints.http.suppressions import SuppressionsController
 from entrypoints.http.templates import TemplatesController
 from entrypoints.http.webhooks import EventsController, EventTypesController, WebhooksController
+from entrypoints.parts import Parts
 
 
 def create_app(parts: Parts) -> Litestar:
@@ -44,6 +45,7 @@ def create_app(parts: Parts) -> Litestar:
         TemplatesController,
         PreferencesController,
         SuppressionsController,
+        LimitsController,
         ReadersController,
         WebhooksController,
         EventsController,

@@ -10,7 +10,7 @@ from litestar.exceptions import NotAuthorizedException, PermissionDeniedExceptio
 
 from adapters.api_keys import taken_apart
 from application.caller import Caller, Scope
-from application.ports import ApiKeys
+from application.ports.api_keys import ApiKeys
 from entrypoints.http.problems import TooManyFailuresError
 from entrypoints.http.request import header
 

@@ -40,6 +40,7 @@ _TAGS = {
     "Notifications": "Send, look, cancel, send once more.",
     "Templates": "What is said: the house's templates, and your own in versions. To write needs the scope templates.",
     "Readers": "What readers wish, and addresses that nothing is sent to. To change it needs the scope readers.",
+    "Limits": "How much you let go out, and how often the same. To choose it needs the scope admin.",
     "Webhooks": "Say what happened, and everybody who subscribed to it is told by a signed request. To say it needs "
     "the scope send, all else the scope webhooks.",
     "Event types": "What your events are called and look like, for those who receive them. To write needs the scope "
@@ -243,6 +244,7 @@ _MORE_PROBLEMS: Mapping[str, tuple[int, ...]] = {
     "RemoveContact": (409,),
     "Suppress": (409,),
     "Allow": (409,),
+    "ChooseRateLimits": (409,),
     "ChoosePublishing": (409,),
     "ImportSuppressions": (400, 408, 413),
     "ResendCallback": (400, 401, 404, 408, 413),

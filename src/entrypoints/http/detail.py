@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from application.ports import Recorded
+from application.ports.log import Recorded
 from application.projections.notifications import NotificationRow
 from domain.personal import Envelope, Letter, Remark
 from domain.vocabulary import Channel, Priority, Purpose, Reason, Status

@@ -8,11 +8,11 @@ from litestar.params import FromPath, FromQuery
 from domain.sms import SmsSize, sms_size
 from domain.template import Content, NotificationType, examples
 from domain.vocabulary import Channel
-from entrypoints.bootstrap import Parts
 from entrypoints.http.loopback import only_loopback
 from entrypoints.http.mailbox import MAIL_HEADERS
 from entrypoints.http.page import page
 from entrypoints.http.request import OPEN, JsonRequest
+from entrypoints.parts import Parts
 
 
 class Shown(msgspec.Struct, frozen=True):

@@ -24,12 +24,12 @@ from application.queries.notifications import DeliveryStatus, ListNotifications,
 from application.queries.proof import Proof
 from domain.notification import Notification
 from domain.vocabulary import Channel, Status
-from entrypoints.bootstrap import Parts
 from entrypoints.http.authentication import demand
 from entrypoints.http.detail import AuditEvent, NotificationDetail, NotificationPage, audit_event, detail
 from entrypoints.http.lines import note_accepted
 from entrypoints.http.problems import NotReadyError
 from entrypoints.http.request import JsonRequest
+from entrypoints.parts import Parts
 
 PATIENCE = 5.0
 """Seconds that a read waits for the read models to reach a position."""

@@ -11,7 +11,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from adapters.kafka.group import BrokersAwayError
-from application.ports import Backlog, StoreUnavailableError
+from application.ports.due_work import Backlog
+from application.ports.log import StoreUnavailableError
 from application.projections.metrics import BUCKETS, RESPONDED, MetricTotal, labelled
 from entrypoints.http.request import OPEN, JsonRequest
 from entrypoints.inbound_uses import InboundUses

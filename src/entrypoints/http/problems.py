@@ -13,8 +13,10 @@ from adapters.group_commit import ClosedError
 from application.commands.templates.change import NameTakenError
 from application.commands.templates.send_test import NoOwnerAddressError
 from application.commands.try_webhook import TooManyTrialsError
-from application.ports import ConflictError, RendererUnavailableError, StoreUnavailableError, TenantSlowError
+from application.ports.log import ConflictError, StoreUnavailableError
+from application.ports.templates import RendererUnavailableError, TenantSlowError
 from application.problems import EventIdReusedError, InvalidCommandError, KeyReusedError, NotFoundError, Problem
+from domain.limits import TooManyCategoriesError
 from domain.mapping import TooManyMappingsError
 from domain.notification import NotRetryableError
 from domain.own_template import (
@@ -74,6 +76,7 @@ _ANSWERS: Mapping[type[Exception], _Answer] = {
     NoSuchContactError: _Answer(404, "not_found", "There is no such address"),
     TooManyChoicesError: _Answer(409, "too_many_choices", "There is no room for another choice"),
     TooManyContactsError: _Answer(409, "too_many_contacts", "There is no room for another address"),
+    TooManyCategoriesError: _Answer(409, "too_many_choices", "There is no room for another category"),
     TooManySecretsError: _Answer(409, "too_many_secrets", "Too many older secrets still sign"),
     TooManyMappingsError: _Answer(409, "too_many_mappings", "There is no room for another mapping"),
     RenderError: _Answer(422, "not_renderable", "The template cannot be rendered with these variables"),

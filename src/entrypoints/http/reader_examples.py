@@ -47,6 +47,19 @@ def reader_examples() -> dict[str, Any]:
                 "consent": {"source": "signup", "text": "Yes, Acme may write to me.", "ip": "192.0.2.7"},
             },
         ),
+        "ChooseRateLimits": {
+            "calm": {
+                "summary": "Nobody gets more than five mails an hour, and not the same within ten minutes.",
+                "value": {
+                    "channels": {
+                        "email": {"tenant": {"per_minute": 600, "burst": 20}, "user": {"per_hour": 5, "per_day": 20}}
+                    },
+                    "over": {"order": "defer", "promotion": "suppress"},
+                    "duplicate_window_seconds": 600,
+                },
+            },
+            "none": {"summary": "Nothing is limited.", "value": {}},
+        },
         "Suppress": _one("By hand.", {"channel": "email", "address": "max@example.com"}),
         "Allow": _one("Off the list.", {"channel": "email", "address": "max@example.com"}),
     }

@@ -1,5 +1,6 @@
 """Pages for those who get the messages: leaving with one click, and choosing. The link says who asks."""
 
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from urllib.parse import parse_qs
 from zoneinfo import available_timezones
 
 import msgspec
-from litestar import Controller, Response, get, post
+from litestar import Controller, Request, Response, get, post
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath, FromQuery
 
@@ -23,6 +24,7 @@ from entrypoints.http.page import page
 from entrypoints.http.request import OPEN, JsonRequest, MalformedBodyError, header
 
 _DEFAULT = "en"
+_TO_TENANTS = "webhook"
 _LONGEST_NAME = 100
 
 
@@ -44,6 +46,8 @@ class _Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     leave_title: str
     leave: str
     leave_button: str
+    lost_title: str
+    lost: str
     left_title: str
     left: str
     choose: str
@@ -58,9 +62,16 @@ _WORDS = msgspec.toml.decode(
 LANGUAGES = {code: words.language for code, words in _WORDS.items()}
 
 
+def _lost(request: Request[Any, Any, Any], _: NotFoundException) -> Response[str]:
+    """For people, whose mail program has cut a link."""
+    code = _spoken([request.query_params.get("lang"), *_accepted(request)])
+    return _page("lost.html", code, status=404, heading=_WORDS[code].lost_title)
+
+
 class ReadersController(Controller):
     include_in_schema = False
     opt = OPEN
+    exception_handlers = {NotFoundException: _lost}  # noqa: RUF012 - the form that Litestar asks for
 
     @get("/u/{token:str}")
     async def ask(
@@ -142,16 +153,25 @@ async def _choose_page(
     )
 
 
-def _page(template: str, code: str, **values: Any) -> Response[str]:
+def _page(template: str, code: str, *, status: int = 200, **values: Any) -> Response[str]:
     words = msgspec.structs.asdict(_WORDS[code]) | {"code": code, "from": _WORDS[code].from_}
-    return page(template, words=words, languages=LANGUAGES, **values)
+    answer = page(template, words=words, languages=LANGUAGES, **values)
+    answer.status_code = status
+    return answer
 
 
 async def _language(request: JsonRequest, who: Who, category: str, asked: str | None) -> str:
     """The one asked for, else the one that the reader chose, else one that the browser knows."""
     known = (await request.parts.reader_uses.chosen(who, [category])).language
-    accepted = [each.partition(";")[0].strip() for each in header(request, b"accept-language").split(",")]
-    for each in (asked, known, *accepted):
+    return _spoken([asked, known, *_accepted(request)])
+
+
+def _accepted(request: Request[Any, Any, Any]) -> list[str]:
+    return [each.partition(";")[0].strip() for each in header(request, b"accept-language").split(",")]
+
+
+def _spoken(wanted: Iterable[str | None]) -> str:
+    for each in wanted:
         code = (each or "").replace("_", "-").partition("-")[0].lower()
         if code in _WORDS:
             return code
@@ -159,8 +179,10 @@ async def _language(request: JsonRequest, who: Who, category: str, asked: str | 
 
 
 def _categories(request: JsonRequest, category: str) -> set[str]:
-    """Those of the house's types and of the mail that the link stood in, but for what nobody can switch off."""
-    return {category, *(type_.category for type_ in request.parts.templates.types())} - {SECURITY}
+    """That of the mail that the link stood in and those of the house's types, but for what nobody can switch off and
+    what is told to tenants."""
+    house = {type_.category for type_ in request.parts.templates.types()}
+    return {category, *house - {_TO_TENANTS}} - {SECURITY}
 
 
 @lru_cache(maxsize=1)

@@ -16,7 +16,7 @@ from litestar.types import Empty
 from application.caller import Caller
 from application.commands.send import SendNotification
 from application.problems import InvalidCommandError, Problem
-from entrypoints.bootstrap import Parts
+from entrypoints.parts import Parts
 
 OPEN: Mapping[str, Any] = MappingProxyType({"open": True})
 """What a handler's `opt` says when everybody may ask. All others need a key."""

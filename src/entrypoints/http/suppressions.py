@@ -1,7 +1,7 @@
 """The suppression list: looking, adding, removing, and the whole of it as a file."""
 
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, TextIO
 from uuid import UUID
 
 import msgspec
@@ -17,7 +17,8 @@ from application.queries.suppressions import ListSuppressions, SuppressionPage
 from domain.vocabulary import Channel, Ground
 from entrypoints.http.authentication import demand
 from entrypoints.http.notifications import WaitFor, caught_up
-from entrypoints.http.request import JsonRequest, MalformedBodyError
+from entrypoints.http.request import JsonRequest
+from entrypoints.http.upload import MOST_UPLOADED, uploaded
 
 Address = Annotated[str | None, QueryParameter(min_length=1, max_length=4096, pattern=r"^[^\x00]*$", required=False)]
 _encode = msgspec.json.Encoder().encode
@@ -73,29 +74,26 @@ class SuppressionsController(Controller):
         media_type="application/x-ndjson",
         operation_id="ImportSuppressions",
         summary="Put many on the list, from CSV",
+        request_max_body_size=MOST_UPLOADED,
     )
     async def import_(self, request: JsonRequest) -> Stream:
         """The columns `channel` and `address` are needed; `ground`, `category` and `until` may be there. Answers with
         lines of JSON that say how far it has come, the last one `finished`. Rows that cannot be read are told of and
-        left out."""
+        left out. A file may have up to 64 MiB."""
         demand(request.caller, Scope.READERS)
-        progress = request.parts.reader_uses.import_suppressions(_text(await request.body()), request.caller)
-        return Stream(_lines(progress), media_type="application/x-ndjson")
+        upload = await uploaded(request)
+        try:
+            progress = request.parts.reader_uses.import_suppressions(upload.text, upload.lines, request.caller)
+        except InvalidCommandError:
+            upload.text.close()
+            raise
+        return Stream(_lines(progress, upload.text), media_type="application/x-ndjson")
 
 
-async def _lines(progress: AsyncIterator[ImportProgress]) -> AsyncIterator[bytes]:
-    async for each in progress:
-        yield _encode(each) + b"\n"
-
-
-def _text(body: bytes) -> str:
-    try:
-        text = body.decode()
-    except UnicodeDecodeError:
-        raise MalformedBodyError("the body is not CSV in UTF-8") from None
-    if "\0" in text:
-        raise MalformedBodyError("the body holds a NUL character")
-    return text
+async def _lines(progress: AsyncIterator[ImportProgress], text: TextIO) -> AsyncIterator[bytes]:
+    with text:
+        async for each in progress:
+            yield _encode(each) + b"\n"
 
 
 def _digest(request: JsonRequest, channel: Channel | None, address: str) -> str:

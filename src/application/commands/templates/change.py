@@ -19,7 +19,9 @@ from application.commands.templates.faults import (
 from application.commands.templates.texts import MOST_LOCALES, AddTemplateVersion, ChannelTexts, CreateTemplate
 from application.faults import fault_of
 from application.own_templates import own_template
-from application.ports import Clock, ConflictError, EventStore, InvalidTextsError, Sources, TemplateMaker
+from application.ports.log import ConflictError, EventStore
+from application.ports.templates import InvalidTextsError, Sources, TemplateMaker
+from application.ports.time_and_chance import Clock
 from application.problems import InvalidCommandError, Problem
 from domain.own_template import MOST_TEMPLATES, Template, TooManyTemplatesError, Version, may_be_own_name
 from domain.template import NotificationType, Variable

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from application.commands.templates.texts import PARTS, Written
-from application.ports import Sources, TemplateMaker
+from application.ports.templates import Sources, TemplateMaker
 from application.problems import Problem
 from domain.template import InvalidVariablesError, NotificationType, check_variables
 from domain.vocabulary import Channel

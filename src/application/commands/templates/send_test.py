@@ -9,7 +9,8 @@ from msgspec import Meta
 from application.caller import Caller
 from application.commands.send import Context, Recipient, SendAnswer, SendNotification
 from application.own_templates import VersionTexts, own_template, version_of
-from application.ports import CurrentTexts, EventStore, TemplateMaker
+from application.ports.log import EventStore
+from application.ports.templates import CurrentTexts, TemplateMaker
 from application.problems import InvalidCommandError, NotFoundError, Problem
 from domain.own_template import is_own_name
 from domain.template import NotificationType, examples

@@ -2,7 +2,7 @@
 
 After a change that is meant, make the golden renders again and read the difference:
 
-    RENEW_GOLDEN=1 pytest tests/unit/test_mails.py -k golden
+    RENEW_GOLDEN=1 pytest tests/mails/test_mails.py -k golden
 """
 
 import os

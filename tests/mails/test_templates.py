@@ -20,12 +20,12 @@ from adapters.templates.reader import Reader, find_locale
 from adapters.templates.renderer import JinjaRenderer
 from adapters.templates.types import examples
 from adapters.templates.values import on_one_line
-from application.ports import RenderError
 from domain.headers import check_header
 from domain.template import (
     Content,
     InvalidVariablesError,
     NotificationType,
+    RenderError,
     TemplatePin,
     UnknownTemplateError,
     Variable,

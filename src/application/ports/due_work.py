@@ -1,0 +1,131 @@
+"""Work that is due: what it is, who does it, and how much of it may be done."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
+from typing import Protocol
+from uuid import UUID
+
+import msgspec
+
+from domain.vocabulary import Channel
+
+
+class Lease(msgspec.Struct, frozen=True, array_like=True):
+    """The right to work on one notification until `expires_at` of the store's clock."""
+
+    notification: UUID
+    token: UUID
+    channel: Channel
+
+
+class Backlog(msgspec.Struct, frozen=True):
+    """What waits on one channel: `due` now, `later`, `held` under a lease; `oldest` is the wait of the oldest due.
+
+    What is due in a lane that is held counts as `later`: nobody is behind with it.
+    `unreadable` of them were set aside, and what is due of those has not changed since.
+    """
+
+    channel: str
+    due: int
+    later: int
+    held: int
+    oldest: timedelta
+    unreadable: int = 0
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """What a dispatcher got, and how long until there is more that may be leased; zero or less: now; None: nothing."""
+
+    leases: list[Lease]
+    wait: timedelta | None
+
+
+class DueWork(Protocol):
+    """What follows from the log to be done, and who does it. Times are of the store's own clock."""
+
+    async def lease(self, channel: Channel, limit: int, window: int, duration: timedelta) -> list[Lease]:
+        """Take up to `limit` notifications that are due, so that no more than `window` are held on this channel.
+
+        Urgent ones first, aged so that none starves, lanes in turn. Nobody else gets them until `duration` is over.
+
+        A lane (a tenant, or one endpoint of theirs) never holds more than half of the window, however slow it is. One
+        that has terms of its own holds no more than they allow at a time and gets no more than they allow per second,
+        give or take a tenth of a second's worth; nothing while it is held or closed. While no call of it has succeeded
+        for five minutes it gets one at a time, and all like that hold no more than a quarter of the window together.
+        While some of its leases are older than three seconds it gets one at a time beside those, and all like that
+        hold no more than half of the window together.
+        """
+
+    async def lease_in_budget(self, channel: Channel, provider: str, window: int, duration: timedelta) -> Turn:
+        """Lease as many as the provider may be asked for now, which then count as spent. `next_due` says how to go on.
+
+        All of it in one step, for a dispatcher does little else.
+        """
+
+    async def renew(
+        self, leases: Sequence[Lease], duration: timedelta, *, enough: timedelta | None = None
+    ) -> list[Lease]:
+        """Extend to `duration` from now what would not last for `enough` (None: `duration`) anyway.
+
+        Answers those that are still held by these tokens.
+        """
+
+    async def release(self, leases: Sequence[Lease]) -> None:
+        """Give back those still held: they are due again at once."""
+
+    async def set_aside(self, leases: Sequence[Lease]) -> None:
+        """Give back what cannot be read: due again in a minute, then in two, twice as long each time, an hour at most.
+
+        Once what is due of it has changed it is like any other again.
+        """
+
+    async def drop(self, leases: Sequence[Lease]) -> None:
+        """Forget what turned out to need no work."""
+
+    async def next_due(self, channel: Channel) -> timedelta | None:
+        """How long until something is due that is not leased; zero or less: now; None: nothing waits.
+
+        What waits in a lane counts from when the lane opens, and not at all in one that is held, or of which as many
+        are leased as may be at a time.
+        """
+
+    async def close_lane(self, channel: Channel, lane: str, duration: timedelta) -> None:
+        """Lease nothing of this lane for `duration`, then one at a time until it is opened.
+
+        All that are tried like that hold no more than a quarter of the window together.
+        """
+
+    async def open_lane(self, channel: Channel, lane: str) -> None:
+        """A call of it has just succeeded: lease of it as its terms allow. One that is held stays so."""
+
+    async def closed_lanes(self, channel: Channel, lanes: Collection[str]) -> set[str]:
+        """Those of `lanes` that were closed and not opened since."""
+
+    async def backlog(self) -> list[Backlog]:
+        """Per channel, for people and metrics. Takes the longer the more waits."""
+
+    async def unreadable(self) -> int:
+        """How many are set aside, however much else waits."""
+
+
+class DeliveryQueue(Protocol):
+    """A hint to the workers. It may lose everything: a lease that lapses is taken again."""
+
+    async def put(self, channel: Channel, leases: Sequence[Lease]) -> bool:
+        """False when the queue does not answer, so that probably nobody will hear of these."""
+
+
+class ProviderBudget(Protocol):
+    """What a provider may be asked to take, per second and per day (UTC), over all processes together."""
+
+    async def take(self, provider: str, wanted: int) -> int:
+        """How many of `wanted` messages may be sent now; those count as spent. 0 while paused."""
+
+    async def give_back(self, provider: str, unused: int) -> None:
+        """Return what was taken and not sent."""
+
+    async def pause(self, provider: str, duration: timedelta, reason: str) -> None:
+        """Let nobody send by this provider for `duration`; a shorter pause never shortens a longer one."""
+
+    async def paused(self) -> Mapping[str, str]:
+        """The providers paused now, with the reason."""

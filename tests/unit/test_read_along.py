@@ -1,0 +1,64 @@
+"""What was read once is not read again. In memory."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from application.ports.log import Recorded
+from application.processes.read_along import ReadAlong
+from domain.notification import Notification
+from domain.outcomes import Accepted
+from tests.examples import NOON, POLICY, attempted, notification
+
+SENT = [Notification.Sent.TOPIC]
+
+
+class Log:
+    """Two notifications that were sent: queued, rendered, sent, queued, rendered, sent."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        events = [event for number in (1, 2) for event in self._life(UUID(int=number))]
+        self.events = [Recorded(position, event) for position, event in enumerate(events, start=1)]
+
+    def _life(self, id: UUID) -> Sequence[Notification.Event]:
+        made = attempted(notification(id))
+        made.record(Accepted(None), POLICY, luck=0, now=NOON, by="worker")
+        return made.collect_events()  # type: ignore[return-value]
+
+    async def head(self) -> int:
+        return len(self.events)
+
+    async def read(
+        self, after: int, limit: int, topics: Sequence[str] = (), *, personal: bool = True
+    ) -> list[Recorded]:
+        self.asked += 1
+        found = [e for e in self.events if e.position > after and (not topics or type(e.event).TOPIC in topics)]
+        return found[:limit]
+
+
+async def test_what_the_projector_has_read_is_not_read_again() -> None:
+    log = Log()
+    along = ReadAlong(log)
+    await along.read(0, 100)
+    assert [each.position for each in await along.read(0, 100, SENT)] == [3, 6]
+    assert [each.position for each in await along.read(3, 100, SENT)] == [6]
+    assert [each.position for each in await along.read(0, 1, SENT)] == [3]
+    assert log.asked == 1
+
+
+async def test_what_lies_before_or_behind_is_asked_of_the_log() -> None:
+    log = Log()
+    along = ReadAlong(log)
+    await along.read(2, 2)  # 3 and 4
+    assert [each.position for each in await along.read(0, 100, SENT)] == [3, 6]
+    assert [each.position for each in await along.read(4, 100, SENT)] == [6]
+    assert [each.position for each in await along.read(2, 100, SENT)] == [3]  # as far as it goes
+    assert log.asked == 3
+
+
+async def test_what_was_read_sealed_is_no_answer() -> None:
+    log = Log()
+    along = ReadAlong(log)
+    await along.read(0, 100, personal=False)
+    await along.read(0, 100, SENT)
+    assert log.asked == 2
