@@ -19,8 +19,10 @@ from domain.acceptance import Acceptance
 from domain.event_type import EventType
 from domain.happening import Happening
 from domain.limits import Limits
+from domain.mapping import Mappings
 from domain.notification import Notification
 from domain.own_template import Template
+from domain.parked import ParkedRecord
 from domain.personal import Erased
 from domain.preferences import Preferences
 from domain.publishing import Publishing
@@ -39,6 +41,8 @@ AGGREGATES: tuple[type[Aggregate], ...] = (
     WebhookSubscription,
     Happening,
     EventType,
+    Mappings,
+    ParkedRecord,
     Limits,
     Saying,
     Publishing,

@@ -14,6 +14,9 @@ _SUPPRESSIONS = UUID("c2a94b16-8e0d-5f37-b6a1-4d5e7f90b2a8")
 _PUBLISHING = UUID("e5f792e2-b955-54de-ae1f-a2b2d4ede8dd")
 _HAPPENINGS = UUID("9c1d7e52-43c8-5e1b-a6f4-7d20b5e3c918")
 _BUNDLES = UUID("3e8f5b07-61d9-5a2c-9b74-c05e1d8a46f3")
+_MAPPINGS = UUID("3e8a51c7-90b4-5d26-8f1e-c6d2074b9a35")
+_RECORDS = UUID("e14b6d90-27fa-5c83-b0d7-5a9c3f81e264")
+_TOLD = UUID("58d0c2f6-b73e-5419-92ac-0e7d4b6f1c83")
 _LIMITS = UUID("4e6a8c1b-90d7-5f24-8b3e-c1f5a2d7e603")
 _SAYINGS = UUID("e83b5d70-1c4f-5a96-9d2e-6f07c8a1b3d5")
 
@@ -62,6 +65,21 @@ def saying_id(tenant: str, content_digest: str) -> UUID:
 def event_type_id(tenant: str, name: str) -> UUID:
     """The stream of one type of event as one tenant describes it."""
     return _derived(_EVENT_TYPES, f"{tenant}\x00{name}")
+
+
+def mappings_id(tenant: str) -> UUID:
+    """The stream of all mappings of one tenant's own."""
+    return _derived(_MAPPINGS, tenant)
+
+
+def record_id(topic: str, partition: int, offset: int, timestamp: int) -> UUID:
+    """The stream of one record of Kafka; its timestamp tells it from one of a topic that was made anew."""
+    return _derived(_RECORDS, f"{topic}\x00{partition}\x00{offset}\x00{timestamp}")
+
+
+def told_id(tenant: str, mapping: str, event: str) -> UUID:
+    """What an event that came by Kafka is called when it is told on by one mapping."""
+    return _derived(_TOLD, f"{tenant}\x00{mapping}\x00{event}")
 
 
 def publishing_id(tenant: str) -> UUID:

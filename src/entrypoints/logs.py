@@ -3,6 +3,7 @@
 import logging
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator, MutableMapping
 from time import monotonic
 from typing import Any
@@ -12,10 +13,13 @@ import psycopg
 import structlog
 from structlog.typing import ExcInfo, Processor
 
+from application.inbound.event import Record
+from application.inbound.intake import Tally
 from domain.health import Health, Verdict
 from domain.notification import Notification
 from domain.notification_events import Attempt
 from domain.outcomes import Accepted, Misconfigured, Outcome, Refused, Throttled
+from domain.parked import ParkReason
 from domain.personal import Response
 from domain.subscription import WebhookSubscription
 
@@ -161,6 +165,19 @@ class Lines:
 
     def unjudged(self, subscription: UUID, error: Exception) -> None:
         self._log.error("webhook endpoint cannot be judged", subscription=str(subscription), error=type(error).__name__)
+
+    def parked(self, record: Record, reason: ParkReason, error: BaseException | None) -> None:
+        place = {name: getattr(record.origin, name) for name in ("topic", "partition", "offset")}
+        self._log.warning("record parked", record=str(record.origin.id), reason=reason.value, **place, exc_info=error)
+
+    def taken(self, tally: Tally, records: int, milliseconds: float) -> None:
+        facts = Counter({fact: 0 for _, fact in tally})
+        for (_, fact), count in tally.items():
+            facts[fact] += count
+        self._log.info("records taken", records=records, ms=round(milliseconds, 1), **facts)
+
+    def waits(self, error: Exception) -> None:
+        self._log.warning("consumer waits for the store", error=type(error).__name__)
 
     def projected(self, projection: str, events: int, rows: int, position: int, milliseconds: float) -> None:
         say = self._log.info if rows else self._log.debug

@@ -49,6 +49,7 @@ from application.readers import AddressDigest, ReaderLinks, Readers
 from domain.mailbox import Mailbox
 from domain.receipts import ProviderReceipt
 from domain.vocabulary import Channel
+from entrypoints.inbound_uses import InboundUses
 from entrypoints.logs import Lines
 from entrypoints.reader_uses import ReaderUses
 from entrypoints.senders import email_rules, webhook_retries, webhook_rules
@@ -91,6 +92,7 @@ class Parts:
     reader_links: ReaderLinks
     address_digest: AddressDigest
     webhook_uses: WebhookUses
+    inbound: InboundUses
     subscriptions: PostgresSubscriptionReader
     send: Callable[..., Coroutine[Any, Any, SendAnswer]]
     cancel: Callable[[CancelNotification, Caller], Coroutine[Any, Any, CancelAnswer]]

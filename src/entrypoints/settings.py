@@ -47,10 +47,12 @@ class Smtp(msgspec.Struct, frozen=True):
 
 
 class Kafka(msgspec.Struct, frozen=True):
-    """`events_topic` is where the events of notifications are published."""
+    """`events_topic` is where the events of notifications are published; `session` is how long a member of the group
+    may say nothing before others take over its partitions."""
 
     connection: Connection
     group_id: str
+    session: timedelta
     events_topic: str
 
 
@@ -63,6 +65,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_url: str | None
     redis_url: str | None
     kafka: Kafka | None
+    kafka_tenant: str | None
+    mappings: Path | None
     master_key: bytes | None
     templates: Path | None
     default_language: str
@@ -114,6 +118,8 @@ def load(environment: Mapping[str, str]) -> Settings:
         database_url=_database_url(env),
         redis_url=_redis_url(env),
         kafka=_kafka(env),
+        kafka_tenant=env.maybe("KAFKA_TENANT", str),
+        mappings=env.maybe("MAPPINGS_PATH", _file),
         master_key=env.maybe("CARILLON_MASTER_KEY", master_key),
         templates=env.maybe("TEMPLATES_PATH", _folder),
         default_language=env.get("DEFAULT_LANGUAGE", str, "en"),
@@ -356,6 +362,7 @@ def _kafka(env: _Environment) -> Kafka | None:
     return Kafka(
         Connection(brokers, env.get("KAFKA_CLIENT_ID", _word, "carillon"), _kafka_sasl(env, bool(tls)), tls),
         group_id=env.get("KAFKA_GROUP_ID", _word, "carillon"),
+        session=timedelta(milliseconds=env.get("KAFKA_SESSION_TIMEOUT_MS", _between(1_000, 1_800_000), 10_000)),
         events_topic=env.get("KAFKA_EVENTS_TOPIC", _topic, "notification-events"),
     )
 

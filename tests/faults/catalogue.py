@@ -15,6 +15,7 @@ from tests.faults.scenarios import (
     providers,
     publishing,
     readers,
+    records,
     stores,
     webhooks,
 )
@@ -81,6 +82,13 @@ SCENARIOS = (
     Scenario("provider-brown-out", providers.brown_out, {"sends": 30}, {"sends": 300}, {"sends": 1000}),
     Scenario("slow-and-dripping-answers", providers.slow_answers, None, {"seconds": 8.0}, {"seconds": 30.0}),
     Scenario("dead-endpoints", webhooks.dead_endpoints, None, {"seconds": 10.0}, {"seconds": 30.0}),
+    Scenario(
+        "records-taken",
+        records.records_taken,
+        {"records": 200, "kills": 1},
+        {"records": 2000, "kills": 5},
+        {"records": 2000, "kills": 20},
+    ),
     Scenario("publisher-killed", publishing.publishers_killed, {"kills": 1}, {"kills": 20}, {"kills": 40}),
     Scenario(
         "digests",

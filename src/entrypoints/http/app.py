@@ -10,6 +10,7 @@ from entrypoints.http.callbacks import CallbacksController
 from entrypoints.http.description import Description
 from entrypoints.http.docs import docs
 from entrypoints.http.gallery import GalleryController
+from entrypoints.http.inbound import MappingsController, ParkedController
 from entrypoints.http.limits import LimitsController
 from entrypoints.http.lines import hand_back_id, log_command, note_caller, note_start
 from entrypoints.http.mailbox import MailboxController
@@ -49,6 +50,8 @@ def create_app(parts: Parts) -> Litestar:
         WebhooksController,
         EventsController,
         EventTypesController,
+        MappingsController,
+        ParkedController,
         PublishingController,
         InternalController,
         CallbacksController,
