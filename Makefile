@@ -13,7 +13,7 @@ RUN_READY := $(VENV)/.run-installed
 DEV_READY := $(VENV)/.dev-installed
 # PYTHON, CHROMIUM, PYTEST_ARGS, BENCH, LOCK_ARGS and those named below may be given: make test PYTEST_ARGS="-k retry"
 
-.PHONY: help run test test-browser lint bench faults migrate lock clean chromium
+.PHONY: help run test test-browser lint bench faults kafka migrate lock clean chromium
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 - /p' Makefile
@@ -22,8 +22,8 @@ run: $(RUN_READY) ## start everything in one process, on a database of its own
 	@exec $(BIN)/carillon run
 
 # Two at a time: much of a test is waiting. What shares a service or a cluster is in one file, and so in one process.
-test: lint ## lint, then every test that needs no browser (PYTEST_ARGS="-n 0" in one process)
-	$(BIN)/pytest --ignore=tests/browser -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+test: lint ## lint, then every test that needs no browser (PYTEST_ARGS="-n 0" in one process, KAFKA_BROKERS=host:port)
+	$(if $(KAFKA_BROKERS),KAFKA_BROKERS="$(KAFKA_BROKERS)") $(BIN)/pytest --ignore=tests/browser -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-browser: chromium $(DEV_READY) ## the tests of the pages, in Chromium
 	CHROMIUM="$(CHROMIUM)" $(BIN)/pytest tests/browser $(PYTEST_ARGS)
@@ -39,6 +39,9 @@ bench: $(DEV_READY) ## measure, all or what BENCH names, with its options
 
 faults: $(DEV_READY) ## break everything while messages are on their way (SCENARIO=name SEED=7 LONG=1 JSON=file)
 	@exec $(BIN)/python -m tests.faults $(SCENARIO) $(if $(SEED),--seed $(SEED)) $(if $(LONG),--long) $(if $(JSON),--json $(JSON))
+
+kafka: $(DEV_READY) ## Apache Kafka on this machine, for the tests (KAFKA_PORT=9092; needs Java 17 and Maven)
+	@exec $(BIN)/python -m tests.kafka $(if $(KAFKA_PORT),--port $(KAFKA_PORT))
 
 migrate: $(RUN_READY) ## bring the schema of DATABASE_URL up to date
 	@exec $(BIN)/carillon migrate

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from bench import accept, flow, growth, plot, render, views, webhooks, wishes
+from bench import accept, flow, growth, kafka, plot, records, render, views, webhooks, wishes
 from bench.figures import Figure, Report, table
 from bench.stage import Stage
 
@@ -18,6 +18,8 @@ PARTS: dict[str, Callable[[Stage], list[Figure]]] = {
     "latency": flow.latencies,
     "sustained": flow.sustained,
     "webhooks": webhooks.told,
+    "records": records.taken_in,
+    "published": kafka.published,
     "rebuild": views.rebuilds,
     "growth": growth.grown,
 }

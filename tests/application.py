@@ -187,6 +187,8 @@ async def running(conninfo: str, **environment: str) -> AsyncIterator[Service]:
         await stack.enter_async_context(http)
         await stack.enter_async_context(roles.working(parts))
         await stack.enter_async_context(_tasks(roles.dispatch(parts), roles.follow(parts)))
+        if settings.kafka:
+            await stack.enter_async_context(_tasks(roles.take_in(parts)))
         yield Service(parts, app, http)
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import psycopg
@@ -24,6 +24,9 @@ from adapters.embedded_postgres import EmbeddedPostgres
 from adapters.postgres.database import Database, open_pool
 from adapters.postgres.migrations import migrate
 from tests.fakes.chance import LoadedDice, SetClock
+
+if TYPE_CHECKING:
+    from tests.fakes.kafka import KafkaBroker, OwnKafkaBroker
 
 FIGURES = "figures"
 """The property by which a test tells what it counted, to be shown at the end of the run, maybe by another process."""
@@ -104,6 +107,24 @@ def redis_url() -> Iterator[str]:
             finally:
                 server.kill()
                 server.communicate()
+
+
+@pytest.fixture(scope="session")
+def kafka() -> "Iterator[KafkaBroker]":
+    """A broker for all tests, each with topics of its own: the one of KAFKA_BROKERS, else librdkafka's."""
+    from tests.fakes.kafka import running  # few need it, and it takes its time
+
+    with running() as broker:
+        yield broker
+
+
+@pytest.fixture
+def own_kafka() -> "Iterator[OwnKafkaBroker]":
+    """A broker that the test may cut off, freeze and kill."""
+    from tests.fakes.kafka import running_own
+
+    with running_own() as broker:
+        yield broker
 
 
 @contextmanager

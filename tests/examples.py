@@ -15,10 +15,23 @@ from domain.filters import Filter
 from domain.happening import Addressed, Happening
 from domain.limits import ChannelLimits, Limits, Rates, Rules
 from domain.mailbox import Mailbox
+from domain.mapping import Mappings, MappingTerms, NotificationTerms, RecipientPaths, Schedule, WebhookTerms
 from domain.notification import Notification
 from domain.own_template import Template
-from domain.personal import ConsentedAddress, Endpoint, Envelope, Letter, Listed, Payload, Remark, SigningSecret
+from domain.parked import Origin, ParkedRecord, ParkReason
+from domain.personal import (
+    ConsentedAddress,
+    Endpoint,
+    Envelope,
+    Letter,
+    Listed,
+    Payload,
+    RecordBody,
+    Remark,
+    SigningSecret,
+)
 from domain.preferences import Choice, Preferences
+from domain.publishing import Publishing
 from domain.receipts import Receipt, ReceiptKind
 from domain.retry import RetryPolicy
 from domain.saying import Saying
@@ -105,7 +118,9 @@ def own_template() -> Template:
 
 def one_of_each(person: UUID = SOMEBODY) -> dict[str, AggregateEvent]:
     """One event of every type, by topic. Those of `golden/events` were stored from these, so they never change."""
-    return {type(event).TOPIC: event for event in [*_events(person), *_of_readers(person), *_of_limits()]}
+    return {
+        type(event).TOPIC: event for event in [*_events(person), *_of_readers(person), *_of_limits(), *_of_publishing()]
+    }
 
 
 def _events(person: UUID) -> Iterable[Any]:
@@ -250,6 +265,7 @@ def _events(person: UUID) -> Iterable[Any]:
     )
     yield from _of_a_subscription(person)
     yield from _of_an_event_type()
+    yield from _of_kafka(person)
 
 
 def _of_an_event_type() -> Iterable[Any]:
@@ -269,6 +285,59 @@ def _of_an_event_type() -> Iterable[Any]:
     yield EventType.Described(**place(1), originator_topic="domain.event_type:EventType", terms=terms)
     yield EventType.Changed(**place(2), terms=terms)
     yield EventType.Removed(**place(3))
+
+
+def _of_kafka(person: UUID) -> Iterable[Any]:
+    mine = {"originator_id": UUID("a3c1c6d2-94c5-5a0c-8a51-2d7e90b4f613"), "tenant": "acme", "by": "key:k1"}
+    terms = MappingTerms(
+        topic="order-events",
+        event="order.shipped",
+        condition="data.channel == 'web'",
+        notification=NotificationTerms(
+            type="order_shipped",
+            recipient=RecipientPaths(user_id="data.customer.id", email="data.customer.email"),
+            variables={"order_number": "to_string(data.order.id)"},
+            priority=Priority.HIGH,
+            schedule=Schedule(at="data.arrives_at", hours_before=2.5),
+        ),
+        webhook=WebhookTerms(type="order.shipped", data="data.order", organization="data.organization_id"),
+        enabled=False,
+    )
+    yield Mappings.Begun(**mine, originator_version=1, originator_topic="domain.mapping:Mappings", timestamp=NOON)
+    yield Mappings.Written(**mine, originator_version=2, timestamp=NOON, name="order_shipped", number=3, terms=terms)
+    yield Mappings.Removed(**mine, originator_version=3, timestamp=NOON, name="order_shipped")
+    place = Origin(topic="order-events", partition=3, offset=1042, timestamp=1_772_366_400_000)
+    parked = {"originator_id": place.id, "timestamp": NOON, "tenant": "acme"}
+    yield ParkedRecord.Parked(
+        **parked,
+        by="kafka",
+        originator_version=1,
+        originator_topic="domain.parked:ParkedRecord",
+        origin=place,
+        reason=ParkReason.INVALID,
+        size=17,
+        complete=True,
+        said_tenant="acme",
+        event_id="4711",
+        event_type="order.shipped",
+        mappings=("order_shipped",),
+        personal=RecordBody(
+            person=person,
+            key=b"1042",
+            value=b'{"id": "4711"}',
+            headers=(("content-type", b"application/json"),),
+            problems=("recipient: is not at data.email",),
+        ),
+    )
+    yield ParkedRecord.Replayed(**parked, by="key:k1", originator_version=2, became=("evt_1",))
+    yield ParkedRecord.Discarded(**parked, by="key:k1", originator_version=3)
+
+
+def _of_publishing() -> Iterable[Any]:
+    about = {"originator_id": UUID("0195b0a0-0000-7000-8000-00000000007b"), "tenant": "acme", "by": "key:k1"}
+    first = {**about, "originator_version": 1, "timestamp": NOON, "personal_data": True}
+    yield Publishing.Chosen(**first, originator_topic="domain.publishing:Publishing")
+    yield Publishing.Changed(**{**first, "originator_version": 2, "personal_data": False})
 
 
 def _of_a_subscription(person: UUID) -> Iterable[Any]:

@@ -19,10 +19,13 @@ from domain.acceptance import Acceptance
 from domain.event_type import EventType
 from domain.happening import Happening
 from domain.limits import Limits
+from domain.mapping import Mappings
 from domain.notification import Notification
 from domain.own_template import Template
+from domain.parked import ParkedRecord
 from domain.personal import Erased
 from domain.preferences import Preferences
+from domain.publishing import Publishing
 from domain.receipts import Receipt
 from domain.saying import Saying
 from domain.subscription import WebhookSubscription
@@ -38,8 +41,11 @@ AGGREGATES: tuple[type[Aggregate], ...] = (
     WebhookSubscription,
     Happening,
     EventType,
+    Mappings,
+    ParkedRecord,
     Limits,
     Saying,
+    Publishing,
 )
 
 

@@ -81,6 +81,16 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
     data: dict[str, Any]
 
 
+class RecordBody(msgspec.Struct, frozen=True, kw_only=True):
+    """A record of Kafka as it came, or its beginning, with what is wrong with it."""
+
+    person: UUID
+    key: bytes | None
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...] = ()
+    problems: tuple[str, ...] = ()
+
+
 class ConsentedAddress(msgspec.Struct, frozen=True, kw_only=True):
     """An address as its reader gave it: `text` is what was shown when it was, `ip` where that came from."""
 

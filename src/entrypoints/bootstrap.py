@@ -28,11 +28,13 @@ from adapters.postgres.readers import (
     PostgresEventTypeReader,
     PostgresHappeningReader,
     PostgresNotificationReader,
+    PostgresPlace,
     PostgresSubscriptionReader,
     PostgresSuppressionReader,
     PostgresTemplateReader,
 )
 from adapters.postgres.template_archive import PostgresTemplateArchive
+from adapters.postgres.troubles import PostgresTroubles
 from adapters.postgres.wakeup import WORK, PostgresWakeups
 from adapters.reader_tokens import ReaderTokens
 from adapters.sandboxed_schemas import SandboxedSchemas
@@ -46,6 +48,7 @@ from adapters.templates.sandbox import Sandbox
 from adapters.webhook.signing import RandomWebhookSecrets
 from application.commands.limits import choose_limits
 from application.commands.manage import cancel, retry
+from application.commands.publishing import choose_publishing, chosen_publishing
 from application.commands.send import send
 from application.commands.take_receipt import take_receipt
 from application.commands.try_webhook import MOST_TRIALS
@@ -57,6 +60,7 @@ from application.queries.proof import prove
 from application.readers import HeardOf, Readers
 from application.subscriptions import SubscriptionDirectory
 from domain.vocabulary import Channel
+from entrypoints.inbound_uses import inbound_uses
 from entrypoints.parts import Parts
 from entrypoints.reader_uses import reader_uses
 from entrypoints.senders import allowances, email_sender, rate_limiter, webhook_sender
@@ -121,6 +125,25 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             default_time_zone=settings.default_time_zone,
             postal_address=settings.postal_address,
         )
+        fingerprint = partial(_fingerprint, hmac.digest(master_key, b"carillon request bodies", "sha256"))
+        webhooks_in_use = webhook_uses(
+            store,
+            store,
+            RandomWebhookSecrets(),
+            SubscriptionDirectory(store, subscriptions),
+            trials,
+            WebhookReaders(subscriptions, reader, happenings, happenings, PostgresEventTypeReader(database)),
+            SandboxedSchemas(sandbox),
+            clock,
+            dice,
+            settings.webhook_allowed_subnets,
+        )
+        api_keys = PostgresApiKeys(database)
+        inbound = inbound_uses(
+            settings, database, store, store, api_keys, clock, send_it, webhooks_in_use.send, fingerprint
+        )
+        if inbound.group:
+            stack.push_async_callback(inbound.group.close)
         yield Parts(
             settings=settings,
             conninfo=conninfo,
@@ -134,13 +157,15 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             due=PostgresDueWork(database, budget),
             budget=budget,
             limiting=Limiting(readers, limiter, contents),
-            api_keys=PostgresApiKeys(database),
+            api_keys=api_keys,
             reader=reader,
             mails=mails,
             mail_watch=PostgresMailWatch(conninfo),
             callbacks=ResendCallbacks(settings.resend_webhook_secrets) if settings.resend_webhook_secrets else None,
             wakeups=wakeups,
             work=work,
+            troubles=PostgresTroubles(database),
+            published=PostgresPlace(database, "publisher"),
             brokers={
                 channel: redis_broker(settings.redis_url, channel) if settings.redis_url else memory_broker()
                 for channel in (Channel.EMAIL, Channel.WEBHOOK)
@@ -161,18 +186,8 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             reader_uses=reader_uses(store, readers, PostgresSuppressionReader(database), digest, clock, dice),
             reader_links=links,
             address_digest=digest,
-            webhook_uses=webhook_uses(
-                store,
-                store,
-                RandomWebhookSecrets(),
-                SubscriptionDirectory(store, subscriptions),
-                trials,
-                WebhookReaders(subscriptions, reader, happenings, happenings, PostgresEventTypeReader(database)),
-                SandboxedSchemas(sandbox),
-                clock,
-                dice,
-                settings.webhook_allowed_subnets,
-            ),
+            webhook_uses=webhooks_in_use,
+            inbound=inbound,
             subscriptions=subscriptions,
             send=send_it,
             cancel=partial(cancel, events=store, clock=clock),
@@ -183,8 +198,10 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             ),
             limits=partial(get_limits, events=store),
             choose_limits=partial(choose_limits, events=HeardOf(store, readers), clock=clock),
+            publishing=partial(chosen_publishing, events=store),
+            choose_publishing=partial(choose_publishing, events=store, clock=clock),
             take_receipt=partial(take_receipt, events=store, clock=clock),
-            fingerprint=partial(_fingerprint, hmac.digest(master_key, b"carillon request bodies", "sha256")),
+            fingerprint=fingerprint,
         )
 
 

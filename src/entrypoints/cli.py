@@ -21,13 +21,16 @@ from adapters.loki import LokiPush
 from adapters.stopping import stopped
 from application.addresses import InvalidAddressError, email_address
 from application.caller import Scope
+from application.commands.parked import ReplayParked
 from application.ports.log import StoreUnavailableError
+from application.projections.parked import ParkStatus
 from domain.endpoint import Network
+from domain.parked import ParkReason
 from entrypoints import deployment, logs, maintenance, roles
 from entrypoints.bootstrap import opened
 from entrypoints.http.callbacks import RESEND_CALLBACK
 from entrypoints.parts import Parts
-from entrypoints.settings import SettingError, Settings, check_queue, load
+from entrypoints.settings import SettingError, Settings, check_kafka, check_queue, load
 
 _SWITCH_SECONDS = 0.0005
 """How long the thread that writes the log waits for the busy event loop to let it on, several times in each commit."""
@@ -37,6 +40,7 @@ _STOP_SECONDS = 3.0
 
 _THIS_MACHINE: list[Network] = [ip_network("127.0.0.0/8"), ip_network("::1/128")]
 
+_DEV = "dev"
 _DEVELOPER = "developer@example.com"
 
 Work = Callable[[Parts], Coroutine[Any, Any, Any]]
@@ -77,12 +81,24 @@ def projector() -> None:
     _start(_follow)
 
 
+@main.command()
+def consumer() -> None:
+    """The consumer alone: takes in what other services tell by Kafka. Run as many as there are partitions."""
+    _start(_take_in, kafka=True)
+
+
+@main.command()
+def publisher() -> None:
+    """The publisher alone: tells other systems over Kafka what happens to notifications."""
+    _start(_publish, kafka=True)
+
+
 async def _run(parts: Parts) -> None:
     server = roles.HttpServer(parts)
     key = await _dev_key(parts)
     async with (
         roles.working(parts, _STOP_SECONDS),
-        _tasks(roles.dispatch(parts), roles.follow(parts)),
+        _tasks(roles.dispatch(parts), roles.follow(parts), *_with_kafka(parts)),
         _serving(server),
     ):
         _greet(server.address, key, parts)
@@ -90,6 +106,12 @@ async def _run(parts: Parts) -> None:
             networks = ", ".join(map(str, _THIS_MACHINE))
             structlog.get_logger("run").warning("webhooks may go to this machine", networks=networks)
         await _stop_signal()
+
+
+def _with_kafka(parts: Parts) -> Iterator[Coroutine[Any, Any, None]]:
+    if parts.settings.kafka:
+        yield roles.publish(parts)
+        yield roles.take_in(parts)
 
 
 async def _serve(parts: Parts) -> None:
@@ -113,6 +135,16 @@ async def _work(parts: Parts) -> None:
 
 async def _follow(parts: Parts) -> None:
     async with _tasks(roles.follow(parts)):
+        await _stop_signal()
+
+
+async def _take_in(parts: Parts) -> None:
+    async with _tasks(roles.take_in(parts)):
+        await _stop_signal()
+
+
+async def _publish(parts: Parts) -> None:
+    async with _tasks(roles.publish(parts)):
         await _stop_signal()
 
 
@@ -203,11 +235,42 @@ def revoke_key(id: str) -> None:
 
 
 @main.command()
-@click.option("--tenant", default="dev", show_default=True)
+@click.option("--tenant", default=_DEV, show_default=True)
 @click.argument("body", type=click.File("rb"), default="-")
 def send(tenant: str, body: Any) -> None:
     """Send what BODY (a file, or standard input) says, in the JSON of POST /api/v1/notifications."""
     _once(lambda parts: maintenance.send_one(parts, tenant, body.read()))
+
+
+@main.group()
+def parked() -> None:
+    """Records of Kafka that could become nothing and were set aside, everybody's and nobody's."""
+
+
+@parked.command("list")
+@click.option("--status", type=click.Choice([s.value for s in ParkStatus]), help="Default: any.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
+def list_parked(status: str | None, limit: int) -> None:
+    """Newest first, one JSON line each, without what is in them."""
+    _once(lambda parts: maintenance.list_parked(parts, ParkStatus(status) if status else None, limit))
+
+
+@parked.command("show")
+@click.argument("record", type=click.UUID)
+def show_parked(record: UUID) -> None:
+    """Everything that is kept of RECORD, as JSON."""
+    _once(lambda parts: maintenance.show_parked(parts, record))
+
+
+@parked.command("replay")
+@click.option("--reason", type=click.Choice([r.value for r in ParkReason]), help="Those set aside for this reason.")
+@click.option("--topic", help="Those of this topic.")
+@click.argument("records", nargs=-1, type=click.UUID, metavar="[RECORD]...")
+def replay_parked(reason: str | None, topic: str | None, records: tuple[UUID, ...]) -> None:
+    """Try again: each RECORD, or the oldest hundred. A JSON line each; exit 1 if any stays parked."""
+    command = ReplayParked(ids=list(records), reason=ParkReason(reason) if reason else None, topic=topic)
+    if not _once(lambda parts: maintenance.replay_parked(parts, command)):
+        sys.exit(1)
 
 
 @main.command()
@@ -229,23 +292,26 @@ def tail(after: int | None, once: bool) -> None:
     _once(lambda parts: maintenance.tail(parts, after, follow=not once))
 
 
-def _start(work: Work, *, everything: bool = False, queue: bool = False) -> None:
+def _start(work: Work, *, everything: bool = False, queue: bool = False, kafka: bool = False) -> None:
     """Run a role until a signal stops it."""
-    _once(work, role=True, everything=everything, queue=queue)
+    _once(work, role=True, everything=everything, queue=queue, kafka=kafka)
 
 
-def _once(work: Work, *, role: bool = False, everything: bool = False, queue: bool = False) -> Any:
+def _once(work: Work, *, role: bool = False, everything: bool = False, queue: bool = False, kafka: bool = False) -> Any:
     """Open the parts, do the work, close them. Whatever is wrong with the set-up is one line on standard error."""
     with _explained():
         settings = load(os.environ)
         if queue:
             check_queue(settings)
+        if kafka:
+            check_kafka(settings)
         if not settings.email_provider and (everything or not role):
             settings = msgspec.structs.replace(settings, email_provider="capture")
         loki = _loki(settings)
         logs.configure(settings.log_level, also=loki.put if loki else None)
         if everything:
             settings = _open_to_this_machine(settings)
+            settings = msgspec.structs.replace(settings, kafka_tenant=settings.kafka_tenant or _DEV)
         with deployment.prepared(settings, everything=everything) as (conninfo, master_key):
             return uvloop.run(_with_parts(settings, conninfo, master_key, work, loki))
 
@@ -335,7 +401,7 @@ async def _dev_key(parts: Parts) -> str:
         known = await parts.api_keys.find(text := file.read_text().strip())
         if known and known.scopes >= everything:
             return text
-    _, text = await parts.api_keys.create("dev", "development key", everything, _DEVELOPER)
+    _, text = await parts.api_keys.create(_DEV, "development key", everything, _DEVELOPER)
     file.unlink(missing_ok=True)
     return deployment.kept_secret(file, lambda: text)
 

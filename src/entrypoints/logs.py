@@ -3,7 +3,9 @@
 import logging
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator, MutableMapping
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -11,14 +13,19 @@ import psycopg
 import structlog
 from structlog.typing import ExcInfo, Processor
 
+from application.inbound.event import Record
+from application.inbound.intake import Tally
 from domain.health import Health, Verdict
 from domain.notification import Notification
 from domain.notification_events import Attempt
 from domain.outcomes import Accepted, Misconfigured, Outcome, Refused, Throttled
+from domain.parked import ParkReason
 from domain.personal import Response
 from domain.subscription import WebhookSubscription
 
 Take = Callable[[str], None]
+
+_SELDOM = 60.0  # seconds
 
 
 def configure(level: str, also: Take | None = None) -> None:
@@ -48,6 +55,7 @@ def configure(level: str, also: Take | None = None) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, line],
         )
     )
+    of_libraries.addFilter(_Seldom("aiokafka"))
     logging.basicConfig(level=logging.WARNING, handlers=[of_libraries])
 
 
@@ -88,6 +96,22 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _name(error: BaseException) -> str:
     return f"{type(error).__module__}.{type(error).__qualname__}"
+
+
+class _Seldom(logging.Filter):
+    """Lets the same words of a library pass once a minute: without brokers it says them ten times a second."""
+
+    def __init__(self, library: str) -> None:
+        super().__init__()
+        self._library = library
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.partition(".")[0] != self._library:
+            return True
+        now, words = monotonic(), record.getMessage()
+        self._said = {each: at for each, at in self._said.items() if at > now - _SELDOM}
+        return self._said.setdefault(words, now) == now
 
 
 class Lines:
@@ -142,12 +166,31 @@ class Lines:
     def unjudged(self, subscription: UUID, error: Exception) -> None:
         self._log.error("webhook endpoint cannot be judged", subscription=str(subscription), error=type(error).__name__)
 
+    def parked(self, record: Record, reason: ParkReason, error: BaseException | None) -> None:
+        place = {name: getattr(record.origin, name) for name in ("topic", "partition", "offset")}
+        self._log.warning("record parked", record=str(record.origin.id), reason=reason.value, **place, exc_info=error)
+
+    def taken(self, tally: Tally, records: int, milliseconds: float) -> None:
+        facts = Counter({fact: 0 for _, fact in tally})
+        for (_, fact), count in tally.items():
+            facts[fact] += count
+        self._log.info("records taken", records=records, ms=round(milliseconds, 1), **facts)
+
+    def waits(self, error: Exception) -> None:
+        self._log.warning("consumer waits for the store", error=type(error).__name__)
+
     def projected(self, projection: str, events: int, rows: int, position: int, milliseconds: float) -> None:
         say = self._log.info if rows else self._log.debug
         say("projected", projection=projection, events=events, rows=rows, position=position, ms=round(milliseconds, 1))
 
     def uncounted(self, error: Exception) -> None:
         self._log.warning("limits are counted by this process alone", error=type(error).__name__)
+
+    def published(self, events: int, position: int, milliseconds: float) -> None:
+        self._log.info("published", events=events, position=position, ms=round(milliseconds, 1))
+
+    def unpublished(self, problem: str, position: int) -> None:
+        self._log.error("cannot publish", problem=problem, position=position)
 
     def stuck(self, projection: str, position: int, error: Exception) -> None:
         self._log.error("projection stuck", projection=projection, position=position, error=type(error).__name__)

@@ -14,12 +14,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from adapters.postgres.schedule import PostgresSchedule
 from application.caller import Caller
+from application.commands.parked import ListParked, ReplayParked
 from application.commands.send import SendNotification
 from application.ports.log import Recorded
 from application.problems import InvalidCommandError, NotFoundError
 from application.processes.chain import inspect
 from application.processes.rebuild import rebuild, verify
 from application.processes.reschedule import reschedule
+from application.projections.parked import ParkStatus
 from application.projections.projection import Projection
 from domain.chain import HASH_BYTES, Head
 from entrypoints.http.detail import AuditEvent, audit_event
@@ -136,6 +138,32 @@ async def prove(parts: Parts, notification: UUID) -> bool:
         raise click.ClickException(str(error)) from None
     click.echo(msgspec.json.encode(proof).decode())
     return proof.holds
+
+
+async def list_parked(parts: Parts, status: ParkStatus | None, limit: int) -> None:
+    for row in await parts.inbound.parked.page(None, ListParked(status=status, limit=limit)):
+        click.echo(msgspec.json.encode(row).decode())
+
+
+async def show_parked(parts: Parts, record: UUID) -> None:
+    try:
+        detail = await parts.inbound.parked.one(None, record)
+    except NotFoundError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(msgspec.json.format(msgspec.json.encode(detail)).decode())
+
+
+async def replay_parked(parts: Parts, command: ReplayParked) -> bool:
+    """True if none stays parked."""
+    try:
+        replay = await parts.inbound.parked.replay(command, Caller("", "cli"), None)
+    except NotFoundError as error:
+        raise click.ClickException(str(error)) from None
+    for each in replay.records:
+        click.echo(msgspec.json.encode(each).decode())
+    if replay.more:
+        click.echo("there are more like these", err=True)
+    return all(each.replayed for each in replay.records)
 
 
 async def tail(parts: Parts, after: int | None, *, follow: bool) -> None:

@@ -8,6 +8,7 @@ from taskiq import AsyncBroker
 
 from adapters.callbacks.resend import ResendCallbacks
 from adapters.email.capture import CapturedMails
+from adapters.kafka.event_topic import KafkaEventTopic
 from adapters.postgres.api_keys import PostgresApiKeys
 from adapters.postgres.budget import PostgresProviderBudget
 from adapters.postgres.chain import PostgresChain
@@ -16,7 +17,8 @@ from adapters.postgres.database import Database
 from adapters.postgres.due_work import PostgresDueWork
 from adapters.postgres.event_store import PostgresEventStore
 from adapters.postgres.mail_watch import PostgresMailWatch
-from adapters.postgres.readers import PostgresNotificationReader, PostgresSubscriptionReader
+from adapters.postgres.readers import PostgresNotificationReader, PostgresPlace, PostgresSubscriptionReader
+from adapters.postgres.troubles import PostgresTroubles
 from adapters.postgres.views import PostgresView
 from adapters.postgres.wakeup import PostgresWakeups
 from adapters.system import SystemDice
@@ -28,14 +30,17 @@ from application.carriers.email import EmailCarrier
 from application.carriers.webhook import WebhookCarrier
 from application.commands.limits import LimitsAnswer
 from application.commands.manage import CancelAnswer, CancelNotification, RetryAnswer, RetryNotification
+from application.commands.publishing import ChoosePublishing, PublishingAnswer, PublishingChoice
 from application.commands.send import SendAnswer
 from application.limiting import Limiting
 from application.ports.email import EmailSender
+from application.ports.publishing import EventTopic
 from application.ports.webhooks import WebhookSender
 from application.processes.deliver import Delivery
 from application.processes.dispatch import Dispatcher, DispatchRules
 from application.processes.gather import Gathering
 from application.processes.health import HealthCheck
+from application.processes.publish import Publisher
 from application.projections.projection import Projection
 from application.queries.explain import Explanation
 from application.queries.limits import RateLimits
@@ -44,10 +49,11 @@ from application.readers import AddressDigest, ReaderLinks, Readers
 from domain.mailbox import Mailbox
 from domain.receipts import ProviderReceipt
 from domain.vocabulary import Channel
+from entrypoints.inbound_uses import InboundUses
 from entrypoints.logs import Lines
 from entrypoints.reader_uses import ReaderUses
 from entrypoints.senders import email_rules, webhook_retries, webhook_rules
-from entrypoints.settings import Settings
+from entrypoints.settings import Settings, check_kafka
 from entrypoints.template_uses import TemplateUses
 from entrypoints.webhook_uses import WebhookUses
 
@@ -75,6 +81,8 @@ class Parts:
     callbacks: ResendCallbacks | None
     wakeups: PostgresWakeups
     work: PostgresWakeups
+    troubles: PostgresTroubles
+    published: PostgresPlace
     brokers: Mapping[Channel, AsyncBroker]
     clock: PostgresClock
     dice: SystemDice
@@ -84,6 +92,7 @@ class Parts:
     reader_links: ReaderLinks
     address_digest: AddressDigest
     webhook_uses: WebhookUses
+    inbound: InboundUses
     subscriptions: PostgresSubscriptionReader
     send: Callable[..., Coroutine[Any, Any, SendAnswer]]
     cancel: Callable[[CancelNotification, Caller], Coroutine[Any, Any, CancelAnswer]]
@@ -92,6 +101,8 @@ class Parts:
     explain: Callable[..., Coroutine[Any, Any, Explanation]]
     limits: Callable[[Caller], Coroutine[Any, Any, RateLimits]]
     choose_limits: Callable[..., Coroutine[Any, Any, LimitsAnswer]]
+    publishing: Callable[[Caller], Coroutine[Any, Any, PublishingChoice]]
+    choose_publishing: Callable[[ChoosePublishing, Caller], Coroutine[Any, Any, PublishingAnswer]]
     take_receipt: Callable[[ProviderReceipt], Coroutine[Any, Any, bool]]
     fingerprint: Callable[[bytes], str]
 
@@ -146,6 +157,14 @@ class Parts:
     def health_check(self) -> HealthCheck:
         link = f"{self.settings.address}/docs"
         return HealthCheck(self.subscriptions, self.store, self.store, self.send, self.clock, Lines("health"), link)
+
+    def event_topic(self) -> KafkaEventTopic:
+        """Raises SettingError where there is no Kafka."""
+        kafka = check_kafka(self.settings)
+        return KafkaEventTopic(kafka.connection, kafka.events_topic)
+
+    def publisher(self, topic: EventTopic) -> Publisher:
+        return Publisher(self.store, self.store, topic, self.published, self.troubles, Lines("publisher"))
 
     def dispatcher(self, on_loss: Callable[[Exception], None]) -> Dispatcher:
         """Webhooks need no preparing, so that no more of them are leased than may be called at a time."""

@@ -9,6 +9,7 @@ from application.projections.event_types import EventTypesDescribed
 from application.projections.happenings import Happenings
 from application.projections.metrics import Metrics, Totals
 from application.projections.notifications import Notifications
+from application.projections.parked import KafkaParked
 from application.projections.projection import Projection
 from application.projections.receipts import Receipts
 from application.projections.subscriptions import WebhookSubscriptions
@@ -26,6 +27,7 @@ PROJECTIONS: tuple[Projection[Any], ...] = (
     Suppressions(),
     Happenings(),
     EventTypesDescribed(),
+    KafkaParked(),
 )
 
 

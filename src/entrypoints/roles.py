@@ -13,11 +13,13 @@ from typing import Any
 import structlog
 import uvicorn
 
+from adapters.kafka.consumer import inflow
 from adapters.postgres.leadership import leading
 from adapters.postgres.readers import PostgresPlace, PostgresReceiptsReader
 from adapters.stopping import stopped
 from adapters.taskiq_queue import TaskiqWorker
 from application.processes.chain import Chainer
+from application.processes.consume import consume
 from application.processes.follow import Following
 from application.processes.project import Followed, Projector
 from application.processes.read_along import ReadAlong
@@ -29,7 +31,7 @@ from entrypoints.http.one_write import OneWriteProtocol
 from entrypoints.logs import Lines
 from entrypoints.parts import Parts
 from entrypoints.read_models import PROJECTIONS
-from entrypoints.settings import SettingError
+from entrypoints.settings import SettingError, check_kafka
 
 _TO_RECORD_SECONDS = 5.0
 _MAIL_TASKS = 8
@@ -169,6 +171,32 @@ async def follow(parts: Parts) -> None:
             await Projector(log, followed, Lines("projector")).run(bell, after_each, behind=READ)
 
     await _supervised("projector", lead)
+
+
+async def take_in(parts: Parts) -> None:
+    """Read what other services tell by Kafka, until cancelled. Several processes share the partitions."""
+    kafka, inbound = check_kafka(parts.settings), parts.inbound
+
+    async def member() -> None:
+        async with inflow(kafka.connection, kafka.group_id, inbound.house.topics, kafka.session) as flow:
+            await consume(flow, inbound.intake.take, inbound.counts, Lines("consumer"))
+
+    await _supervised("consumer", member)
+
+
+async def publish(parts: Parts) -> None:
+    """Tell other systems what happens to notifications, until cancelled. One process at a time does it."""
+    bell = parts.wakeups.bell()
+
+    async def lead() -> None:
+        async with leading(parts.conninfo, "publisher"):
+            topic = parts.event_topic()
+            try:
+                await parts.publisher(topic).run(bell)
+            finally:
+                await topic.close()
+
+    await _supervised("publisher", lead)
 
 
 async def _chain(parts: Parts) -> None:

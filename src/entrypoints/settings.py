@@ -14,13 +14,18 @@ import msgspec
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from adapters.kafka.connection import Connection, Mechanism, Sasl, Tls
 from domain.endpoint import Network
 
 T = TypeVar("T")
 
 EMAIL_PROVIDERS = ("capture", "resend", "smtp")
 
+_SASL_MECHANISMS: tuple[Mechanism, ...] = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+
 _LOKI_PORT = 3100
+_KAFKA_PORT = 9092
+_A_BROKER = "must be the brokers to begin with, such as kafka-1:9092,kafka-2:9092"
 _TLS_FROM_THE_START = 465  # RFC 8314, 7.3
 
 
@@ -41,6 +46,16 @@ class Smtp(msgspec.Struct, frozen=True):
     tls: bool
 
 
+class Kafka(msgspec.Struct, frozen=True):
+    """`events_topic` is where the events of notifications are published; `session` is how long a member of the group
+    may say nothing before others take over its partitions."""
+
+    connection: Connection
+    group_id: str
+    session: timedelta
+    events_topic: str
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that can be set. What is None was not set; secrets are never printed."""
 
@@ -49,6 +64,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     data: Path
     database_url: str | None
     redis_url: str | None
+    kafka: Kafka | None
+    kafka_tenant: str | None
+    mappings: Path | None
     master_key: bytes | None
     templates: Path | None
     default_language: str
@@ -99,6 +117,9 @@ def load(environment: Mapping[str, str]) -> Settings:
         data=env.get("CARILLON_DATA", Path, Path(".carillon")),
         database_url=_database_url(env),
         redis_url=_redis_url(env),
+        kafka=_kafka(env),
+        kafka_tenant=env.maybe("KAFKA_TENANT", str),
+        mappings=env.maybe("MAPPINGS_PATH", _file),
         master_key=env.maybe("CARILLON_MASTER_KEY", master_key),
         templates=env.maybe("TEMPLATES_PATH", _folder),
         default_language=env.get("DEFAULT_LANGUAGE", str, "en"),
@@ -137,6 +158,13 @@ def check_queue(settings: Settings) -> None:
     """A dispatcher and workers in processes of their own meet at Redis only. Raises SettingError."""
     if not settings.redis_url:
         raise SettingError("REDIS_URL", "must be set when the dispatcher and the workers are processes of their own")
+
+
+def check_kafka(settings: Settings) -> Kafka:
+    """Some roles are of no use without it. Raises SettingError."""
+    if not settings.kafka:
+        raise SettingError("KAFKA_BROKERS", "must be set for this role")
+    return settings.kafka
 
 
 def _check_together(settings: Settings) -> None:
@@ -324,6 +352,96 @@ def _redis_address(text: str) -> str:
     if not _is_address(text, "redis", "rediss", "unix"):
         raise ValueError("must be a Redis address such as redis://host:6379/0")
     return text
+
+
+def _kafka(env: _Environment) -> Kafka | None:
+    brokers = env.maybe("KAFKA_BROKERS", _brokers)
+    if brokers is None:
+        return None
+    tls = _kafka_tls(env)
+    return Kafka(
+        Connection(brokers, env.get("KAFKA_CLIENT_ID", _word, "carillon"), _kafka_sasl(env, bool(tls)), tls),
+        group_id=env.get("KAFKA_GROUP_ID", _word, "carillon"),
+        session=timedelta(milliseconds=env.get("KAFKA_SESSION_TIMEOUT_MS", _between(1_000, 1_800_000), 10_000)),
+        events_topic=env.get("KAFKA_EVENTS_TOPIC", _topic, "notification-events"),
+    )
+
+
+def _kafka_sasl(env: _Environment, sealed: bool) -> Sasl | None:
+    user, password = env.maybe("KAFKA_SASL_USERNAME", str), env.maybe("KAFKA_SASL_PASSWORD", str)
+    mechanism = env.maybe("KAFKA_SASL_MECHANISM", _sasl_mechanism)
+    if not (user or password or mechanism):
+        return None
+    if not user or not password:
+        lacking = "PASSWORD" if user else "USERNAME"
+        raise SettingError(f"KAFKA_SASL_{lacking}", "must be set, as the others of KAFKA_SASL are")
+    if mechanism in (None, "PLAIN") and not sealed and env.maybe("KAFKA_TLS", _yes_or_no) is None:
+        raise SettingError("KAFKA_TLS", "must be said, yes or no: without it everybody on the way reads the password")
+    return Sasl(mechanism or "PLAIN", user, password)
+
+
+def _kafka_tls(env: _Environment) -> Tls | None:
+    """Said by its files alone, too; which are read here, so that a wrong one is told of at the start."""
+    authorities, certificate, key = (env.maybe(f"KAFKA_TLS_{name}", _file) for name in ("CA", "CERT", "KEY"))
+    wished = env.maybe("KAFKA_TLS", _yes_or_no)
+    if wished is None:
+        wished = bool(authorities or certificate or key)
+    if not wished:
+        return None
+    if key and not certificate:
+        raise SettingError("KAFKA_TLS_CERT", "must be set when KAFKA_TLS_KEY is")
+    _check_pem("KAFKA_TLS_CA", Tls(authorities), "must be a file of certificates in PEM")
+    _check_pem("KAFKA_TLS_CERT", Tls(None, certificate, key), "must be a certificate in PEM, with its unencrypted key")
+    return Tls(authorities, certificate, key)
+
+
+def _check_pem(variable: str, tls: Tls, problem: str) -> None:
+    try:
+        tls.context()
+    except (OSError, ValueError):
+        raise SettingError(variable, problem) from None
+
+
+def _brokers(text: str) -> tuple[str, ...]:
+    brokers = tuple(_broker(each) for each in text.replace(",", " ").split())
+    if not brokers:
+        raise ValueError(_A_BROKER)
+    return brokers
+
+
+def _broker(text: str) -> str:
+    """With its port, also where that is Kafka's own."""
+    try:
+        parts = urlsplit(f"//{text}")
+        port = parts.port
+    except ValueError:
+        raise ValueError(_A_BROKER) from None
+    if not parts.hostname or "@" in text or parts.path or parts.query or parts.fragment or port == 0:
+        raise ValueError(_A_BROKER)
+    return text if port else f"{text.removesuffix(':')}:{_KAFKA_PORT}"
+
+
+def _topic(text: str) -> str:
+    if not re.fullmatch(r"[a-zA-Z0-9._-]{1,249}", text) or text in (".", ".."):
+        raise ValueError("must be the name of a topic, of letters, digits, '.', '_' and '-'")
+    return text
+
+
+def _sasl_mechanism(text: str) -> Mechanism:
+    for mechanism in _SASL_MECHANISMS:
+        if text.upper() == mechanism:
+            return mechanism
+    raise ValueError(f"must be one of {', '.join(_SASL_MECHANISMS)}")
+
+
+def _yes_or_no(text: str) -> bool:
+    return _one_of("yes", "no")(text) == "yes"
+
+
+def _file(text: str) -> Path:
+    if not Path(text).is_file():
+        raise ValueError("must be a file that exists")
+    return Path(text)
 
 
 def _smtp(env: _Environment) -> Smtp | None:

@@ -83,3 +83,14 @@ async def test_the_secret_is_not_in_the_database(database):
     _, text = await PostgresApiKeys(database).create("acme", "billing", [])
     ((row,),) = await database.rows("SELECT api_keys::text FROM api_keys")
     assert text.split("_")[-1] not in row
+
+
+async def test_a_tenant_has_one_for_as_long_as_one_of_its_keys_is_live(keys):
+    assert not await keys.tenant_has_one("acme")
+    one, other = [(await keys.create("acme", "billing", []))[0] for _ in range(2)]
+    assert await keys.tenant_has_one("acme")
+    assert not await keys.tenant_has_one("globex")
+    await keys.revoke(one.id)
+    assert await keys.tenant_has_one("acme")
+    await keys.revoke(other.id)
+    assert not await keys.tenant_has_one("acme")

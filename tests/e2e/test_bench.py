@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench import flow, plot, webhooks
+from bench import flow, kafka, plot, records, webhooks
 from bench.figures import Figure
 from bench.fill import EVENTS_OF_ONE, fill
 from bench.growth import measured
@@ -36,6 +36,18 @@ def test_every_webhook_comes_out_once_at_each_endpoint(stage):
     figures = named(webhooks.told(stage, seconds=2))
     assert figures["sent"] > 0
     assert figures["end to end, event to endpoint"] > 0
+
+
+def test_every_record_is_taken_in_once(stage):
+    """Which the run itself sees to."""
+    figures = named(records.taken_in(stage, records=2_000, requests=100))
+    assert figures["records in, one consumer"] > 0
+
+
+def test_everything_that_happened_is_published_once(stage):
+    """As the run itself sees to."""
+    figures = named(kafka.published(stage, events=3_000))
+    assert figures["published, log to broker"] > 0
 
 
 def test_an_open_loop_asks_as_often_as_it_was_told_and_draws_a_picture(stage, tmp_path: Path):

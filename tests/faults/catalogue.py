@@ -6,7 +6,19 @@ from typing import Any, Literal
 import msgspec
 
 from tests.faults.cluster import Cluster, Provider
-from tests.faults.scenarios import clocks, controls, digests, kills, poison, providers, readers, stores, webhooks
+from tests.faults.scenarios import (
+    clocks,
+    controls,
+    digests,
+    kills,
+    poison,
+    providers,
+    publishing,
+    readers,
+    records,
+    stores,
+    webhooks,
+)
 from tests.faults.trial import Findings, Trial
 
 Form = Literal["short", "usual", "long"]
@@ -70,6 +82,14 @@ SCENARIOS = (
     Scenario("provider-brown-out", providers.brown_out, {"sends": 30}, {"sends": 300}, {"sends": 1000}),
     Scenario("slow-and-dripping-answers", providers.slow_answers, None, {"seconds": 8.0}, {"seconds": 30.0}),
     Scenario("dead-endpoints", webhooks.dead_endpoints, None, {"seconds": 10.0}, {"seconds": 30.0}),
+    Scenario(
+        "records-taken",
+        records.records_taken,
+        {"records": 200, "kills": 1},
+        {"records": 2000, "kills": 5},
+        {"records": 2000, "kills": 20},
+    ),
+    Scenario("publisher-killed", publishing.publishers_killed, {"kills": 1}, {"kills": 20}, {"kills": 40}),
     Scenario(
         "digests",
         digests.gathered,

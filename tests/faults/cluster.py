@@ -37,7 +37,7 @@ FULL_SET = ("api", "dispatcher", "projector", "worker", "worker")
 
 _LATENCY_MS = 40  # of the providers, so that there are always calls on their way
 _CARILLON = (sys.executable, "-m", "entrypoints")
-_FOLLOWERS = ("dispatcher", "projector")
+_FOLLOWERS = ("dispatcher", "projector", "publisher")
 _LISTENERS = (
     "SELECT pid FROM pg_stat_activity"
     " WHERE application_name LIKE 'carillon listener%%' AND datname = current_database()"

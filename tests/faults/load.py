@@ -110,8 +110,12 @@ class Load:
         new = [
             Acknowledged(each["id"], key, tenant, each["recipient"]["email"], now) for each in answer["notifications"]
         ]
-        os.write(self._log, b"".join(msgspec.json.encode(each) + b"\n" for each in new))
-        self.acknowledged += new
+        self.note(new)
+
+    def note(self, accepted: list[Acknowledged]) -> None:
+        """Write it down before anything else happens."""
+        os.write(self._log, b"".join(msgspec.json.encode(each) + b"\n" for each in accepted))
+        self.acknowledged += accepted
 
     async def _until_answered(
         self, session: aiohttp.ClientSession, body: dict[str, Any], headers: dict[str, str]

@@ -12,7 +12,7 @@ import msgspec
 import psycopg
 
 from tests.faults.cluster import LEASE, Cluster, Provider
-from tests.faults.history import ENDS, Verdict, check
+from tests.faults.history import ENDS, Acknowledged, Verdict, check
 from tests.faults.load import Load, acknowledged_in
 from tests.faults.waiting import until
 
@@ -161,6 +161,10 @@ class Trial:
         (probe,) = (await self.live_again(back or since)).acknowledged
         await until(lambda: self._seen_at_the_provider(probe.address), "a fresh message arrives")
         return time.monotonic() - since
+
+    def acknowledge(self, accepted: Iterable[Acknowledged]) -> None:
+        """These were accepted by another way than the load's, and have to arrive all the same."""
+        self.load.note(list(accepted))
 
     # What can be seen meanwhile
 

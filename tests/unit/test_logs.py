@@ -125,3 +125,19 @@ def test_a_projected_batch_leaves_a_line_if_it_changed_rows(written: Written) ->
     lines.projected("attempts", events=7, rows=0, position=7, milliseconds=1.0)
     lines.projected("attempts", events=2, rows=1, position=9, milliseconds=1.0)
     assert [(line["event"], line["rows"], line["position"]) for line in written()] == [("projected", 1, 9)]
+
+
+def test_what_the_client_of_kafka_says_again_and_again_is_told_once_a_minute(
+    written: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1_000.0]
+    monkeypatch.setattr(logs, "monotonic", lambda: now[0])
+    for after in (0, 0.1, 59.8, 0.2):
+        now[0] += after
+        logging.getLogger("aiokafka.client").error("Unable connect to %s", "kafka-1:9092")
+        logging.getLogger("aiokafka").error("Unable connect to %s", f"kafka-{now[0]}")
+        logging.getLogger("asyncio").error("of another library")
+    said = [line["event"] for line in written()]
+    assert said.count("Unable connect to kafka-1:9092") == 2
+    assert said.count("of another library") == 4
+    assert len(said) == 2 + 4 + 4

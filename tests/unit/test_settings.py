@@ -10,9 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
-from entrypoints.settings import SettingError, Settings, check_queue, load
+from adapters.kafka.connection import Connection
+from entrypoints.settings import SettingError, Settings, check_kafka, check_queue, load
 
 KEY = base64.b64encode(bytes(range(32))).decode()
+KAFKA = {"KAFKA_BROKERS": "kafka:9092"}
+LOGIN = {"KAFKA_SASL_USERNAME": "carillon", "KAFKA_SASL_PASSWORD": "hunter2"}
 SECRET = "whsec_" + base64.b64encode(bytes(24)).decode()
 
 
@@ -52,6 +55,7 @@ def test_nothing_has_to_be_set() -> None:
     assert (settings.host, settings.port, settings.data) == ("127.0.0.1", 3008, Path(".carillon"))
     assert settings.database_url is None
     assert settings.redis_url is None
+    assert settings.kafka is None
     assert settings.email_provider is None
     assert settings.default_language == "en"
     assert (settings.email_concurrency, settings.window) == (5, 40)
@@ -130,6 +134,16 @@ def test_the_older_name_of_the_sender_gives_way_to_the_newer() -> None:
         "RESEND_PER_DAY": ["-1", "1.5"],
         "SMTP_PER_SECOND": ["0"],
         "SMTP_PER_DAY": ["lots"],
+        "KAFKA_BROKERS": [
+            ",",
+            "kafka:port",
+            "kafka:0",
+            "kafka:65536",
+            "http://kafka:9092",
+            "me@kafka",
+            ":9092",
+            "a b/c",
+        ],
     }.items(),
 )
 def test_a_wrong_value_is_refused_by_its_name(variable: str, texts: list[str]) -> None:
@@ -156,6 +170,19 @@ def test_what_is_secret_is_never_repeated() -> None:
         ({"SMTP_HOST": "localhost", "SMTP_STARTTLS": "maybe"}, "SMTP_STARTTLS"),
         ({"DATABASE_HOST": "localhost", "DATABASE_PORT": "x"}, "DATABASE_PORT"),
         ({"REDIS_HOST": "localhost", "REDIS_PORT": "x"}, "REDIS_PORT"),
+        ({**KAFKA, "KAFKA_CLIENT_ID": "two words"}, "KAFKA_CLIENT_ID"),
+        ({**KAFKA, "KAFKA_GROUP_ID": "é"}, "KAFKA_GROUP_ID"),
+        ({**KAFKA, "KAFKA_EVENTS_TOPIC": "a topic"}, "KAFKA_EVENTS_TOPIC"),
+        ({**KAFKA, "KAFKA_EVENTS_TOPIC": ".."}, "KAFKA_EVENTS_TOPIC"),
+        ({**KAFKA, "KAFKA_SASL_MECHANISM": "GSSAPI"}, "KAFKA_SASL_MECHANISM"),
+        ({**KAFKA, "KAFKA_SASL_MECHANISM": "PLAIN"}, "KAFKA_SASL_USERNAME"),
+        ({**KAFKA, "KAFKA_SASL_USERNAME": "carillon"}, "KAFKA_SASL_PASSWORD"),
+        ({**KAFKA, **LOGIN}, "KAFKA_TLS"),
+        ({**KAFKA, "KAFKA_TLS": "maybe"}, "KAFKA_TLS"),
+        ({**KAFKA, "KAFKA_TLS_CA": "no/such/file"}, "KAFKA_TLS_CA"),
+        ({**KAFKA, "KAFKA_TLS_CA": __file__}, "KAFKA_TLS_CA"),
+        ({**KAFKA, "KAFKA_TLS_CERT": __file__}, "KAFKA_TLS_CERT"),
+        ({**KAFKA, "KAFKA_TLS_KEY": __file__}, "KAFKA_TLS_CERT"),
     ],
 )
 def test_what_does_not_go_together_is_refused(environment: dict[str, str], variable: str) -> None:
@@ -204,6 +231,44 @@ def test_smtp_is_sealed_unless_it_is_told_not_to_be(
     smtp = load(given).smtp
     assert smtp
     assert (smtp.port, smtp.starttls, smtp.tls) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "brokers"),
+    [
+        ("kafka", ("kafka:9092",)),
+        ("kafka-1:9093, kafka-2", ("kafka-1:9093", "kafka-2:9092")),
+        ("10.0.0.7 [::1]:9094", ("10.0.0.7:9092", "[::1]:9094")),
+    ],
+)
+def test_kafka_is_where_its_brokers_are(text: str, brokers: tuple[str, ...]) -> None:
+    kafka = load({"KAFKA_BROKERS": text}).kafka
+    assert kafka
+    assert kafka.connection == Connection(brokers, "carillon")
+    assert (kafka.group_id, kafka.events_topic) == ("carillon", "notification-events")
+    assert kafka.connection.arguments()["security_protocol"] == "PLAINTEXT"
+
+
+def test_a_password_for_kafka_goes_sealed_unless_it_is_told_not_to() -> None:
+    sealed, bare, scram = (
+        load({**KAFKA, **LOGIN, **how}).kafka
+        for how in ({"KAFKA_TLS": "yes"}, {"KAFKA_TLS": "no"}, {"KAFKA_SASL_MECHANISM": "scram-sha-512"})
+    )
+    assert sealed
+    assert bare
+    assert scram
+    arguments = sealed.connection.arguments()
+    assert (arguments["security_protocol"], arguments["sasl_mechanism"]) == ("SASL_SSL", "PLAIN")
+    assert (arguments["sasl_plain_username"], arguments["sasl_plain_password"]) == ("carillon", "hunter2")
+    assert arguments["ssl_context"].check_hostname
+    assert bare.connection.arguments()["security_protocol"] == "SASL_PLAINTEXT"
+    assert scram.connection.arguments()["sasl_mechanism"] == "SCRAM-SHA-512"
+
+
+def test_some_roles_are_of_no_use_without_kafka() -> None:
+    with pytest.raises(SettingError, match=r"^KAFKA_BROKERS must be set"):
+        check_kafka(load({}))
+    assert check_kafka(load(KAFKA)).group_id == "carillon"
 
 
 def test_processes_of_their_own_need_a_queue_between_them() -> None:

@@ -38,6 +38,9 @@ class MemoryApiKeys:
     async def all(self) -> list[ApiKey]:
         return list(self._keys.values())
 
+    async def tenant_has_one(self, tenant: str) -> bool:
+        return any(key.tenant == tenant and not key.revoked_at for key in self._keys.values())
+
     async def revoke(self, id: str) -> bool:
         key = self._keys.get(id)
         if key is None or key.revoked_at:

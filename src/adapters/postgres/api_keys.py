@@ -38,6 +38,12 @@ class PostgresApiKeys:
     async def all(self) -> list[ApiKey]:
         return [_key(row) for row in await self._database.rows(f"SELECT {_COLUMNS} FROM api_keys ORDER BY created_at")]
 
+    async def tenant_has_one(self, tenant: str) -> bool:
+        ((found,),) = await self._database.rows(
+            "SELECT EXISTS (SELECT 1 FROM api_keys WHERE tenant = %s AND revoked_at IS NULL)", (tenant,)
+        )
+        return bool(found)
+
     async def revoke(self, id: str) -> bool:
         rows = await self._database.rows(
             "UPDATE api_keys SET revoked_at = now(), owner_email = NULL"

@@ -13,6 +13,7 @@ from adapters.postgres.due_work import CREATE_LEASE_IN_BUDGET
 from adapters.postgres.log_writer import CREATE_APPEND_EVENTS
 from adapters.postgres.schedule import CREATE_LANES, CREATE_SCHEDULE
 from adapters.postgres.template_archive import CREATE_TEMPLATE_BUNDLES
+from adapters.postgres.troubles import CREATE_TROUBLES
 
 _MIGRATION_LOCK = 0x0CA7_1111
 
@@ -59,6 +60,15 @@ _LANES = f"""
 
 _LANES_WORKED = "ALTER TABLE lanes ADD COLUMN IF NOT EXISTS worked_at timestamptz"
 
+_RECORD_COUNTS = """
+    CREATE TABLE record_counts (
+        topic text NOT NULL,
+        fact text NOT NULL,
+        count bigint NOT NULL,
+        PRIMARY KEY (topic, fact)
+    );
+"""
+
 _LEASED_AT = f"""
     ALTER TABLE schedule ADD COLUMN IF NOT EXISTS leased_at timestamptz;
     {CREATE_LEASE_IN_BUDGET}
@@ -77,10 +87,12 @@ MIGRATIONS: Sequence[tuple[str, str]] = (
     ("schedule_unreadable", _UNREADABLE),
     ("lanes", _LANES),
     ("lanes_worked", _LANES_WORKED),
+    ("record_counts", _RECORD_COUNTS),
     ("schedule_bundle", CREATE_SCHEDULE),
     ("append_events_with_bundles", CREATE_APPEND_EVENTS),
     ("lease_in_budget", CREATE_LEASE_IN_BUDGET),
     ("schedule_leased_at", _LEASED_AT),
+    ("troubles", CREATE_TROUBLES),
 )
 
 

@@ -84,6 +84,7 @@ class PostgresNotificationReader:
             "suppressions",
             "happenings",
             "event_types",
+            "kafka_parked",
         )
         union = " UNION ALL ".join(f"SELECT '{name}', position FROM view_{name}.position" for name in views)
         return {str(name): int(position) for name, position in await self._database.rows(union)}

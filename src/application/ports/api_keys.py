@@ -33,5 +33,8 @@ class ApiKeys(Protocol):
 
     async def all(self) -> list[ApiKey]: ...
 
+    async def tenant_has_one(self, tenant: str) -> bool:
+        """Whether any live key is this tenant's."""
+
     async def revoke(self, id: str) -> bool:
         """True if it was live until now. Its owner's address is forgotten."""

@@ -10,6 +10,7 @@ from entrypoints.http.callbacks import CallbacksController
 from entrypoints.http.description import Description
 from entrypoints.http.docs import docs
 from entrypoints.http.gallery import GalleryController
+from entrypoints.http.inbound import MappingsController, ParkedController
 from entrypoints.http.limits import LimitsController
 from entrypoints.http.lines import hand_back_id, log_command, note_caller, note_start
 from entrypoints.http.mailbox import MailboxController
@@ -18,6 +19,7 @@ from entrypoints.http.operations import OperationsController
 from entrypoints.http.page import asset
 from entrypoints.http.preferences import PreferencesController
 from entrypoints.http.problems import handlers
+from entrypoints.http.publishing import PublishingController
 from entrypoints.http.readers import ReadersController
 from entrypoints.http.request import MOST_BYTES, JsonRequest, header, needs_key, refuse_unknown_parameters
 from entrypoints.http.suppressions import SuppressionsController
@@ -48,6 +50,9 @@ def create_app(parts: Parts) -> Litestar:
         WebhooksController,
         EventsController,
         EventTypesController,
+        MappingsController,
+        ParkedController,
+        PublishingController,
         InternalController,
         CallbacksController,
         OperationsController,

@@ -18,6 +18,7 @@ from litestar.typing import FieldDefinition
 from application.commands.send import SendNotification
 from application.commands.send_webhook import SendWebhook
 from domain.template import NotificationType
+from entrypoints.http.inbound_examples import inbound_examples, inbound_path_example
 from entrypoints.http.problems import ProblemDetails
 from entrypoints.http.reader_examples import CSV, USER, reader_examples
 from entrypoints.http.request import needs_key
@@ -44,6 +45,9 @@ _TAGS = {
     "the scope send, all else the scope webhooks.",
     "Event types": "What your events are called and look like, for those who receive them. To write needs the scope "
     "webhooks.",
+    "Kafka": "What becomes of the events that other services of yours tell by Kafka, and those that became nothing. To "
+    "write, and for those, needs the scope admin.",
+    "Publishing": "What other systems hear of your notifications, over Kafka. To change it needs the scope admin.",
     "Service to service": "The commands themselves, for other services of yours. Needs a key with the scope internal.",
     "Provider callbacks": "Called by the providers, who sign what they say. They need no API key.",
     "Operations": "For those who run the service. They need no API key.",
@@ -71,6 +75,8 @@ _PARAMETERS = {
     "address": "An address of the channel.",
     "channel": "By which way it goes or went.",
     "ground": "Why an address is on the list.",
+    "reason": "Only those that were set aside for this reason.",
+    "topic": "Only those of this topic.",
     "base": "The version to start from; default: the newest.",
 }
 
@@ -164,7 +170,9 @@ class Description(OpenAPISchemaPlugin, ReceiveRoutePlugin):
         id, with_key = operation["operationId"], operation["operationId"] in self._with_key
         for parameter in operation.get("parameters", []):
             _finish_parameter(parameter)
-            named = webhook_path_example if operation["tags"] == ["Event types"] else path_example
+            named = {"Event types": webhook_path_example, "Kafka": inbound_path_example}.get(
+                operation["tags"][0], path_example
+            )
             if parameter["in"] == "path" and (example := named(id, parameter["name"])):
                 parameter["example"] = example
             if parameter["name"] == "user_id":
@@ -224,6 +232,10 @@ _MORE_PROBLEMS: Mapping[str, tuple[int, ...]] = {
     "ResumeWebhook": (409,),
     "DescribeEventType": (409,),
     "RemoveEventType": (409,),
+    "WriteMapping": (409,),
+    "RemoveMapping": (409,),
+    "DiscardParked": (409,),
+    "ReplayParked": (404,),
     "InternalSend": (404,),
     "UpdatePreferences": (409,),
     "ChangePreferences": (409,),
@@ -233,6 +245,7 @@ _MORE_PROBLEMS: Mapping[str, tuple[int, ...]] = {
     "Suppress": (409,),
     "Allow": (409,),
     "ChooseRateLimits": (409,),
+    "ChoosePublishing": (409,),
     "ImportSuppressions": (400, 408, 413),
     "ResendCallback": (400, 401, 404, 408, 413),
 }
@@ -339,8 +352,10 @@ def _examples(types: list[NotificationType]) -> dict[str, dict[str, Any]]:
     return {
         "SendNotification": sends,
         "InternalSend": internal,
+        "ChoosePublishing": {"with": {"summary": "With whom they go to.", "value": {"personal_data": True}}},
         **template_examples(first),
         **webhook_examples(),
+        **inbound_examples(),
         **reader_examples(),
     }
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 from litestar import Controller, Response, get
@@ -10,10 +10,12 @@ from litestar.openapi.datastructures import ResponseSpec
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from adapters.kafka.group import BrokersAwayError
 from application.ports.due_work import Backlog
 from application.ports.log import StoreUnavailableError
 from application.projections.metrics import BUCKETS, RESPONDED, MetricTotal, labelled
 from entrypoints.http.request import OPEN, JsonRequest
+from entrypoints.inbound_uses import InboundUses
 
 _LAG_ALLOWED = 10_000
 _READY_SECONDS = 2.0
@@ -59,6 +61,7 @@ class OperationsController(Controller):
                 head, positions = await request.parts.store.head(), await request.parts.reader.positions()
                 paused = await request.parts.budget.paused()
                 unreadable = await request.parts.due.unreadable()
+                troubles = await request.parts.troubles.known()
         except (StoreUnavailableError, TimeoutError):
             return Response(Readiness(False, {"database": "does not answer"}), status_code=503)
         said = {"database": "ready"}
@@ -67,6 +70,8 @@ class OperationsController(Controller):
             said[f"view {name}"] = "ready" if behind < _LAG_ALLOWED else f"{behind} events behind"
         ready = all(each == "ready" for each in said.values())
         said |= {f"provider {provider}": f"paused: {reason}" for provider, reason in paused.items()}
+        said |= await _brokers(request.parts.inbound)
+        said |= troubles
         if unreadable:
             said["notifications"] = f"{unreadable} cannot be read"
         return Response(Readiness(ready, said), status_code=200 if ready else 503)
@@ -80,9 +85,12 @@ class OperationsController(Controller):
         head, positions = await request.parts.store.head(), await request.parts.reader.positions()
         registry = CollectorRegistry(auto_describe=False)
         chained = await request.parts.chain.position()
-        registry.register(
-            _Collected([*_counted(totals), *_gauges(backlog, head, positions), _unchained(head, chained)])
-        )
+        gauges = [*_gauges(backlog, head, positions), _unchained(head, chained)]
+        gauges += _troubled(await request.parts.troubles.known())
+        if request.parts.settings.kafka:
+            gauges += _unpublished(head, await request.parts.published.position())
+        gauges += await _of_kafka(request.parts.inbound)
+        registry.register(_Collected([*_counted(totals), *gauges]))
         return generate_latest(registry)
 
 
@@ -178,3 +186,52 @@ def _unchained(head: int, chained: int) -> Metric:
     lag = GaugeMetricFamily("carillon_chain_lag_events", "Events that are not chained yet; below 0 something is wrong")
     lag.add_metric([], head - chained)
     return lag
+
+
+async def _brokers(inbound: InboundUses) -> dict[str, str]:
+    """What is said of Kafka, where it is used. That it is away delays what comes by it, and keeps nothing else."""
+    if inbound.group is None:
+        return {}
+    try:
+        await inbound.group.lag()
+    except BrokersAwayError:
+        return {"kafka": "does not answer"}
+    return {"kafka": "ready"}
+
+
+async def _of_kafka(inbound: InboundUses) -> list[Metric]:
+    """Records by what became of them, as far as they were counted: one that comes again is counted again."""
+    records = CounterMetricFamily("carillon_kafka_records", "Records by what became of them", labels=["topic", "fact"])
+    for (topic, fact), count in (await inbound.counts.all()).items():
+        records.add_metric([topic, fact], count)
+    parked = GaugeMetricFamily("carillon_kafka_parked", "Records set aside, not replayed", labels=["topic", "reason"])
+    for (topic, reason), waiting in (await inbound.parked_reader.waiting()).items():
+        parked.add_metric([topic, reason], waiting)
+    return [records, parked, *(await _lag(inbound))]
+
+
+async def _lag(inbound: InboundUses) -> list[Metric]:
+    if inbound.group is None:
+        return []
+    up = GaugeMetricFamily("carillon_kafka_up", "Whether the brokers answer")
+    lag = GaugeMetricFamily("carillon_kafka_lag_records", "Records that nobody has taken in yet", labels=["topic"])
+    try:
+        for topic, behind in (await inbound.group.lag()).items():
+            lag.add_metric([topic], behind)
+        up.add_metric([], 1)
+    except BrokersAwayError:
+        up.add_metric([], 0)
+    return [up, lag]
+
+
+def _unpublished(head: int, published: int) -> Iterator[Metric]:
+    lag = GaugeMetricFamily("carillon_publisher_lag_events", "Events of the log that other systems are not told of yet")
+    lag.add_metric([], max(0, head - published))
+    yield lag
+
+
+def _troubled(troubles: Mapping[str, str]) -> Iterator[Metric]:
+    known = GaugeMetricFamily("carillon_trouble", "1 for each part that something keeps from its work", labels=["part"])
+    for part in troubles:
+        known.add_metric([part], 1)
+    yield known

@@ -17,6 +17,7 @@ from application.ports.log import ConflictError, StoreUnavailableError
 from application.ports.templates import RendererUnavailableError, TenantSlowError
 from application.problems import EventIdReusedError, InvalidCommandError, KeyReusedError, NotFoundError, Problem
 from domain.limits import TooManyCategoriesError
+from domain.mapping import TooManyMappingsError
 from domain.notification import NotRetryableError
 from domain.own_template import (
     NoSuchVersionError,
@@ -77,6 +78,7 @@ _ANSWERS: Mapping[type[Exception], _Answer] = {
     TooManyContactsError: _Answer(409, "too_many_contacts", "There is no room for another address"),
     TooManyCategoriesError: _Answer(409, "too_many_choices", "There is no room for another category"),
     TooManySecretsError: _Answer(409, "too_many_secrets", "Too many older secrets still sign"),
+    TooManyMappingsError: _Answer(409, "too_many_mappings", "There is no room for another mapping"),
     RenderError: _Answer(422, "not_renderable", "The template cannot be rendered with these variables"),
     TenantSlowError: _Answer(429, "templates_too_slow", "Your own templates and schemas took too much computing time"),
     RendererUnavailableError: _Answer(503, "renderer_unavailable", "Too much is being rendered"),

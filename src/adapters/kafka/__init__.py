@@ -1,0 +1,1 @@
+"""Apache Kafka: what other services tell us, and what we tell them."""

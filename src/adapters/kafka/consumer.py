@@ -1,0 +1,137 @@
+"""Records by aiokafka, in a group; what was read is committed by hand."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from aiokafka import (
+    AIOKafkaConsumer,
+    ConsumerRebalanceListener,
+    ConsumerRecord,
+    TopicPartition,
+)
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import (
+    StickyPartitionAssignor,
+)
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+
+from adapters.kafka.connection import Connection
+from application.inbound.event import Record
+from domain.parked import Origin
+
+MOST_RECORDS = 500
+_POLL_MS = 1_000
+_REBALANCE_MS = 30_000
+_HAND_OVER_SECONDS = 20.0
+"""Longer than a save may take, and less than others wait for us to let go."""
+_NEVER_MS = 2**31 - 1
+"""While the store is away we wait on purpose, for as long as it takes, and stay in the group."""
+_MOST_SURPRISES = 20
+_AFTER_A_SURPRISE = 0.1
+_NEW_TOPICS_MS = 10_000
+"""A topic that is not there yet is read this long after it is."""
+
+
+@asynccontextmanager
+async def inflow(
+    connection: Connection, group: str, topics: Collection[str], session: timedelta
+) -> AsyncIterator["KafkaInflow"]:
+    """A member of the group, from which it takes its leave when the block ends. Raises KafkaError."""
+    session_ms = round(session.total_seconds() * 1000)
+    consumer = AIOKafkaConsumer(
+        **connection.arguments(),
+        group_id=group,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        partition_assignment_strategy=(StickyPartitionAssignor,),
+        max_poll_records=MOST_RECORDS,
+        max_poll_interval_ms=_NEVER_MS,
+        session_timeout_ms=session_ms,
+        heartbeat_interval_ms=session_ms // 4,
+        rebalance_timeout_ms=max(_REBALANCE_MS, session_ms),
+        metadata_max_age_ms=_NEW_TOPICS_MS,
+    )
+    await consumer.start()
+    try:
+        flow = KafkaInflow(consumer)
+        consumer.subscribe(topics=sorted(topics), listener=flow)
+        yield flow
+    finally:
+        await consumer.stop()
+
+
+class KafkaInflow(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Implements the port Inflow.
+
+    Before partitions go to somebody else, what was handed out is waited for: so it is committed, and they begin behind
+    it. Where that takes too long they read it again.
+    """
+
+    def __init__(self, consumer: AIOKafkaConsumer) -> None:
+        self._consumer = consumer
+        self._surprises = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def next(self) -> Sequence[Record]:
+        self._idle.set()
+        try:
+            found = await self._consumer.getmany(timeout_ms=_POLL_MS)
+        except KafkaError as error:
+            await self._stay(error)
+            return []
+        self._surprises = 0
+        if found:
+            self._idle.clear()
+        return [_record(each) for records in found.values() for each in records]
+
+    async def _stay(self, error: Exception) -> None:
+        """Raises the error, unless it is an odd answer while the group takes shape: to leave it for that would make
+
+        everybody else begin again too.
+        """
+        self._surprises += 1
+        if type(error) is not KafkaError or self._surprises > _MOST_SURPRISES:
+            raise error
+        await asyncio.sleep(_AFTER_A_SURPRISE)
+
+    async def done(self, records: Sequence[Record]) -> None:
+        """Raises KafkaError when the group does not take it for another reason than that it has changed."""
+        ours = self._consumer.assignment()
+        ends = {place: offset for place, offset in _ends(records).items() if place in ours}
+        try:
+            if ends:
+                await self._consumer.commit(ends)
+        except (CommitFailedError, IllegalStateError):  # they are somebody else's by now, who reads them again
+            return
+        finally:
+            self._idle.set()
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        try:
+            async with asyncio.timeout(_HAND_OVER_SECONDS):
+                await self._idle.wait()
+        except TimeoutError:
+            return
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        """There is nothing to prepare."""
+
+
+def _ends(records: Sequence[Record]) -> Mapping[TopicPartition, int]:
+    ends: dict[TopicPartition, int] = {}
+    for each in records:
+        place = TopicPartition(each.origin.topic, each.origin.partition)
+        ends[place] = max(ends.get(place, 0), each.origin.offset + 1)
+    return ends
+
+
+def _record(came: ConsumerRecord) -> Record:
+    return Record(
+        origin=Origin(topic=came.topic, partition=came.partition, offset=came.offset, timestamp=came.timestamp),
+        key=came.key,
+        value=came.value,
+        headers=tuple((name, value or b"") for name, value in came.headers),
+    )

@@ -1,0 +1,1 @@
+"""What other services tell by Kafka, and what becomes of it."""

@@ -1,0 +1,1 @@
+"""Apache Kafka itself, for whoever wants to see the tests pass against it."""
