@@ -242,6 +242,15 @@ async def test_of_a_large_record_only_the_beginning_is_kept(rig):
     assert len(parked.body.value) == 4096
 
 
+async def test_of_a_record_that_cannot_be_read_the_place_is_parked(rig):
+    torn = Record(origin=record().origin, key=None, value=None, unreadable="CorruptRecordException")
+    assert await rig.take(torn) == {PARKED: 1}
+    parked = await rig.parked_record(torn)
+    assert (parked.tenant, parked.reason, parked.complete) == ("operator", ParkReason.UNREADABLE, False)
+    answer = await rig.parked.replay(ReplayParked(ids=[torn.origin.id]), ADMIN, "operator")
+    assert answer.records[0].problems == ["only its beginning was kept"]
+
+
 async def test_a_mistake_of_ours_sets_one_record_aside_and_is_told_in_full(rig):
     def bug() -> None:
         raise ZeroDivisionError("jane@example.com")
