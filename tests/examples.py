@@ -38,7 +38,7 @@ from domain.saying import Saying
 from domain.subscription import DisabledFor, Terms, WebhookSubscription
 from domain.suppression import Suppression
 from domain.template import NotificationType, TemplatePin, Variable, VariableType
-from domain.vocabulary import Channel, Frequency, Ground, Over, Priority, Purpose, Reason
+from domain.vocabulary import Channel, Frequency, Ground, Over, Priority, Purpose, Reason, Status
 from domain.wall_clock import QuietHours
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -189,6 +189,18 @@ def _events(person: UUID) -> Iterable[Any]:
     yield Notification.Suppressed(**place(14), reason=Reason.HARD_BOUNCE)
     yield Notification.Cancelled(**place(15), reason=Reason.CANCELLED_BY_CALLER)
     yield Notification.Expired(**place(16), reason=Reason.EXPIRED)
+    digest = UUID("0195b0a0-0000-7000-8000-00000000d1e5")
+    yield Notification.Merged(**place(17), into=digest)
+    yield Notification.StandingChanged(**place(18), status=Status.BOUNCED, reason=Reason.HARD_BOUNCE)
+    yield Notification.Followed(
+        **place(19),
+        digest_id=digest,
+        status=Status.BOUNCED,
+        reason=Reason.HARD_BOUNCE,
+        sent_at=NOON + timedelta(minutes=1),
+        delivered_at=None,
+        bounced_at=NOON + timedelta(minutes=2),
+    )
     yield Acceptance.Accepted(
         originator_id=UUID("5d2c9f0e-7a53-5f0b-9f9c-6a2f3f1d7b10"),
         originator_version=1,

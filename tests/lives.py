@@ -157,13 +157,14 @@ class Life:
     useful_for: timedelta | None
     course: Sequence[tuple[timedelta, Step]]
 
-    def lived(self, id: UUID = FIRST) -> Iterator[Moment]:
+    def lived(self, id: UUID = FIRST, members: Sequence[UUID] = ()) -> Iterator[Moment]:
         now = NOON
         it = notification(
             id,
             purpose=self.purpose,
             scheduled_at=now + self.wanted_in if self.wanted_in else None,
             expires_at=now + self.useful_for if self.useful_for else None,
+            members=members,
         )
         yield Moment(list(it.collect_events()), copy(it))
         for gap, step in self.course:

@@ -32,6 +32,7 @@ class DueRow(msgspec.Struct, frozen=True):
     head_start: timedelta
     due: Due | None
     at_once: bool
+    bundle: UUID | None = None
 
 
 class LaneRow(msgspec.Struct, frozen=True):

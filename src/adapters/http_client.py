@@ -22,7 +22,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_parser import RawResponseMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
-from adapters.remarks import remark
+from adapters.remarks import failure, remark
 
 _LONGEST_WAIT = timedelta(days=1)
 _MOST_INTERIM = 10
@@ -138,7 +138,7 @@ async def exchange(
     except TimeoutError:
         return progress.ended(timed_out=True, detail=f"no answer within {deadline.total_seconds():g} s")
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        return progress.ended(timed_out=False, detail=remark(str(error) or type(error).__name__), error=_cause(error))
+        return progress.ended(timed_out=False, detail=_words(error), error=_cause(error))
     finally:
         _progress.reset(token)
     return progress.ended(timed_out=False, detail="")
@@ -164,6 +164,16 @@ def _until(value: str, now: datetime) -> timedelta | None:
     except (ValueError, OverflowError):
         return None
     return min(max(wait, timedelta(0)), _LONGEST_WAIT)
+
+
+def _words(error: Exception) -> str:
+    """Why, without the URL: the library's own words for most errors have it."""
+    match error:
+        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
+            return "the URL cannot be called"
+        case aiohttp.ClientResponseError(message=said):
+            return remark(said) or "no HTTP"
+    return failure(_cause(error) or error)
 
 
 def _cause(error: Exception) -> OSError | None:

@@ -32,6 +32,9 @@ class ReaderTokens:
     def unsubscribe(self, who: Who, category: str) -> str | None:
         return f"{self._public_url}/u/{self.token(who, category)}" if self._public_url else None
 
+    def choose(self, who: Who, category: str) -> str | None:
+        return f"{self._public_url}/p/{self.token(who, category)}" if self._public_url else None
+
     def token(self, who: Who, category: str) -> str:
         sealed = self._cipher.encrypt(msgspec.msgpack.encode(_Token(who, category)), _ABOUT)
         return base64.urlsafe_b64encode(sealed).decode().rstrip("=")

@@ -76,4 +76,5 @@ def _due_row(notification: Notification) -> DueRow | None:
         notification.priority.head_start,
         due,
         due is not None and due.at <= notification.modified_on,
+        notification.bundle,
     )

@@ -19,6 +19,7 @@ from domain.vocabulary import Channel, Priority, Purpose, Reason
 _FACTS: Mapping[type[Event], str] = {
     Notification.Queued: "queued",
     Notification.Deferred: "deferred",
+    Notification.Merged: "merged",
     Notification.Sent: "sent",
     Notification.Failed: "attempt_failed",
     Notification.Retried: "retried",
@@ -35,8 +36,8 @@ _FACTS: Mapping[type[Event], str] = {
 }
 """What each event is called outside, behind its channel. Others rely on the names, so none is ever changed."""
 
-UNTOLD = frozenset({Notification.Rendered})
-"""What is nobody's business but ours: the intent to call a provider."""
+UNTOLD = frozenset({Notification.Rendered, Notification.Followed, Notification.StandingChanged})
+"""What is nobody's business but ours: the intent to call a provider, and what is told of the digest already."""
 
 _Moment = Annotated[datetime, Meta(tz=True)]
 
@@ -71,6 +72,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     attempt: Annotated[int | None, Meta(description="attempt_failed: its number")] = None
     generation: Annotated[int | None, Meta(description="retried: greater than 1 after a retry by hand")] = None
     reason: Annotated[Reason | None, Meta(description="Why, by its code")] = None
+    digest_id: Annotated[UUID | None, Meta(description="merged: the digest that it goes with")] = None
     due_at: Annotated[_Moment | None, Meta(description="queued, deferred, retried: not before this moment")] = None
     occurred_at: Annotated[_Moment | None, Meta(description="When it was so, by the provider's word")] = None
     milliseconds: Annotated[float | None, Meta(description="Of a webhook: how long the receiver took")] = None
@@ -157,6 +159,8 @@ def _told_of(event: Any) -> dict[str, Any]:
             return {"due_at": event.due_at}
         case Notification.Deferred():
             return {"provider": event.provider, "reason": event.reason, "due_at": event.until}
+        case Notification.Merged():
+            return {"digest_id": event.into}
         case Notification.Sent():
             return {name: getattr(event, name) for name in ("provider", "provider_id", "cost", "milliseconds")}
         case Notification.Failed():

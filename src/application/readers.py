@@ -14,7 +14,7 @@ from eventsourcing.domain import Aggregate
 
 from application.ports.log import EventLog, EventStore, StoreUnavailableError
 from domain.decision import Decision, Defer, Digest, Message, SendNow, Suppress, decide
-from domain.ids import limits_id, preferences_id, suppression_id
+from domain.ids import bundle_id, limits_id, preferences_id, suppression_id
 from domain.limits import Limits, Rules
 from domain.notification import Notification
 from domain.preferences import Preferences, Wishes
@@ -31,6 +31,8 @@ SECONDS_KEPT = 60.0
 _POLL = 0.5
 _BATCH = 1_000
 _NOBODY = Wishes()
+_NO_SECRETS = ((), ("unsubscribe_url",))
+"""The way out of a list is no secret to its reader."""
 _TOPICS: Sequence[str] = [
     kind.TOPIC
     for aggregate in (Preferences, Suppression, Limits)
@@ -54,25 +56,62 @@ class ReaderLinks(Protocol):
     def unsubscribe(self, who: Who, category: str) -> str | None:
         """Where this reader leaves this category, the same each time; None where the service has no address."""
 
+    def choose(self, who: Who, category: str) -> str | None:
+        """Where this reader chooses what to get, on a page that also shows this category; None as above."""
+
     def read(self, token: str) -> tuple[Who, str] | None:
         """Whom and which category a link is about, by what stands at its end; None for what was not made here."""
 
 
 class Reader(msgspec.Struct, frozen=True):
-    """What holds for somebody at an address. `seen` are the streams that say so, with their lengths."""
+    """What holds for somebody at an address, which lists know by `listed`.
+
+    `seen` are the streams that say so, with their lengths.
+    """
 
     wishes: Wishes
     entries: tuple[Entry, ...]
     seen: Mapping[UUID, int]
+    listed: str = ""
 
     def decide(
-        self, notification: Notification, now: datetime, default_zone: str, local: time | None = None
+        self,
+        notification: Notification,
+        now: datetime,
+        default_zone: str,
+        local: time | None = None,
+        *,
+        gathered: bool = False,
     ) -> Decision:
         """Where the reader chose no zone, that of the notification counts, else the default."""
         if local is None and not self.entries and self.wishes is _NOBODY:
             return SendNow()  # as most are, and what `decide` comes to as well
         zone = ZoneInfo(self.wishes.time_zone or notification.time_zone or default_zone)
-        return decide(message_of(notification), self.wishes, self.entries, now, zone, local=local)
+        message = message_of(notification)
+        return decide(message, self.wishes, self.entries, now, zone, local=local, gathered=gathered)
+
+    def heed(self, decision: Decision, notification: Notification, *, now: datetime, by: str) -> None:
+        """Let it wait, or never be sent."""
+        match decision:
+            case Suppress(reason):
+                notification.suppress(reason, now=now, by=by)
+            case Defer(until, reason):
+                notification.wait(reason, until, now=now, by=by)
+            case Digest(_, until):
+                bundle = self._bundle(notification, until)
+                notification.wait(Reason.DIGEST, until, now=now, by=by, bundle=bundle)
+
+    def _bundle(self, notification: Notification, until: datetime) -> UUID:
+        return bundle_id(
+            notification.tenant,
+            notification.channel,
+            self.listed,
+            notification.recipient_user_id or "",
+            notification.category,
+            notification.purpose,
+            notification.locale,
+            until,
+        )
 
 
 def message_of(notification: Notification) -> Message:
@@ -83,18 +122,8 @@ def message_of(notification: Notification) -> Message:
         priority=notification.priority,
         channel=notification.channel,
         expires_at=notification.expires_at,
+        secret=notification.secrets not in _NO_SECRETS,
     )
-
-
-def heed(decision: Decision, notification: Notification, *, now: datetime, by: str) -> None:
-    """Let it wait, or never be sent."""
-    match decision:
-        case Suppress(reason):
-            notification.suppress(reason, now=now, by=by)
-        case Defer(until, reason):
-            notification.wait(reason, until, now=now, by=by)
-        case Digest(_, until):
-            notification.wait(Reason.DIGEST, until, now=now, by=by)
 
 
 class _Kept(msgspec.Struct, frozen=True):
@@ -143,13 +172,11 @@ class Readers:
         """What holds for each of these."""
         users = [preferences_id(who.tenant, who.user) if who.user else None for who in readers]
         named = [id for id in users if id]
-        lists = [
-            suppression_id(who.tenant, who.channel, self._digest(who.tenant, who.channel, who.address))
-            for who in readers
-        ]
+        known = [self._digest(who.tenant, who.channel, who.address) for who in readers]
+        lists = [suppression_id(who.tenant, who.channel, by) for who, by in zip(readers, known, strict=True)]
         wishes = await self._kept(Preferences, named) if named else {}
         entries = await self._kept(Suppression, lists)
-        return [_reader(wishes, entries, *ids) for ids in zip(users, lists, strict=True)]
+        return [_reader(wishes, entries, *about) for about in zip(users, lists, known, strict=True)]
 
     def forget(self, streams: Iterable[UUID]) -> None:
         """They have grown, or may have."""
@@ -228,11 +255,13 @@ class HeardOf:
         return position
 
 
-def _reader(wishes: Mapping[UUID, _Kept], entries: Mapping[UUID, _Kept], user: UUID | None, listed: UUID) -> Reader:
-    suppression = entries[listed]
-    seen = {listed: suppression.length}
+def _reader(
+    wishes: Mapping[UUID, _Kept], entries: Mapping[UUID, _Kept], user: UUID | None, stream: UUID, listed: str
+) -> Reader:
+    suppression = entries[stream]
+    seen = {stream: suppression.length}
     known: Preferences | None = None
     if user:
         seen[user], known = wishes[user].length, wishes[user].aggregate
     there = tuple(suppression.aggregate.entries.values()) if suppression.aggregate else ()
-    return Reader(known.wishes if known else _NOBODY, there, seen)
+    return Reader(known.wishes if known else _NOBODY, there, seen, listed)

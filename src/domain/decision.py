@@ -14,6 +14,9 @@ from domain.wall_clock import next_day, next_time
 SECURITY = "security"
 """The category that no reader can switch off."""
 
+GATHERED = (Channel.EMAIL,)
+"""Where there is room for a digest: elsewhere each message goes by itself, however seldom its reader wants any."""
+
 DIGEST_AT = time(9)
 DIGEST_DAY = 0
 """Digests of a day come at nine by the reader's clock, those of a week on Mondays."""
@@ -31,7 +34,7 @@ class Defer(msgspec.Struct, frozen=True):
 
 
 class Digest(msgspec.Struct, frozen=True):
-    """Gathered, and sent with the others at `until`."""
+    """Gathered, and sent with the others at `until`, which is now when its time has come."""
 
     frequency: Frequency
     until: datetime
@@ -57,6 +60,12 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     priority: Priority
     channel: Channel
     expires_at: datetime | None = None
+    secret: bool = False
+
+    @property
+    def may_be_gathered(self) -> bool:
+        """What holds a secret, say a code, is wanted at once and shown in no list."""
+        return self.channel in GATHERED and not self.secret and not self.insists
 
     @property
     def insists(self) -> bool:
@@ -73,11 +82,12 @@ def decide(
     zone: ZoneInfo,
     *,
     local: time | None = None,
+    gathered: bool = False,
 ) -> Decision:
     """What holds at `now` for a reader with these wishes in this zone, whose address stands in the list with `entries`.
 
-    `local` is the time by the reader's clock that the sender asked for. Nothing is kept waiting for longer than it is
-    of use: what expires is due again when it does.
+    `local` is the time by the reader's clock that the sender asked for; `gathered` says that it has waited for its
+    digest. Nothing is kept waiting for longer than it is of use: what expires is due again when it does.
     """
     if reason := _objection(message, wishes, entries, now):
         return Suppress(reason)
@@ -86,10 +96,12 @@ def decide(
     if message.insists:
         return SendNow()
     frequency = wishes.frequency(message.type, message.category)
-    if frequency is not Frequency.IMMEDIATE:
+    seldom = frequency is not Frequency.IMMEDIATE and message.may_be_gathered
+    if seldom and not gathered:
         return Digest(frequency, _in_time(_awake(_gathered_until(frequency, now, zone), wishes, zone), message))
-    awake = _awake(now, wishes, zone)
-    return Defer(_in_time(awake, message), Reason.QUIET_HOURS) if awake > now else SendNow()
+    if (awake := _awake(now, wishes, zone)) > now:
+        return Defer(_in_time(awake, message), Reason.QUIET_HOURS)
+    return Digest(frequency, now) if seldom else SendNow()
 
 
 def _objection(message: Message, wishes: Wishes, entries: Iterable[Entry], now: datetime) -> Reason | None:

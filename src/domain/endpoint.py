@@ -14,6 +14,7 @@ import idna
 Network = IPv4Network | IPv6Network
 
 LONGEST_URL = 2048
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 MOST_HEADERS = 20
 LONGEST_HEADER = 1024
 
@@ -68,6 +69,12 @@ def plain_objection(url: str, in_house: Sequence[Network]) -> str | None:
     if not all(network.is_loopback for network in in_house):
         return None
     return "must begin with https://: without TLS only this machine is called, by its address or as localhost"
+
+
+def origin(url: str) -> tuple[str, str | None, int | None]:
+    """Whom a url leads to: scheme, host and port."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)
 
 
 def header_objections(headers: Mapping[str, str]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Ids that follow from what they name. Random and time-ordered ids are drawn by a port and passed in."""
 
+from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha1
 from uuid import UUID
@@ -12,6 +13,7 @@ _PREFERENCES = UUID("7d1f3a0e-52c6-5b1d-a3c4-0f6b9d2e8c51")
 _SUPPRESSIONS = UUID("c2a94b16-8e0d-5f37-b6a1-4d5e7f90b2a8")
 _PUBLISHING = UUID("e5f792e2-b955-54de-ae1f-a2b2d4ede8dd")
 _HAPPENINGS = UUID("9c1d7e52-43c8-5e1b-a6f4-7d20b5e3c918")
+_BUNDLES = UUID("3e8f5b07-61d9-5a2c-9b74-c05e1d8a46f3")
 _MAPPINGS = UUID("3e8a51c7-90b4-5d26-8f1e-c6d2074b9a35")
 _RECORDS = UUID("e14b6d90-27fa-5c83-b0d7-5a9c3f81e264")
 _TOLD = UUID("58d0c2f6-b73e-5419-92ac-0e7d4b6f1c83")
@@ -83,6 +85,21 @@ def told_id(tenant: str, mapping: str, event: str) -> UUID:
 def publishing_id(tenant: str) -> UUID:
     """The stream of what one tenant wants other systems to be told."""
     return _derived(_PUBLISHING, tenant)
+
+
+def bundle_id(
+    tenant: str,
+    channel: str,
+    address_digest: str,
+    user: str,
+    category: str,
+    purpose: str,
+    locale: str,
+    until: datetime,
+) -> UUID:
+    """What one digest is made of: all of a kind that waits until the same moment for one user at one address."""
+    moment = until.astimezone(UTC).isoformat()
+    return _derived(_BUNDLES, "\x00".join((tenant, channel, address_digest, user, category, purpose, locale, moment)))
 
 
 def _derived(names: UUID, name: str) -> UUID:

@@ -16,9 +16,11 @@ from domain.outcomes import Accepted, Misconfigured, Outcome, Refused, Retryable
 from domain.personal import Envelope, Erased, Letter, Remark, Response
 from domain.receipts import ReceiptKind
 from domain.retry import Retries
-from domain.standing import reached_the_reader, reason_of, status_of
+from domain.standing import Standing, reached_the_reader, reason_of, status_of
 from domain.template import TemplatePin
 from domain.vocabulary import Channel, Priority, Purpose, Reason, Status
+
+_UNTOLD = Standing(Status.DEFERRED, Reason.DIGEST, None, None, None)
 
 _UNTIL_HELD = timedelta(minutes=1)
 """When an endpoint that is gone is due again: it has been disabled by then, so that it is held until it is resumed."""
@@ -63,6 +65,9 @@ class Notification(Aggregate):
     Opened = events.Opened
     Clicked = events.Clicked
     Complained = events.Complained
+    Merged = events.Merged
+    StandingChanged = events.StandingChanged
+    Followed = events.Followed
 
     def __init__(
         self,
@@ -82,6 +87,7 @@ class Notification(Aggregate):
         personal: Letter | Erased,
         subscription: UUID | None = None,
         happening: UUID | None = None,
+        members: tuple[UUID, ...] | None = None,
     ) -> None:
         self.tenant = tenant
         self.channel = channel
@@ -99,6 +105,10 @@ class Notification(Aggregate):
         self.letter = personal
         self.subscription = subscription
         self.happening = happening
+        self.members = members or ()
+        self.told = _UNTOLD
+        self.bundle: UUID | None = None
+        self.digest_id: UUID | None = None
         self.generation = 1
         self.calls = 0
         self.attempts = 0
@@ -151,11 +161,12 @@ class Notification(Aggregate):
         secrets: Iterable[str] = (),
         subscription: UUID | None = None,
         happening: UUID | None = None,
+        members: Iterable[UUID] = (),
     ) -> "Notification":
         """Accept a message for delivery at `scheduled_at` or at once; after `expires_at` it is no longer sent.
 
         `secrets` names the variables that nobody but the reader may see, whatever becomes of the type. A webhook has
-        no template: it tells a `subscription` of a `happening`.
+        no template: it tells a `subscription` of a `happening`. A digest is made of `members`.
         """
         return cls._create(
             cls.Queued,
@@ -181,6 +192,7 @@ class Notification(Aggregate):
             personal=letter,
             subscription=subscription,
             happening=happening,
+            members=tuple(members) or None,
         )
 
     # What it is now
@@ -194,9 +206,18 @@ class Notification(Aggregate):
         return reason_of(self)
 
     @property
+    def standing(self) -> Standing:
+        """What of it is true of the members of a digest as well: as long as it may go out, they wait in it."""
+        status, reason = self.status, self.reason_code
+        if status in (Status.PENDING, Status.DEFERRED):
+            status, reason = Status.DEFERRED, Reason.DIGEST
+        reached = self.delivered_at or self.opened_at or self.clicked_at or self.complained_at
+        return Standing(status, reason, self.sent_at, reached, self.bounced_at)
+
+    @property
     def is_open(self) -> bool:
-        """Whether it is still ours to send."""
-        return self.ended is None and self.sent_at is None and not self._was_heard_of
+        """Whether it is still ours to send, and by itself."""
+        return self.ended is None and self.sent_at is None and self.digest_id is None and not self._was_heard_of
 
     @property
     def due(self) -> Due | None:
@@ -204,6 +225,16 @@ class Notification(Aggregate):
         if self.in_flight:
             return Due(self.in_flight.started_at, self.attempts, held=True)
         return Due(self.due_at, self.attempts, held=False) if self.is_open else None
+
+    @property
+    def awaits_others(self) -> bool:
+        """Whether it is to go with all that are in the same bundle."""
+        return self.bundle is not None and self.is_open
+
+    @property
+    def is_gathered(self) -> bool:
+        """Whether it waits for no digest any more: it has waited for one, is one, or has been on its way before."""
+        return bool(self.bundle or self.members or self.calls or self.generation > 1)
 
     @property
     def idempotency_key(self) -> str:
@@ -356,15 +387,47 @@ class Notification(Aggregate):
             self.Suppressed, **self._about(by, now), reason=reason, limit=limit, duplicate_of=duplicate_of
         )
 
-    def wait(self, reason: Reason, until: datetime, *, now: datetime, by: str, limit: str | None = None) -> None:
+    def wait(
+        self,
+        reason: Reason,
+        until: datetime,
+        *,
+        now: datetime,
+        by: str,
+        limit: str | None = None,
+        bundle: UUID | None = None,
+    ) -> None:
         """Leave it for later, because the reader wishes so or is asleep, or for its place under a `limit`.
 
-        That uses up no attempt.
+        That uses up no attempt. With a `bundle` it waits for the others there, and goes on doing so once it has begun.
         """
         if not self.is_open or self.in_flight:
             raise NotAttemptableError(f"notification {self.id} is {self.status}")
-        said = {"reason": reason, "until": until, "provider": None, "call": 0, "personal": None, "limit": limit}
-        self.trigger_event(self.Deferred, **self._about(by, now), **said)
+        self._wait(reason, until, bundle or self.bundle, now, by, limit)
+
+    # With others, in a digest
+
+    def merge(self, digest: "Notification", *, now: datetime, by: str) -> None:
+        """Go with this digest instead of by itself."""
+        if not self.awaits_others or self.in_flight:
+            raise NotAttemptableError(f"notification {self.id} is {self.status}")
+        self.trigger_event(self.Merged, **self._about(by, now), into=digest.id)
+
+    def part(self, digest: "Notification", *, now: datetime, by: str) -> bool:
+        """Wait for the others of its bundle again, as this digest will not go out; False if it is not in that."""
+        if self.digest_id != digest.id:
+            return False
+        self._wait(Reason.DIGEST, now, self.bundle, now, by)
+        return True
+
+    def follow(self, digest: "Notification", *, now: datetime, by: str) -> None:
+        """Take over what became of the digest that it is in. Once more, that changes nothing."""
+        if self.digest_id != digest.id:
+            return
+        became = digest.standing
+        if became != self.standing:
+            about = self._about(by, now)
+            self.trigger_event(self.Followed, **about, digest_id=digest.id, **msgspec.structs.asdict(became))
 
     # What people ask
 
@@ -443,6 +506,25 @@ class Notification(Aggregate):
     @property
     def _was_heard_of(self) -> bool:
         return bool(self.bounced_at or self.rejected_at or reached_the_reader(self))
+
+    def trigger_event(self, event_class: Any, **said: Any) -> None:
+        """The one place where a digest notes that it stands otherwise: whatever happened, its members are to know."""
+        super().trigger_event(event_class, **said)
+        if self.members and (standing := self.standing) != self.told:
+            about = self._about(said["by"], said["timestamp"])
+            super().trigger_event(self.StandingChanged, **about, status=standing.status, reason=standing.reason)
+
+    def _wait(
+        self,
+        reason: Reason,
+        until: datetime,
+        bundle: UUID | None,
+        now: datetime,
+        by: str,
+        limit: str | None = None,
+    ) -> None:
+        said = {"reason": reason, "until": until, "provider": None, "call": 0, "personal": None}
+        self.trigger_event(self.Deferred, **self._about(by, now), **said, limit=limit, bundle=bundle)
 
     def _about(self, by: str, now: datetime) -> dict[str, Any]:
         return {"tenant": self.tenant, "channel": self.channel, "type": self.type, "by": by, "timestamp": now}

@@ -10,6 +10,7 @@ from eventsourcing.domain import Aggregate
 
 from domain.mailbox import Mailbox
 from domain.personal import Envelope, Erased, Letter, Remark
+from domain.standing import follow
 from domain.template import TemplatePin
 from domain.vocabulary import Channel, Priority, Purpose, Reason, Status
 
@@ -56,9 +57,12 @@ class Queued(Event, Aggregate.Created):
     personal: Letter | Erased
     subscription: UUID | None = None
     happening: UUID | None = None
+    members: tuple[UUID, ...] | None = None
 
 
 class Deferred(Event):
+    """`bundle` is what it is to be gathered with: all that have the same wait for one digest."""
+
     TOPIC = "notification.deferred"
 
     reason: Reason
@@ -67,6 +71,7 @@ class Deferred(Event):
     call: int
     personal: Remark | Erased | None
     limit: str | None = None
+    bundle: UUID | None = None
 
     def apply(self, notification: "Notification") -> None:
         notification.in_flight = None
@@ -74,6 +79,8 @@ class Deferred(Event):
         notification.limited_by = self.limit
         notification.places += self.limit is not None
         notification.due_at = self.until
+        notification.bundle = self.bundle
+        notification.digest_id = None
 
 
 class Rendered(Event):
@@ -100,7 +107,7 @@ class Rendered(Event):
         notification.provider = self.provider
         notification.key_until = self.key_until
         notification.sender, notification.reply_to = self.sender, self.reply_to
-        notification.deferred_for = None
+        notification.deferred_for = notification.bundle = None
 
 
 class Sent(Event):
@@ -193,6 +200,45 @@ class Expired(Event):
         notification.ended, notification.reason = Status.EXPIRED, self.reason
 
 
+class Merged(Event):
+    """From now on it goes, or does not go, with the digest that it is in."""
+
+    TOPIC = "notification.merged"
+
+    into: UUID
+
+    def apply(self, notification: "Notification") -> None:
+        notification.digest_id = self.into
+
+
+class StandingChanged(Event):
+    """Only digests say this, so that whoever looks after their members need not look at everybody."""
+
+    TOPIC = "notification.standing_changed"
+
+    status: Status
+    reason: Reason | None
+
+    def apply(self, notification: "Notification") -> None:
+        notification.told = notification.standing
+
+
+class Followed(Event):
+    """What became of the digest that it is in became of it."""
+
+    TOPIC = "notification.followed"
+
+    digest_id: UUID
+    status: Status
+    reason: Reason | None
+    sent_at: datetime | None
+    delivered_at: datetime | None
+    bounced_at: datetime | None
+
+    def apply(self, notification: "Notification") -> None:
+        follow(notification, self)
+
+
 class Delivered(Event):
     TOPIC = "notification.delivered"
 
@@ -270,3 +316,4 @@ def _start_over(notification: "Notification") -> None:
     notification.ended = notification.reason = notification.deferred_for = notification.bounce_reason = None
     notification.sent_at = notification.delivered_at = notification.opened_at = notification.clicked_at = None
     notification.bounced_at = notification.rejected_at = notification.complained_at = notification.expires_at = None
+    notification.bundle = notification.digest_id = None

@@ -62,6 +62,11 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
         choice = msgspec.structs.replace(known, enabled=known.enabled or enabled, channels=channels)
         return msgspec.structs.replace(self, categories={**self.categories, category: choice})
 
+    def with_frequency(self, category: str, frequency: Frequency) -> "Wishes":
+        """The same with this category heard of so often, but for types of it of which something else is said."""
+        choice = msgspec.structs.replace(self.categories.get(category, Choice()), frequency=frequency)
+        return msgspec.structs.replace(self, categories={**self.categories, category: choice})
+
     def with_channel(self, channel: Channel, enabled: bool) -> "Wishes":
         return msgspec.structs.replace(self, channels={**self.channels, channel: enabled})
 

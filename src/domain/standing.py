@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Protocol
 
+import msgspec
+
 from domain.vocabulary import Reason, Status
 
 
@@ -56,3 +58,39 @@ def reason_of(facts: Facts, status: Status | None = None) -> Reason | None:
         case Status.SENT | Status.DELIVERED | Status.PENDING:
             return None
     return facts.reason
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What is known of a message as far as it is known of all that is in it."""
+
+    status: Status
+    reason: Reason | None
+    sent_at: datetime | None
+    delivered_at: datetime | None
+    bounced_at: datetime | None
+
+
+class Became(Protocol):
+    """The same, as it was told at a moment."""
+
+    status: Status
+    reason: Reason | None
+    sent_at: datetime | None
+    delivered_at: datetime | None
+    bounced_at: datetime | None
+    timestamp: datetime
+
+
+def follow(facts: Facts, became: Became) -> None:
+    """Let these facts add up to the same; whatever they were before, it counts no longer."""
+    status, reason = became.status, became.reason
+    rejected = reason is Reason.PROVIDER_REJECTED_LATER
+    facts.sent_at, facts.delivered_at, facts.bounced_at = became.sent_at, became.delivered_at, became.bounced_at
+    facts.bounce_reason = reason if status is Status.BOUNCED else None
+    facts.rejected_at = became.timestamp if rejected else None
+    facts.ended = status if status in _ENDS and not rejected else None
+    facts.reason = reason if facts.ended else None
+    facts.deferred_for = reason if status is Status.DEFERRED else None
+
+
+_ENDS = (Status.FAILED, Status.SUPPRESSED, Status.CANCELLED, Status.EXPIRED)

@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 from eventsourcing.domain import Aggregate
 
+from domain.endpoint import origin
 from domain.filters import Filter
 from domain.health import Health, Notice, Verdict, judged
 from domain.personal import Endpoint, Erased, SigningSecret
@@ -184,10 +185,11 @@ class WebhookSubscription(Aggregate):
     ) -> None:
         """Nothing of the old terms is left; the secrets stay, and the headers where they are None.
 
-        Another url begins with a clean record.
+        Another url begins with a clean record, and with another host nothing is taken over that the last one knew.
         """
         known = self._alive()
-        headers = known.headers if headers is None else headers
+        if headers is None:
+            headers = known.headers if origin(url) == origin(known.url) else {}
         endpoint = Endpoint(person=person, url=url, headers=headers, secrets=known.secrets, owner_email=owner_email)
         if terms != self.terms or endpoint != msgspec.structs.replace(known, person=person):
             self._trigger(self.Updated, now, by, terms=terms, personal=endpoint, moved=url != known.url)

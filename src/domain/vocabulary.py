@@ -168,6 +168,7 @@ class Reason(StrEnum):
     LOCAL_TIME = "local_time"
     QUIET_HOURS = "quiet_hours"
     DIGEST = "digest"
+    DISSOLVED = "dissolved"
     TYPE_OFF = "type_off"
     CATEGORY_OFF = "category_off"
     CHANNEL_OFF = "channel_off"

@@ -38,6 +38,7 @@ from application.ports.publishing import EventTopic
 from application.ports.webhooks import WebhookSender
 from application.processes.deliver import Delivery
 from application.processes.dispatch import Dispatcher, DispatchRules
+from application.processes.gather import Gathering
 from application.processes.health import HealthCheck
 from application.processes.publish import Publisher
 from application.projections.projection import Projection
@@ -45,6 +46,7 @@ from application.queries.explain import Explanation
 from application.queries.limits import RateLimits
 from application.queries.proof import Proof
 from application.readers import AddressDigest, ReaderLinks, Readers
+from domain.mailbox import Mailbox
 from domain.receipts import ProviderReceipt
 from domain.vocabulary import Channel
 from entrypoints.inbound_uses import InboundUses
@@ -108,7 +110,7 @@ class Parts:
         return PostgresView(self.database, projection, shadow=shadow)
 
     def delivery(self, name: str) -> Delivery:
-        log = Lines("worker")
+        log, rules = Lines("worker"), email_rules(self.settings)
         webhooks = WebhookCarrier(
             events=self.store,
             due=self.due,
@@ -122,16 +124,33 @@ class Parts:
             events=self.store,
             due=self.due,
             carriers={
-                Channel.EMAIL: EmailCarrier(self.renderer, self.email_sender, email_rules(self.settings)),
+                Channel.EMAIL: EmailCarrier(self.renderer, self.email_sender, rules),
                 Channel.WEBHOOK: webhooks,
             },
             budget=self.budget,
             clock=self.clock,
             dice=self.dice,
             readers=self.readers,
+            gathering=self.gathering(rules.sender, log, name),
             limiting=self.limiting,
             default_time_zone=self.settings.default_time_zone,
             log=log,
+            name=name,
+        )
+
+    def gathering(self, sender: Mailbox, log: Lines, name: str) -> Gathering:
+        return Gathering(
+            events=self.store,
+            due=self.due,
+            readers=self.readers,
+            links=self.reader_links,
+            templates=self.templates,
+            renderer=self.renderer,
+            clock=self.clock,
+            dice=self.dice,
+            log=log,
+            sender_name=sender.name or sender.address,
+            default_time_zone=self.settings.default_time_zone,
             name=name,
         )
 

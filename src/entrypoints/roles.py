@@ -20,6 +20,7 @@ from adapters.stopping import stopped
 from adapters.taskiq_queue import TaskiqWorker
 from application.processes.chain import Chainer
 from application.processes.consume import consume
+from application.processes.follow import Following
 from application.processes.project import Followed, Projector
 from application.processes.read_along import ReadAlong
 from application.processes.settle import READ, Settlement
@@ -155,11 +156,16 @@ async def follow(parts: Parts) -> None:
                 parts.clock,
             )
 
+            following = Following(parts.store, parts.store, PostgresPlace(parts.database, "following"), parts.clock)
+
             async def after_each(position: int) -> None:
                 try:
                     await settlement.catch_up(position)
                 finally:
-                    await suppressing.catch_up(position)
+                    try:
+                        await suppressing.catch_up(position)
+                    finally:
+                        await following.catch_up(position)
 
             followed = [Followed(projection, parts.view(projection)) for projection in PROJECTIONS]
             await Projector(log, followed, Lines("projector")).run(bell, after_each, behind=READ)

@@ -647,5 +647,44 @@ async def test_who_resumes_begins_with_an_open_lane(house, due):
     assert len(await due.lease(HOOK, 10, 10, MINUTE)) == 2
 
 
+async def bundled(house: Any, bundle: UUID, many: int = 1, *, wait: timedelta = timedelta(0)) -> list[Notification]:
+    """What waits for its digest, the oldest first by their ids."""
+    now = house.time.now()
+    person = house.events.person("acme", "ada@example.com")
+    made = sorted((notification(uuid4(), person=person, now=now) for _ in range(many)), key=lambda each: each.id)
+    for each in made:
+        each.wait(Reason.DIGEST, now + wait, now=now, by="key:k1", bundle=bundle)
+    await house.events.save(*made)
+    return made
+
+
+async def test_what_goes_in_one_digest_is_found_whoever_holds_it_and_due_or_not(house, due):
+    bundle, other = uuid4(), uuid4()
+    ours = await bundled(house, bundle, 2) + await bundled(house, bundle, wait=MINUTE)
+    await bundled(house, other)
+    await waiting(house)
+    assert len(await due.lease(EMAIL, 10, 10, MINUTE)) == 4
+    assert await due.bundled(bundle, 10) == sorted(each.id for each in ours)
+    assert await due.bundled(bundle, 2) == sorted(each.id for each in ours)[:2]
+    assert await due.bundled(uuid4(), 10) == []
+
+
+async def test_what_has_left_its_bundle_is_in_none(house, due):
+    merged, called, ended, waits, away = await bundled(house, bundle := uuid4(), 5)
+    now = house.time.now()
+    digest = notification(uuid4(), person=merged.person, now=now, members=[merged.id])
+    merged.merge(digest, now=now, by="worker")
+    attempted(called, now).put_off(now=now, by="worker")
+    ended.cancel(now=now, by="key:k1")
+    waits.wait(Reason.QUIET_HOURS, now, now=now, by="worker")
+    away.merge(digest, now=now, by="worker")
+    await house.events.save(merged, called, ended, waits, away)
+    assert await due.bundled(bundle, 10) == [waits.id]
+    away.part(digest, now=now, by="worker")
+    await house.events.save(away)
+    assert await due.bundled(bundle, 10) == sorted([waits.id, away.id])
+    assert called.id in ids(await due.lease(EMAIL, 10, 10, MINUTE))
+
+
 async def passed(house: Any, moment: Any) -> bool:
     return house.time.now() >= moment

@@ -28,8 +28,8 @@ WISHES: dict[str, Any] = {
     "time_zone": "Europe/Berlin",
     "quiet_hours": {"starts": "22:00", "ends": "07:00"},
     "channels": {"sms": False},
-    "categories": {"promotion": {"enabled": False, "channels": {}}},
-    "types": {"welcome": {"enabled": True, "channels": {"push": False}}},
+    "categories": {"promotion": {"enabled": False, "channels": {}, "frequency": "weekly"}},
+    "types": {"welcome": {"enabled": True, "channels": {"push": False}, "frequency": None}},
 }
 NOTHING: dict[str, Any] = {
     "language": None,

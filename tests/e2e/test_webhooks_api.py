@@ -199,8 +199,16 @@ async def test_what_is_shown_of_a_subscription_can_be_put_again(tenant: Tenant, 
 async def test_headers_stay_unless_others_are_given(tenant: Tenant, receiver: FakeReceiver):
     webhook, _ = await subscribed(tenant, receiver, headers={"X-Team": "s3cret"})
     said = {"name": "orders", "url": receiver.url("ok"), "event_types": ["order.*"]}
-    for headers, names in (({}, ["X-Team"]), ({"headers": {"X-Crew": "a"}}, ["X-Crew"]), ({"headers": {}}, [])):
-        answer = ok(await tenant.request("PUT", webhook, json={**said, **headers}))
+    steps: list[tuple[dict[str, Any], list[str]]] = [
+        ({}, ["X-Team"]),
+        ({"headers": {"X-Crew": "a"}}, ["X-Crew"]),
+        ({"url": receiver.url("headers")}, ["X-Crew"]),
+        ({"url": "https://hooks.example.com/"}, []),
+        ({"headers": {"X-Crew": "a"}}, ["X-Crew"]),
+        ({"headers": {}}, []),
+    ]
+    for changes, names in steps:
+        answer = ok(await tenant.request("PUT", webhook, json={**said, **changes}))
         assert answer["webhook"]["header_names"] == names
 
 

@@ -175,7 +175,13 @@ async def test_it_is_explained_as_of_any_moment(service: Service, tenant: Tenant
     found = await explained(tenant, told["id"])
     assert (found["status"], found["reason_code"]) == ("suppressed", "category_off")
     assert found["words"] == "is not sent: the reader switched off messages of this category"
-    assert found["rule"] == {"category": "promotion", "purpose": "marketing", "priority": "low", "insists": False}
+    assert found["rule"] == {
+        "category": "promotion",
+        "purpose": "marketing",
+        "priority": "low",
+        "insists": False,
+        "may_be_gathered": True,
+    }
     assert [step["event"] for step in found["steps"]] == ["notification.queued", "notification.suppressed"]
     assert found["reader"]["preferences"]["categories"] == {}
     assert found["decision"]["outcome"] == "send", "as things are by now"

@@ -9,6 +9,7 @@ from tests.faults.cluster import Cluster, Provider
 from tests.faults.scenarios import (
     clocks,
     controls,
+    digests,
     kills,
     poison,
     providers,
@@ -89,6 +90,13 @@ SCENARIOS = (
         {"records": 2000, "kills": 20},
     ),
     Scenario("publisher-killed", publishing.publishers_killed, {"kills": 1}, {"kills": 20}, {"kills": 40}),
+    Scenario(
+        "digests",
+        digests.gathered,
+        {"readers": 12, "each": 3, "kills": 2},
+        {"readers": 300, "each": 4, "kills": 10},
+        {"readers": 900, "each": 6, "kills": 40},
+    ),
     Scenario("retry-storm", providers.retry_storm, None, {"sends": 500}, {"sends": 2000}),
     Scenario("clocks-wrong", clocks.clocks_skewed, None, {"sends": 60}, {"sends": 200}),
     Scenario("clocks-changed", clocks.clocks_changed, None, {"seconds": 12, "each": 10}, {"seconds": 30, "each": 20}),

@@ -39,7 +39,8 @@ _LATENCY_MS = 40  # of the providers, so that there are always calls on their wa
 _CARILLON = (sys.executable, "-m", "entrypoints")
 _FOLLOWERS = ("dispatcher", "projector", "publisher")
 _LISTENERS = (
-    "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'carillon listener%' AND datname = current_database()"
+    "SELECT pid FROM pg_stat_activity"
+    " WHERE application_name LIKE 'carillon listener%%' AND datname = current_database()"
 )
 _NO_CHANGES: Mapping[str, str] = {}
 

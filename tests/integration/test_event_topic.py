@@ -127,10 +127,24 @@ async def test_a_topic_that_is_not_there_is_said(topic: KafkaEventTopic, own_kaf
 async def test_where_a_topic_takes_little_at_a_time_it_is_given_little(
     topic: KafkaEventTopic, own_kafka: OwnKafkaBroker
 ) -> None:
-    own_kafka.fail(PRODUCE, *[TOO_LARGE] * 7)
-    for _ in range(7):
-        assert await topic.publish(told("1", "2", "3"))
+    many = [Announcement(str(n), "key", b"." * 600) for n in range(40)]
+    own_kafka.fail(PRODUCE, TOO_LARGE, TOO_LARGE)
+    for _ in range(2):
+        untold = await topic.publish(many)
+        assert untold
+        assert len(untold.ids) == 40
     own_kafka.fail(PRODUCE, 0, TOO_LARGE)
-    untold = await topic.publish(told("1", "2", "3"))
+    untold = await topic.publish(many)
     assert untold
-    assert untold.ids == {"2", "3"}
+    arrived = 40 - len(untold.ids)
+    assert 0 < arrived < 20
+    assert untold.ids == {str(n) for n in range(arrived, 40)}
+
+
+async def test_one_record_that_is_too_large_makes_no_batches_smaller(
+    topic: KafkaEventTopic, own_kafka: OwnKafkaBroker
+) -> None:
+    before = topic._most_bytes
+    own_kafka.fail(PRODUCE, TOO_LARGE)
+    assert await topic.publish(told("1"))
+    assert topic._most_bytes == before

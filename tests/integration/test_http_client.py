@@ -266,7 +266,16 @@ async def test_nobody_listening_means_not_sent():
         port = closed.getsockname()[1]
     came = await ask(f"http://127.0.0.1:{port}/")
     assert isinstance(came, NotSent)
-    assert not came.timed_out
+    assert (came.timed_out, came.detail) == (False, "Connection refused")  # by whom is not for everybody to know
+
+
+async def test_what_is_no_http_is_told_without_the_url():
+    async with server(says(b"nonsense\r\n\r\n")) as url:
+        came = await ask(f"{url}path?token=s3cret")
+    assert isinstance(came, NoAnswer)
+    assert came.detail
+    assert "127.0.0.1" not in came.detail
+    assert "s3cret" not in came.detail
 
 
 async def test_a_listener_that_never_accepts_means_not_sent():
@@ -304,6 +313,7 @@ async def test_an_address_that_is_none_means_not_sent(url: str):
     came = await ask(url)
     assert isinstance(came, NotSent)
     assert came.detail
+    assert url not in came.detail
 
 
 @pytest.mark.parametrize("header", [("X-A", "b\r\nX-C: d"), ("X-A\n", "b"), ("X-A", "b\0"), ("X-A", "ü"), ("Ü", "b")])

@@ -9,7 +9,7 @@ import pytest
 from adapters.postgres.schedule import PostgresSchedule
 from application.processes.reschedule import reschedule
 from domain.notification import Notification
-from domain.vocabulary import Channel
+from domain.vocabulary import Channel, Reason
 from tests.contract.conftest import PostgresHouse
 from tests.examples import attempted, notification, subscription
 
@@ -82,3 +82,12 @@ async def test_lanes_are_those_of_the_subscriptions_again(house):
     assert len(leases) == 1
     found = await house.events.get(Notification, leases[0].notification)
     assert found.subscription == narrow.id
+
+
+async def test_what_waits_for_a_digest_waits_for_it_again(house):
+    it, bundle, now = await accepted(house), uuid4(), datetime.now(UTC)
+    it.wait(Reason.DIGEST, now + MINUTE, now=now, by="key:k1", bundle=bundle)
+    await house.events.save(it)
+    await house.database.rows("DROP TABLE schedule")
+    assert await rewritten(house) == 1
+    assert await house.due.bundled(bundle, 10) == [it.id]

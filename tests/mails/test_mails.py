@@ -148,6 +148,7 @@ async def test_advertising_says_who_sends_it_and_how_to_leave(type_: Notificatio
 
 
 SHIPPED = {
+    "digest": ("digest", "medium"),
     "welcome": ("registration", "high"),
     "interview_invitation": ("interview", "high"),
     "interview_reminder": ("interview", "medium"),

@@ -36,6 +36,7 @@ from domain.suppression import Suppression
 from domain.template import Content, RenderError, TemplatePin
 from domain.vocabulary import Channel, Ground, Purpose, Reason, Status
 from domain.wall_clock import QuietHours
+from tests.digests import gathering
 from tests.examples import SENDER, attempted, notification
 from tests.fakes.chance import LoadedDice, SetClock
 
@@ -117,6 +118,7 @@ class House:
             dice=LoadedDice(),
             log=self.log,
             readers=self.readers,
+            gathering=gathering(self.events, self.due, self.readers, self.clock, self.words),
             limiting=self.limiting,
             name="worker:1",
         )

@@ -35,6 +35,7 @@ from domain.personal import Endpoint, Letter, Payload, SigningSecret
 from domain.retry import STANDARD_WEBHOOKS
 from domain.subscription import Terms, WebhookSubscription
 from domain.vocabulary import Channel, Doubt, Reason, Status, Verdict
+from tests.digests import gathering
 from tests.examples import WEBHOOK_SECRET, attempted, notification
 from tests.fakes.chance import LoadedDice, SetClock
 
@@ -75,6 +76,7 @@ class House:
             clock=self.clock,
             log=self.lines,
         )
+        readers = Readers(self.events, address_digests(bytes(32)))
         self.delivery = Delivery(
             events=self.events,
             due=self.due,
@@ -83,7 +85,8 @@ class House:
             clock=self.clock,
             dice=LoadedDice(),
             log=self.lines,
-            readers=(readers := Readers(self.events, address_digests(bytes(32)))),
+            readers=readers,
+            gathering=gathering(self.events, self.due, readers, self.clock),
             limiting=Limiting(readers, CountingRateLimiter(MemoryCounters()), bytes.hex),
             name="worker:1",
         )

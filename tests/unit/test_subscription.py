@@ -63,6 +63,26 @@ def test_an_update_keeps_the_secrets_and_says_nothing_when_nothing_changed(it):
     assert it.endpoint.secrets_at(NOON) == (WEBHOOK_SECRET,)
 
 
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("https://hooks.example.com/other?x=1", True),
+        ("https://HOOKS.example.com:443/", True),
+        ("https://hooks.example.org/carillon", False),
+        ("https://hooks.example.com.example.org/carillon", False),
+        ("https://hooks.example.com:8443/carillon", False),
+        ("http://hooks.example.com/carillon", False),
+    ],
+)
+def test_headers_that_are_not_said_again_do_not_follow_to_another_host(it, url, kept):
+    same = {"terms": it.terms, "person": SOMEBODY, "owner_email": None}
+    asked(it, "update", **same, url="https://hooks.example.com/carillon", headers={"Authorization": "Bearer letmein"})
+    asked(it, "update", **same, url=url, headers=None)
+    assert it.endpoint.headers == ({"Authorization": "Bearer letmein"} if kept else {})
+    asked(it, "update", **same, url="https://elsewhere.example.com/", headers={"X-Team": "a"})
+    assert it.endpoint.headers == {"X-Team": "a"}
+
+
 def test_an_old_secret_signs_until_its_grace_is_over(it):
     asked(it, "rotate", secret="whsec_new", grace=HOUR, person=SOMEBODY)
     assert it.endpoint.secrets_at(NOON + HOUR - MINUTE) == ("whsec_new", WEBHOOK_SECRET)

@@ -18,7 +18,7 @@ from aiosmtplib.protocol import normalize_message_line_endings
 
 from adapters.email.envelope import objection
 from adapters.email.mime import beyond_ascii, compose
-from adapters.remarks import remark
+from adapters.remarks import failure, remark
 from application.ports.email import Email
 from domain.mailbox import Mailbox
 from domain.outcomes import Accepted, Misconfigured, Outcome, Refused, Retryable, Throttled, Unknown
@@ -253,9 +253,14 @@ def _meaning(error: Exception, stage: Stage) -> Outcome:
         case aiosmtplib.SMTPResponseException(code=code, message=text):
             return _judge(code, remark(text), stage)
         case aiosmtplib.SMTPServerDisconnected() | OSError() | ValueError():
-            return _lost(stage, Reason.CONNECTION_FAILED, Reason.OUTCOME_UNKNOWN, remark(str(error)))
+            return _lost(stage, Reason.CONNECTION_FAILED, Reason.OUTCOME_UNKNOWN, _words(error))
     # what the server does not offer and we insist on: STARTTLS, AUTH
     return Misconfigured(_OPERATOR_NEEDED, remark(str(error)))
+
+
+def _words(error: Exception) -> str:
+    """The library's own for a connection that was there; of one that never was they name the host."""
+    return remark(str(error)) if isinstance(error, aiosmtplib.SMTPServerDisconnected) else failure(error)
 
 
 def _lost(stage: Stage, before: Reason, after: Reason, detail: str) -> Retryable | Unknown:

@@ -12,7 +12,6 @@ from aiokafka.errors import (
     KafkaConnectionError,
     KafkaError,
     MessageSizeTooLargeError,
-    ProducerClosed,
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
 )
@@ -76,7 +75,7 @@ class KafkaEventTopic:
         return None if answers else self._words(KafkaConnectionError())
 
     async def close(self) -> None:
-        """`stop` would wait until the brokers have taken all that it holds, however long they are away."""
+        """Not by `stop`, which waits until the brokers have taken all that it holds, however long they are away."""
         producer, self._producer = self._producer, None
         if producer is None:
             return
@@ -84,8 +83,8 @@ class KafkaEventTopic:
             sending.cancel()
             await asyncio.sleep(0)  # the first one makes it wait for what is on its way, the second one stops that too
             await stopped(sending)
-        producer._message_accumulator.fail_all(ProducerClosed())
-        await producer.stop()
+        producer._closed = True
+        await producer.client.close()
 
     async def _put(self, announcements: Sequence[Announcement], told: set[str]) -> str | None:
         """Adds to `told` what arrived; answers what was in the way of the rest."""
@@ -95,9 +94,6 @@ class KafkaEventTopic:
                 waiting = await self._by_partition(producer, announcements)
                 while waiting:
                     await self._put_batches(producer, waiting, told)
-        except MessageSizeTooLargeError as error:
-            self._most_bytes = max(1, self._most_bytes // 8)  # of one record at the least
-            return self._words(error)
         except (KafkaError, TimeoutError) as error:
             return self._words(error)
         return None
@@ -114,6 +110,8 @@ class KafkaEventTopic:
         for end, batch in zip(ends, batches.values(), strict=True):
             end.add_done_callback(lambda end, ids=batch.ids: _took(end, ids, told))
         await asyncio.wait(ends)
+        if any(_is_too_large(end) and len(batch.ids) > 1 for end, batch in zip(ends, batches.values(), strict=True)):
+            self._most_bytes = max(1, self._most_bytes // 8)
         for end in ends:
             end.result()
         for partition in [partition for partition, queue in waiting.items() if not queue]:
@@ -167,6 +165,10 @@ def _filled(producer: AIOKafkaProducer, queue: deque[Announcement]) -> _Batch:
 def _put(builder: Any, announcement: Announcement) -> bool:
     key = announcement.key.encode()
     return builder.append(timestamp=None, key=key, value=announcement.body, headers=_HEADERS) is not None
+
+
+def _is_too_large(end: "asyncio.Future[Any]") -> bool:
+    return isinstance(end.exception(), MessageSizeTooLargeError)
 
 
 def _took(end: "asyncio.Future[Any]", ids: Sequence[str], told: set[str]) -> None:

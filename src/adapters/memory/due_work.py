@@ -32,6 +32,7 @@ class _Work(msgspec.Struct):
     leased_at: datetime | None = None
     token: UUID | None = None
     unreadable: int = 0
+    bundle: UUID | None = None
 
 
 class _Lane(msgspec.Struct):
@@ -110,7 +111,7 @@ class MemoryDueWork:
             else:
                 at = self._clock.now() if row.at_once else row.due.at
                 self._schedule[row.notification] = _Work(
-                    row.notification, row.channel, row.lane, row.head_start, at, at + row.head_start
+                    row.notification, row.channel, row.lane, row.head_start, at, at + row.head_start, bundle=row.bundle
                 )
 
     def write_lanes(self, rows: Iterable[LaneRow]) -> None:
@@ -196,6 +197,9 @@ class MemoryDueWork:
         for lease in leases:
             if self._leased(lease):
                 del self._schedule[lease.notification]
+
+    async def bundled(self, bundle: UUID, limit: int) -> list[UUID]:
+        return sorted(work.notification for work in self._schedule.values() if work.bundle == bundle)[:limit]
 
     async def next_due(self, channel: Channel) -> timedelta | None:
         held = Counter(work.lane for work in self._on(channel) if self._is_held(work))

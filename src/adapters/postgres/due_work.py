@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from msgspec.structs import astuple
 
@@ -245,6 +245,12 @@ class PostgresDueWork:
             " WHERE s.notification_id = held.id AND s.lease_token = held.token",
             _columns(leases),
         )
+
+    async def bundled(self, bundle: UUID, limit: int) -> list[UUID]:
+        rows = await self._database.rows(
+            "SELECT notification_id FROM schedule WHERE bundle = %s ORDER BY notification_id LIMIT %s", (bundle, limit)
+        )
+        return [id for (id,) in rows]
 
     async def next_due(self, channel: Channel) -> timedelta | None:
         ((wait,),) = await self._database.rows(_NEXT_DUE, {"channel": channel})

@@ -27,12 +27,15 @@ CREATE_SCHEDULE = """
         lease_until timestamptz,
         lease_token uuid,
         leased_at timestamptz,
-        unreadable int NOT NULL DEFAULT 0
+        unreadable int NOT NULL DEFAULT 0,
+        bundle uuid
     ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
     CREATE INDEX IF NOT EXISTS schedule_rank ON schedule (channel, lane, rank_at);
     CREATE INDEX IF NOT EXISTS schedule_lane_due ON schedule (channel, lane, due_at) WHERE lease_until IS NULL;
     CREATE INDEX IF NOT EXISTS schedule_held ON schedule (channel, lease_until) WHERE lease_until IS NOT NULL;
     CREATE INDEX IF NOT EXISTS schedule_unreadable ON schedule (channel) WHERE unreadable > 0;
+    ALTER TABLE schedule ADD COLUMN IF NOT EXISTS bundle uuid;
+    CREATE INDEX IF NOT EXISTS schedule_bundle ON schedule (bundle) WHERE bundle IS NOT NULL;
 """
 
 CREATE_LANES = """
@@ -78,7 +81,7 @@ class PostgresSchedule:
                 connection.cursor() as cursor,
                 cursor.copy(
                     "COPY schedule (notification_id, tenant_id, channel, lane, head_start, due_at, rank_at, attempt,"
-                    " lease_until, lease_token) FROM STDIN"
+                    " bundle, lease_until, lease_token) FROM STDIN"
                 ) as copy,
             ):
                 for row in rows:
@@ -130,4 +133,5 @@ def _row(
     tenant, lane, head_start = notification.tenant, notification.lane, notification.priority.head_start
     rank_at = (lease_until or at) + head_start
     channel = notification.channel.value
-    return notification.id, tenant, channel, lane, head_start, at, rank_at, due.attempt, lease_until, token
+    bundle = notification.bundle
+    return notification.id, tenant, channel, lane, head_start, at, rank_at, due.attempt, bundle, lease_until, token

@@ -16,6 +16,8 @@ from functools import partial
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from adapters.remarks import ToldError
+
 Allows = Callable[[str], bool]
 Lookup = Callable[[str, int], list[str]]
 
@@ -23,7 +25,7 @@ _MOST_TRIED = 8
 _MOST_KNOWN = 10_000
 
 
-class BlockedAddressError(OSError):
+class BlockedAddressError(ToldError):
     """Nothing was dialled. The message does not tell the address, which may be nobody's business."""
 
     def __init__(self) -> None:
@@ -70,9 +72,9 @@ class Lookups:
                 return await asyncio.shield(self._under_way.get(host) or self._begun(host, port))
         except TimeoutError:
             self._known.discard(host)
-            raise OSError(errno.ETIMEDOUT, "the DNS did not answer in time") from None
+            raise ToldError(errno.ETIMEDOUT, "the DNS did not answer in time") from None
         except UnicodeError:  # of a name with a label too long, which is the codec's to say
-            raise OSError(errno.EINVAL, "the name cannot be in the DNS") from None
+            raise ToldError(errno.EINVAL, "the name cannot be in the DNS") from None
 
     def close(self) -> None:
         for threads in (self._known_threads, self._other_threads):
@@ -110,7 +112,7 @@ class GuardedResolver(AbstractResolver):
         if not all(map(self._allows, addresses)):
             raise BlockedAddressError
         if not addresses:
-            raise OSError(errno.ENOENT, "the name has no address")
+            raise ToldError(errno.ENOENT, "the name has no address")
         return [_result(host, port, address) for address in addresses[:_MOST_TRIED]]
 
     async def close(self) -> None:

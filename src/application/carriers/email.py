@@ -71,7 +71,7 @@ class EmailCarrier:
         )
         return Parcel(
             message.digest(email),
-            _envelope(notification, content),
+            envelope(notification, content),
             email.sender,
             email.reply_to,
             partial(self._sender.send, email, notification.idempotency_key),
@@ -87,7 +87,8 @@ def _shows_imprint(notification: Notification, content: Content, postal_address:
     return shows_imprint(content, [postal_address, str(letter.variables.get("postal_address") or "")], links)
 
 
-def _envelope(notification: Notification, content: Content) -> Envelope:
+def envelope(notification: Notification, content: Content) -> Envelope:
+    """What is kept and shown of a message that was made."""
     assert isinstance(notification.letter, Letter)
     variables = notification.letter.variables
     secrets = [str(variables[name]) for name in notification.secrets if variables.get(name)]

@@ -13,7 +13,7 @@ from domain.ids import preferences_id, suppression_id
 from domain.personal import Listed
 from domain.preferences import Preferences, Wishes
 from domain.suppression import Suppression
-from domain.vocabulary import Ground
+from domain.vocabulary import Frequency, Ground
 from domain.wall_clock import QuietHours
 
 BY = "reader"
@@ -23,9 +23,10 @@ _TRIES = 5
 
 
 class Chosen(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands on the page. Without a known user there is nothing but categories."""
+    """What stands on the page. Without a known user there is nothing but categories, on or off."""
 
     categories: dict[str, bool]
+    frequencies: dict[str, Frequency] = {}
     language: str | None = None
     time_zone: str | None = None
     quiet_hours: QuietHours | None = None
@@ -42,6 +43,7 @@ async def chosen(who: Who, categories: Iterable[str], *, events: EventStore, dig
     on = wishes.channels.get(who.channel, True) and None not in left
     return Chosen(
         categories={name: on and name not in left and _wished(wishes, name, who) for name in sorted(named)},
+        frequencies={name: _frequency(wishes, name) for name in named} if who.user else {},
         language=wishes.language,
         time_zone=wishes.time_zone,
         quiet_hours=wishes.quiet_hours,
@@ -82,6 +84,11 @@ def _wished(wishes: Wishes, category: str, who: Who) -> bool:
     return known is None or known.allows(who.channel)
 
 
+def _frequency(wishes: Wishes, category: str) -> Frequency:
+    known = wishes.categories.get(category)
+    return (known and known.frequency) or Frequency.IMMEDIATE
+
+
 def _wishes(wishes: Wishes, wanted: Chosen, who: Who) -> Wishes:
     """What was left alone stays unsaid; a channel that was off is on again with its first category."""
     if any(wanted.categories.values()) and not wishes.channels.get(who.channel, True):
@@ -89,6 +96,9 @@ def _wishes(wishes: Wishes, wanted: Chosen, who: Who) -> Wishes:
     for category, on in wanted.categories.items():
         if on != _wished(wishes, category, who):
             wishes = wishes.with_category(category, who.channel, on)
+    for category, frequency in wanted.frequencies.items():
+        if frequency is not _frequency(wishes, category):
+            wishes = wishes.with_frequency(category, frequency)
     return msgspec.structs.replace(
         wishes, language=wanted.language, time_zone=wanted.time_zone, quiet_hours=wanted.quiet_hours
     )

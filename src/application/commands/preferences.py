@@ -40,7 +40,7 @@ class UpdatePreferences(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 
 class ChangePreferences(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is said is changed, all else stays; null takes a wish back."""
+    """What is said is changed, all else stays; null takes a wish back. What is wished of one type is set as a whole."""
 
     language: Annotated[str, Meta(max_length=35)] | UnsetType | None = UNSET
     time_zone: Annotated[str, Meta(max_length=64)] | UnsetType | None = UNSET
@@ -236,7 +236,7 @@ def _quiet_hours(given: GivenQuietHours | None) -> QuietHours | None:
 
 
 def _choice(given: GivenChoice) -> Choice:
-    return Choice(enabled=given.enabled, channels=given.channels)
+    return Choice(enabled=given.enabled, channels=given.channels, frequency=given.frequency)
 
 
 def _choices(given: Mapping[str, GivenChoice | None]) -> dict[str, Choice | None]:

@@ -15,7 +15,7 @@ from application.ports.log import ConflictError, EventStore, Persons
 from application.ports.templates import CurrentTexts
 from application.ports.time_and_chance import Clock, Dice
 from application.problems import InvalidCommandError, KeyReusedError, Problem
-from application.readers import ReaderLinks, Readers, Who, heed
+from application.readers import ReaderLinks, Readers, Who
 from application.repetitions import Sayings, say_once
 from domain.acceptance import Acceptance, Told
 from domain.headers import UnsafeHeaderError, check_header
@@ -178,7 +178,7 @@ async def send(
         ]
         for notification, reader in zip(notifications, found, strict=True):
             decision = reader.decide(notification, max(now, notification.due_at), default_time_zone, local)
-            heed(decision, notification, now=now, by=caller.by)
+            reader.heed(decision, notification, now=now, by=caller.by)
         sayings = _NOTHING_SAID
         if rules and rules.duplicate_window:
             window = timedelta(seconds=rules.duplicate_window)

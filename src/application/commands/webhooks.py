@@ -77,12 +77,17 @@ class CreateWebhook(_Wishes, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 class UpdateWebhook(_Wishes, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All that it is from now on; nothing is taken over from before but the secrets, whether it is active, and the
-    headers where none are given: nobody could say them again who was never shown them."""
+    headers where none are given: nobody could say them again who was never shown them. To another host they do not
+    follow, for they may be what the last one lets in by."""
 
     headers: (
         Annotated[
             dict[str, str],
-            Meta(max_length=20, description="Sent with each webhook; left out: as before; `{}`: none any more"),
+            Meta(
+                max_length=20,
+                description="Sent with each webhook; left out: as before, or none where `url` leads to another host or"
+                " port; `{}`: none any more",
+            ),
         ]
         | UnsetType
     ) = UNSET

@@ -82,6 +82,12 @@ class DueWork(Protocol):
     async def drop(self, leases: Sequence[Lease]) -> None:
         """Forget what turned out to need no work."""
 
+    async def bundled(self, bundle: UUID, limit: int) -> list[UUID]:
+        """What is to go in one digest, whoever holds it and due or not; the oldest first where it is more than `limit`.
+
+        Who may take it is for the log to say: of two who do, one is refused.
+        """
+
     async def next_due(self, channel: Channel) -> timedelta | None:
         """How long until something is due that is not leased; zero or less: now; None: nothing waits.
 

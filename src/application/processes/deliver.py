@@ -15,7 +15,8 @@ from application.ports.log import ConflictError, EventStore, StaleError, StoreUn
 from application.ports.templates import RendererUnavailableError
 from application.ports.time_and_chance import Clock, Dice
 from application.ports.webhooks import WebhookCall
-from application.readers import Reader, Readers, Who, heed
+from application.processes.gather import Gathering
+from application.readers import Reader, Readers, Who
 from domain.decision import Digest, SendNow
 from domain.notification import NotAttemptableError, Notification
 from domain.notification_events import Attempt
@@ -68,6 +69,7 @@ class Delivery:
         dice: Dice,
         log: AttemptLog,
         readers: Readers,
+        gathering: Gathering,
         limiting: Limiting,
         default_time_zone: str = "UTC",
         name: str = "worker",
@@ -80,6 +82,7 @@ class Delivery:
         self._dice = dice
         self._log = log
         self._readers = readers
+        self._gathering = gathering
         self._limiting = limiting
         self._default_time_zone = default_time_zone
         self._name = name
@@ -111,6 +114,7 @@ class Delivery:
             )
             if unread := [lease for lease in held if lease.notification not in found]:
                 await self._due.set_aside(unread)
+            found = await self._gathering.gathered(found, self._read)
             load = await carrier.load(found.values())
         except StoreUnavailableError:
             self._log.note("store away, left for later", leases[0].notification, others=len(leases) - 1)
@@ -195,18 +199,29 @@ class Delivery:
         """The intent is stored only if what was looked at is still all there is; else it is looked at again."""
         while who := _reader_of(notification):
             reader = reader or (await self._readers.of([who]))[0]
-            decision = reader.decide(notification, self._clock.now(), self._default_time_zone)
-            if not isinstance(decision, SendNow | Digest):
-                heed(decision, notification, **self._signed())
-                await self._events.save(notification)
-                return False
             try:
+                if await self._keep(notification, reader):
+                    return False
                 return await self._send(notification, lease, lapses, carrier, load, reader.seen)
             except StaleError:
                 self._readers.forget(reader.seen)
                 reader = None
                 notification = await self._events.get(Notification, notification.id) or notification
         return await self._send(notification, lease, lapses, carrier, load, {})
+
+    async def _keep(self, notification: Notification, reader: Reader) -> bool:
+        """Whether it is not to go out now, by its reader's wishes; it then waits, or has ended."""
+        if notification.members and await self._gathering.dissolved(notification, reader, self._read):
+            return True
+        now = self._clock.now()
+        moment = max(now, notification.due_at) if notification.bundle else now
+        gathered = notification.is_gathered
+        decision = reader.decide(notification, moment, self._default_time_zone, gathered=gathered)
+        if isinstance(decision, SendNow) or (isinstance(decision, Digest) and gathered):
+            return False
+        reader.heed(decision, notification, now=now, by=self._name)
+        await self._events.save(notification)
+        return True
 
     async def _send(
         self,

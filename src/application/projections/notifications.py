@@ -13,7 +13,7 @@ from application.ports.log import Recorded
 from application.projections.projection import Projection
 from domain.notification import Notification
 from domain.personal import Envelope, Letter, Remark
-from domain.standing import reason_of, status_of
+from domain.standing import follow, reason_of, status_of
 from domain.vocabulary import Channel, Priority, Purpose, Reason, Status
 
 
@@ -55,6 +55,8 @@ class NotificationRow(msgspec.Struct, kw_only=True):
     complained_at: datetime | None = None
     updated_at: datetime
     cost: Decimal | None = None
+    digest_id: UUID | None = None
+    members: list[UUID] | None = None
     context: dict[str, Any]
     position: int
 
@@ -136,6 +138,7 @@ def _queued(event: Any, position: int) -> NotificationRow:
             "metadata": letter.metadata if letter else {},
         },
         deferred_for=Reason.SCHEDULED if later else None,
+        members=list(event.members) if event.members else None,
         position=position,
     )
 
@@ -157,7 +160,7 @@ def _apply(row: NotificationRow, event: Any) -> None:
             row.provider_response = _words(event.personal)
         case Notification.Deferred():
             row.deferred_for, row.next_attempt_at = event.reason, event.until
-            row.provider_response = _words(event.personal)
+            row.provider_response, row.digest_id = _words(event.personal), None
         case Notification.Retried():
             row.next_attempt_at = event.due_at
             row.retry_count += 1
@@ -185,13 +188,17 @@ def _apply(row: NotificationRow, event: Any) -> None:
             row.clicked_at = event.occurred_at
         case Notification.Complained():
             row.complained_at = event.occurred_at
+        case Notification.Merged():
+            row.digest_id, row.next_attempt_at = event.into, None
+        case Notification.Followed():
+            follow(row, event)
 
 
 def _start_over(row: NotificationRow, generation: int) -> None:
     row.generation = generation
     row.provider = row.provider_id = row.deferred_for = row.ended = row.reason = row.bounce_reason = None
     row.sent_at = row.delivered_at = row.bounced_at = row.rejected_at = None
-    row.opened_at = row.clicked_at = row.complained_at = row.expires_at = None
+    row.opened_at = row.clicked_at = row.complained_at = row.expires_at = row.digest_id = None
 
 
 def _words(personal: Any) -> str | None:

@@ -22,7 +22,7 @@ from domain.notification import Notification
 from domain.personal import Letter
 from domain.preferences import Preferences, Wishes
 from domain.suppression import Entry, Suppression
-from domain.vocabulary import Over, Priority, Purpose, Reason, Status
+from domain.vocabulary import Frequency, Over, Priority, Purpose, Reason, Status
 
 
 class ExplainedStep(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,12 +43,13 @@ class ExplainedStep(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExplainedRule(msgspec.Struct, frozen=True, kw_only=True):
-    """What the decision goes by. What `insists` passes opt-outs, quiet hours and digests."""
+    """What the decision goes by. What `insists` passes opt-outs and quiet hours; what may not be gathered, digests."""
 
     category: str
     purpose: Purpose
     priority: Priority
     insists: bool
+    may_be_gathered: bool
 
 
 class ExplainedReader(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,13 +83,15 @@ class ExplainedDecision(msgspec.Struct, frozen=True, kw_only=True):
     outcome: str
     reason_code: Reason | None
     until: datetime | None
+    frequency: Frequency | None = None
     words: str
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """As of a moment: where the notification stood and why, and what it was decided by.
 
-    `suppression` is null where the address was forgotten.
+    `suppression` is null where the address was forgotten. `digest_id` is the digest that it went into; one has
+    `members`.
     """
 
     id: UUID
@@ -104,6 +107,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     template_version: str | None
     locale: str
     provider: str | None
+    digest_id: UUID | None
+    members: list[UUID]
     steps: list[ExplainedStep]
 
 
@@ -127,7 +132,9 @@ async def explain(
     suppression = await _suppression(notification, events, digest, moment)
     entries = list(suppression.entries.values()) if suppression else []
     reader = Reader(preferences.wishes if preferences else Wishes(), tuple(entries), {})
-    decision = reader.decide(notification, moment, default_time_zone)
+    gathered = notification.is_gathered and moment >= notification.due_at
+    decision = reader.decide(notification, moment, default_time_zone, gathered=gathered)
+    message = message_of(notification)
     zone = ZoneInfo(reader.wishes.time_zone or notification.time_zone or default_time_zone)
     quiet = reader.wishes.quiet_hours.over(moment, zone) if reader.wishes.quiet_hours else moment
     user = notification.recipient_user_id
@@ -141,7 +148,8 @@ async def explain(
             category=notification.category,
             purpose=notification.purpose,
             priority=notification.priority,
-            insists=message_of(notification).insists,
+            insists=message.insists,
+            may_be_gathered=message.may_be_gathered and not notification.members,
         ),
         reader=ExplainedReader(
             user_id=user,
@@ -157,6 +165,8 @@ async def explain(
         template_version=notification.template.version if notification.template else None,
         locale=notification.locale,
         provider=notification.provider,
+        digest_id=notification.digest_id,
+        members=list(notification.members),
         steps=[_step(recorded.event) for recorded in history],
     )
 
@@ -216,9 +226,11 @@ def _decided(decision: Decision) -> ExplainedDecision:
             return ExplainedDecision(outcome="send", reason_code=None, until=None, words="nothing is in the way")
         case Defer(until, reason):
             return ExplainedDecision(outcome="defer", reason_code=reason, until=until, words=WORDS[reason])
-        case Digest(_, until):
-            reason = Reason.DIGEST
-            return ExplainedDecision(outcome="digest", reason_code=reason, until=until, words=WORDS[reason])
+        case Digest(frequency, until):
+            reason, words = Reason.DIGEST, WORDS[Reason.DIGEST]
+            return ExplainedDecision(
+                outcome="digest", reason_code=reason, until=until, frequency=frequency, words=words
+            )
         case Suppress(reason):
             return ExplainedDecision(outcome="suppress", reason_code=reason, until=None, words=WORDS[reason])
 
@@ -262,6 +274,9 @@ _EVENTS: Mapping[str, str] = {
     "notification.suppressed": "not sent",
     "notification.cancelled": "cancelled",
     "notification.expired": "expired",
+    "notification.merged": "put into a digest",
+    "notification.standing_changed": "the messages in it are to follow",
+    "notification.followed": "it follows the digest it is in",
     "notification.delivered": "delivered",
     "notification.bounced": "came back",
     "notification.rejected": "refused by the provider after it was taken",
@@ -293,6 +308,7 @@ WORDS: Mapping[Reason, str] = {
     Reason.LOCAL_TIME: "it goes at a certain time by the reader's clock",
     Reason.QUIET_HOURS: "the reader wants no messages at this hour",
     Reason.DIGEST: "the reader wants it gathered with others",
+    Reason.DISSOLVED: "not all that is in it may go out any more, so what may is gathered anew",
     Reason.TYPE_OFF: "the reader switched off messages of this type",
     Reason.CATEGORY_OFF: "the reader switched off messages of this category",
     Reason.CHANNEL_OFF: "the reader switched off this channel",

@@ -12,7 +12,7 @@ from application.ports.log import EventStore
 from domain.ids import preferences_id
 from domain.personal import ConsentedAddress
 from domain.preferences import Choice, Contact, Preferences, Wishes
-from domain.vocabulary import Channel
+from domain.vocabulary import Channel, Frequency
 
 Clock24 = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", description="Such as 22:00")]
 
@@ -25,10 +25,16 @@ class GivenQuietHours(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class GivenChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whether it may come at all, and by which channels not."""
+    """Whether it may come at all, by which channels not, and how often.
+
+    All but `immediate` is gathered: by mail one digest goes out on the hour, at nine by the user's clock, or on Mondays
+    at nine. What is said of a type counts before what is said of its category. Security, what is critical, and what
+    holds a secret such as a code go at once.
+    """
 
     enabled: bool = True
     channels: dict[Channel, bool] = {}
+    frequency: Frequency | None = None
 
 
 class ShownContact(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +84,7 @@ def shown(user: str, preferences: Preferences | None) -> UserPreferences:
 
 
 def _shown(choice: Choice) -> GivenChoice:
-    return GivenChoice(enabled=choice.enabled, channels=choice.channels)
+    return GivenChoice(enabled=choice.enabled, channels=choice.channels, frequency=choice.frequency)
 
 
 def _contact(contact: Contact) -> ShownContact:

@@ -22,7 +22,10 @@ _OF_ENDPOINT = {"url", "response"}
 
 
 class NotificationDetail(msgspec.Struct, frozen=True, kw_only=True):
-    """A notification as its tenant sees it."""
+    """A notification as its tenant sees it.
+
+    One that went out in a digest has its `digest_id`, and stands as that does; a digest has `members`.
+    """
 
     id: UUID
     request: UUID
@@ -58,6 +61,8 @@ class NotificationDetail(msgspec.Struct, frozen=True, kw_only=True):
     complained_at: datetime | None
     updated_at: datetime
     cost: Decimal | None
+    digest_id: UUID | None
+    members: list[UUID] | None
     context: dict[str, Any]
     position: int
 

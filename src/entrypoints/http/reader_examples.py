@@ -14,20 +14,27 @@ def reader_examples() -> dict[str, Any]:
     """By operation."""
     return {
         "UpdatePreferences": _one(
-            "In German, by night nothing, no advertising and no SMS.",
+            "In German, by night nothing, no advertising, no SMS, and news of interviews once a day.",
             {
                 "language": "de",
                 "time_zone": "Europe/Berlin",
                 "quiet_hours": {"starts": "22:00", "ends": "07:00"},
                 "channels": {"sms": False},
                 "categories": {"promotion": {"enabled": False}, "order": {"channels": {"push": False}}},
-                "types": {"interview_reminder": {"enabled": True}},
+                "types": {
+                    "interview_completed": {"frequency": "daily"},
+                    "interview_reminder": {"frequency": "immediate"},
+                },
             },
         ),
         "ChangePreferences": {
             "one": {
                 "summary": "No more reminders.",
                 "value": {"types": {"interview_reminder": {"enabled": False}}},
+            },
+            "seldom": {
+                "summary": "What it is about orders goes out in one message a week.",
+                "value": {"categories": {"order": {"frequency": "weekly"}}},
             },
             "back": {"summary": "Quiet hours are not wished any more.", "value": {"quiet_hours": None}},
         },

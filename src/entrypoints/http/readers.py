@@ -16,9 +16,11 @@ from application.caller import Caller
 from application.commands.choose import BY, SOURCE, Chosen
 from application.commands.preferences import Unsubscribe
 from application.faults import is_time_zone
+from application.processes.gather import DIGEST
 from application.readers import Who
 from domain.decision import SECURITY
 from domain.preferences import MOST_CHOICES
+from domain.vocabulary import Frequency
 from domain.wall_clock import QuietHours
 from entrypoints.http.page import page
 from entrypoints.http.request import OPEN, JsonRequest, MalformedBodyError, header
@@ -33,6 +35,8 @@ class _Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     title: str
     intro: str
     always: str
+    often: str
+    often_hint: str
     language_label: str
     language_none: str
     zone_label: str
@@ -53,6 +57,7 @@ class _Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     choose: str
     to: str
     categories: dict[str, str]
+    frequencies: dict[Frequency, str]
     from_: str = msgspec.field(name="from")
 
 
@@ -179,10 +184,10 @@ def _spoken(wanted: Iterable[str | None]) -> str:
 
 
 def _categories(request: JsonRequest, category: str) -> set[str]:
-    """That of the mail that the link stood in and those of the house's types, but for what nobody can switch off and
-    what is told to tenants."""
+    """That of the mail that the link stood in and those of the house's types, but for what nobody can switch off, what
+    is told to tenants, and digests, which are of other categories."""
     house = {type_.category for type_ in request.parts.templates.types()}
-    return {category, *house - {_TO_TENANTS}} - {SECURITY}
+    return {category, *house - {_TO_TENANTS, DIGEST}} - {SECURITY}
 
 
 @lru_cache(maxsize=1)
@@ -192,7 +197,7 @@ def _zones() -> list[str]:
 
 def _form(body: bytes) -> dict[str, list[str]]:
     try:
-        return parse_qs(body.decode(), keep_blank_values=True, max_num_fields=3 * MOST_CHOICES, errors="strict")
+        return parse_qs(body.decode(), keep_blank_values=True, max_num_fields=4 * MOST_CHOICES, errors="strict")
     except ValueError:
         raise MalformedBodyError("the body is not a form") from None
 
@@ -204,10 +209,18 @@ def _chosen(form: dict[str, list[str]]) -> Chosen:
     zone = _one(form, "zone")
     return Chosen(
         categories={name: name in on for name in known[:MOST_CHOICES]},
+        frequencies={name: often for name in known[:MOST_CHOICES] if (often := _often(form, name))},
         language=code if (code := _one(form, "language")) in LANGUAGES else None,
         time_zone=zone if zone and is_time_zone(zone) else None,
         quiet_hours=_quiet_hours(_one(form, "starts"), _one(form, "ends")),
     )
+
+
+def _often(form: dict[str, list[str]], category: str) -> Frequency | None:
+    try:
+        return Frequency(_one(form, f"often:{category}"))
+    except ValueError:
+        return None
 
 
 def _quiet_hours(starts: str, ends: str) -> QuietHours | None:

@@ -1,0 +1,111 @@
+"""Workers, dispatcher and projector are lost while the windows of many digests end."""
+
+import time
+from collections import Counter
+
+import aiohttp
+
+from tests.faults.trial import Trial
+from tests.faults.waiting import until
+
+_CATEGORY = "registration"
+
+
+async def gathered(trial: Trial, *, readers: int, each: int, kills: int) -> None:
+    """Let the windows of a share of the readers end, and kill whoever is at it, again and again.
+
+    Every third reader has only one message, which goes by itself; all that others have goes in one digest.
+    """
+    cluster = trial.cluster
+    waiting = await _waiting(trial, readers, each)
+    share = max(1, readers // kills)
+    async with trial.traffic():
+        for _ in trial.faults(kills, "kills"):
+            await _windows_end(trial, share)
+            await until(lambda: _taken_up(trial), "some of it is taken up", pause=0.005)
+            role = trial.luck.choice([*cluster.all_of("worker"), *cluster.all_of("worker"), *cluster.roles])
+            role = role if role.kind != "api" else cluster.all_of("worker")[0]
+            role.kill()
+            cluster.start(role.kind, trial.provider)
+            trial.watch(time.monotonic())
+    await _windows_end(trial, readers)
+    await trial.settled()
+    await until(lambda: _all_have_followed(trial, waiting), "all have followed")
+    await trial.caught_up()
+    await _judge(trial, waiting)
+
+
+async def _waiting(trial: Trial, readers: int, each: int) -> dict[str, str]:
+    """What waits for digests, with the address of its reader."""
+    (tenant, key), *_ = trial.cluster.api_keys.items()
+    users = [f"{tenant}-{trial.began}-{n}" for n in range(readers)]
+    waiting: dict[str, str] = {}
+    headers = {"Authorization": f"Bearer {key}"}
+    async with aiohttp.ClientSession(trial.cluster.address, headers=headers) as session:
+        for user in users:
+            body = {"categories": {_CATEGORY: {"frequency": "weekly"}}}
+            async with session.patch("/api/v1/preferences", params={"user_id": user}, json=body) as answer:
+                assert answer.status == 200, await answer.text()
+        for n in range(each):
+            named = users if n == 0 else [user for place, user in enumerate(users) if place % 3]
+            body = {
+                "type": "welcome",
+                "recipients": [{"user_id": user, "email": f"{user}@example.com"} for user in named],
+                "variables": {"user_name": f"no. {n}", "product_name": tenant, "action_url": "https://acme.example"},
+            }
+            async with session.post("/api/v1/notifications", json=body) as answer:
+                assert answer.status == 202, await answer.text()
+                told = (await answer.json())["notifications"]
+            assert {each["reason_code"] for each in told} == {"digest"}
+            waiting |= {each["id"]: each["recipient"]["email"] for each in told}
+    return waiting
+
+
+async def _windows_end(trial: Trial, readers: int) -> None:
+    """Of so many that are not over yet."""
+    await trial.cluster.query(
+        "UPDATE schedule SET due_at = now(), rank_at = now() WHERE bundle IN"
+        " (SELECT DISTINCT bundle FROM schedule WHERE bundle IS NOT NULL AND due_at > now() LIMIT %s)",
+        (readers,),
+    )
+
+
+async def _taken_up(trial: Trial) -> bool:
+    """Also where all of it has gone already."""
+    ((leased, due),) = await trial.cluster.query(
+        "SELECT count(*) FILTER (WHERE lease_until > now()), count(*) FROM schedule"
+        " WHERE bundle IS NOT NULL AND due_at <= now()"
+    )
+    return bool(leased or not due)
+
+
+async def _all_have_followed(trial: Trial, waiting: dict[str, str]) -> bool:
+    ((sent,),) = await trial.cluster.query(
+        "SELECT count(*) FROM view_notifications.rows WHERE id = ANY(%s::uuid[]) AND status = 'sent'", (list(waiting),)
+    )
+    return bool(sent == len(waiting))
+
+
+async def _judge(trial: Trial, waiting: dict[str, str]) -> None:
+    """By what arrived: each message by itself, or in a digest that did."""
+    merged = await trial.cluster.query(
+        "SELECT originator_id::text, convert_from(state, 'UTF8')::jsonb->>'into' FROM stored_events"
+        " WHERE topic = 'notification.merged' AND originator_id = ANY(%s::uuid[])",
+        (list(waiting),),
+    )
+    readers = set(waiting.values())
+    arrivals = [each for each in trial.cluster.arrivals(trial.provider) if each.new and each.address in readers]
+    mails = Counter(each.notification for each in arrivals)
+    reached = Counter({id: mails[id] for id in waiting})
+    for id, digest in merged:
+        reached[id] += mails[digest]
+    messages = Counter(waiting.values())
+    trial.note(
+        gathered=len({id for id, _ in merged}),
+        digests=sum(messages[each.address] > 1 for each in arrivals),
+        alone=sum(messages[each.address] == 1 for each in arrivals),
+    )
+    trial.expect(all(reached[id] for id in waiting), "nothing is missing")
+    trial.expect(max(reached.values()) == 1, "nothing reaches anybody twice")
+    trial.expect(len(arrivals) == len(readers), "every reader gets one message")
+    trial.expect(not any(id in mails for id, _ in merged), "what is in a digest does not go by itself, too")

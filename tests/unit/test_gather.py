@@ -1,0 +1,536 @@
+"""What waits for a digest goes out once: in it, or by itself, or not at all and for a reason."""
+
+import asyncio
+from datetime import time, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from application.processes import gather
+from domain.notification import Notification
+from domain.outcomes import Outcome, Refused, Retryable, Throttled, Unknown
+from domain.personal import Letter
+from domain.preferences import Choice
+from domain.receipts import ReceiptKind
+from domain.vocabulary import Channel, Frequency, Priority, Purpose, Reason, Status
+from domain.wall_clock import QuietHours
+from tests.digests import CATEGORY, HOUR, HOURLY, MINUTE, TYPES, House, what
+
+OFF = Choice(enabled=False)
+
+
+@pytest.fixture
+async def house() -> House:
+    house = House()
+    await house.wish()
+    return house
+
+
+async def test_what_its_reader_wants_by_the_hour_goes_out_at_its_end_as_one_message_in_order(house):
+    sent = []
+    for _ in range(3):
+        sent.append(await house.accept())
+        house.clock.move(7 * MINUTE)
+    assert all((it.status, it.reason_code) == (Status.DEFERRED, Reason.DIGEST) for it in sent)
+    await house.work_on()
+    assert house.provider.mails == []
+    await house.on_the_hour()
+    (mail,) = house.provider.mails
+    assert mail.text.split("\n") == [what(it) for it in sent]
+    (digest,) = await house.digests()
+    assert digest.members == tuple(it.id for it in sent)
+    assert mail.tags["notification_id"] == str(digest.id)
+    assert [(await house.now(it)).digest_id for it in sent] == [digest.id] * 3
+    assert [(await house.now(it)).status for it in sent] == [Status.SENT] * 3
+
+
+async def test_one_alone_is_sent_as_itself(house):
+    it = await house.accept()
+    await house.on_the_hour()
+    (mail,) = house.provider.mails
+    assert mail.text == f"All about {what(it)}"
+    assert (await house.now(it)).digest_id is None
+    assert await house.digests() == []
+
+
+async def test_what_differs_in_what_readers_or_the_law_choose_by_is_not_mixed(house):
+    await house.wish(categories={CATEGORY: HOURLY, "promotion": HOURLY})
+    for more in ({}, {"category": "promotion"}, {"purpose": Purpose.MARKETING}, {"locale": "de"}):
+        for _ in range(2):
+            await house.accept(**more)
+    await house.on_the_hour()
+    digests = await house.digests()
+    assert sorted((it.category, it.purpose, it.locale, len(it.members)) for it in digests) == [
+        ("order", "marketing", "en", 2),
+        ("order", "transactional", "de", 2),
+        ("order", "transactional", "en", 2),
+        ("promotion", "transactional", "en", 2),
+    ]
+
+
+async def test_a_digest_is_as_urgent_as_the_most_urgent_in_it_and_says_of_its_sender_what_the_newest_says(house):
+    await house.accept(priority=Priority.HIGH, variables={"shop_name": "Old", "logo_url": "https://acme.example/logo"})
+    await house.accept(
+        priority=Priority.LOW, variables={"shop_name": "New"}, unsubscribe_url="https://acme.example/u/1"
+    )
+    await house.on_the_hour()
+    (digest,) = await house.digests()
+    assert digest.priority is Priority.HIGH
+    assert isinstance(digest.letter, Letter)
+    said = digest.letter.variables
+    assert (said["sender_name"], said["logo_url"]) == ("New", "https://acme.example/logo")
+    assert said["unsubscribe_url"] == digest.letter.unsubscribe_url == "https://acme.example/u/1"
+    assert [item["preview"][:9] for item in said["messages"]] == ["All about"] * 2
+    assert digest.recipient_user_id == "u-1"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"priority": Priority.CRITICAL}, {"category": "security"}, {"secrets": ["code"]}],
+    ids=lambda more: next(iter(more)),
+)
+async def test_what_is_wanted_at_once_is_never_gathered(house, more):
+    await house.wish(categories={CATEGORY: HOURLY, "security": HOURLY})
+    it = await house.accept(**more)
+    assert it.status is Status.PENDING
+    await house.work_on()
+    assert (await house.now(it)).status is Status.SENT
+
+
+async def test_the_way_out_of_a_list_is_no_secret(house):
+    assert (await house.accept(secrets=["unsubscribe_url"])).status is Status.DEFERRED
+
+
+async def test_what_was_accepted_before_its_reader_chose_is_gathered_too(house):
+    await house.wish(categories={})
+    it = await house.accept()
+    await house.wish()
+    await house.work_on()
+    waiting = await house.now(it)
+    assert (waiting.reason_code, waiting.due_at) == (Reason.DIGEST, house.clock.now() + HOUR)
+
+
+async def test_what_was_on_its_way_before_goes_on_by_itself(house):
+    await house.wish(categories={})
+    house.provider.says = [Retryable(Reason.PROVIDER_ERROR)]
+    it = await house.accept()
+    await house.work_on()
+    await house.wish()
+    house.clock.move(5 * MINUTE)
+    await house.work_on()
+    assert (await house.now(it)).status is Status.SENT
+
+
+async def test_what_is_off_by_then_ends_by_its_reason_and_the_rest_goes(house):
+    gone, *kept = [await house.accept(type) for type in TYPES]
+    await house.wish(types={TYPES[0]: OFF})
+    await house.on_the_hour()
+    assert (await house.now(gone)).reason_code is Reason.TYPE_OFF
+    assert house.got() == {what(it): 1 for it in kept}
+    assert len(await house.digests()) == 1
+
+
+async def test_what_is_wished_at_once_by_then_goes_by_itself(house):
+    one, *others = [await house.accept(type) for type in TYPES]
+    await house.wish(types={TYPES[0]: Choice(frequency=Frequency.IMMEDIATE)})
+    await house.on_the_hour()
+    assert (await house.now(one)).digest_id is None
+    assert house.got() == {what(it): 1 for it in [one, *others]}
+    assert [len(digest.members) for digest in await house.digests()] == [2]
+
+
+async def test_quiet_hours_that_were_chosen_since_are_kept_and_then_it_goes_as_one(house):
+    sent = [await house.accept() for _ in range(3)]
+    await house.wish(quiet_hours=QuietHours(time(12, 30), time(15)))
+    await house.on_the_hour()
+    assert house.provider.mails == []
+    assert {(await house.now(it)).reason_code for it in sent} == {Reason.QUIET_HOURS}
+    house.clock.move(2 * HOUR)
+    await house.work_on()
+    assert len(house.provider.mails) == 1
+
+
+async def test_what_has_expired_is_not_in_it(house):
+    late = await house.accept(expires_at=house.clock.now() + 20 * MINUTE)
+    await house.accept()
+    await house.accept()
+    await house.on_the_hour()
+    assert (await house.now(late)).status is Status.EXPIRED
+    assert [len(digest.members) for digest in await house.digests()] == [2]
+
+
+async def test_what_cannot_be_made_fails_by_itself(house):
+    broken, *kept = [await house.accept(type) for type in TYPES]
+    house.words.broken = {TYPES[0]}
+    await house.on_the_hour()
+    assert (await house.now(broken)).reason_code is Reason.RENDER_FAILED
+    assert house.got() == {what(it): 1 for it in kept}
+
+
+async def test_where_there_is_no_text_for_digests_each_goes_by_itself(house):
+    sent = [await house.accept() for _ in range(3)]
+    house.texts.missing = {"digest"}
+    await house.on_the_hour()
+    assert house.got() == {what(it): 1 for it in sent}
+    assert await house.digests() == []
+
+
+async def test_what_cannot_be_made_just_now_goes_when_its_lease_has_lapsed(house):
+    sent = [await house.accept() for _ in range(2)]
+    house.words.away = True
+    await house.on_the_hour()
+    assert "not gathered, left for later" in house.log.noted
+    house.words.away = False
+    house.clock.move(2 * MINUTE)
+    await house.work_on()
+    assert house.got() == {what(it): 1 for it in sent}
+
+
+async def test_more_than_fit_go_in_several(house, monkeypatch):
+    monkeypatch.setattr(gather, "MOST_MEMBERS", 3)
+    sent = [await house.accept() for _ in range(7)]
+    await house.on_the_hour()
+    assert [len(digest.members) for digest in await house.digests()] == [3, 3]
+    assert house.got() == {what(it): 1 for it in sent}
+
+
+async def test_two_who_hold_parts_of_it_make_one(house):
+    sent = [await house.accept() for _ in range(8)]
+    house.clock.move(HOUR)
+    leases = await house.due.lease(Channel.EMAIL, 8, 20, MINUTE)
+    workers = [house.worker(), house.worker(), house.worker()]
+    parts = leases[:3], leases[3:5], leases[5:]
+    await asyncio.gather(*(it.deliver(Channel.EMAIL, part) for it, part in zip(workers, parts, strict=True)))
+    await house.work_on()
+    assert len(await house.digests()) == 1
+    assert house.got() == {what(it): 1 for it in sent}
+
+
+async def test_one_that_is_cancelled_before_is_not_in_it_and_afterwards_it_is_too_late(house):
+    gone, *kept = [await house.accept() for _ in range(3)]
+    assert gone.cancel(now=house.clock.now(), by="key:k1")
+    await house.events.save(gone)
+    house.clock.move(HOUR)
+    await house.work()
+    merged = await house.now(kept[0])
+    assert merged.digest_id
+    assert not merged.cancel(now=house.clock.now(), by="key:k1")
+    await house.work_on()
+    assert house.got() == {what(it): 1 for it in kept}
+
+
+async def merged(house: House, count: int = 3) -> list[Notification]:
+    """So many, in a digest that has not gone out yet."""
+    sent = [await house.accept(type) for type in TYPES[:count]]
+    house.clock.move(HOUR)
+    await house.work()
+    assert house.provider.mails == []
+    (digest,) = await house.digests()
+    assert len(digest.members) == count
+    return sent
+
+
+async def test_what_is_switched_off_after_the_merge_is_not_in_what_goes_out(house):
+    gone, *kept = await merged(house)
+    await house.wish(types={TYPES[0]: OFF})
+    await house.work_on()
+    assert (await house.now(gone)).reason_code is Reason.TYPE_OFF
+    dissolved, digest = await house.digests()
+    assert (dissolved.status, dissolved.reason_code) == (Status.SUPPRESSED, Reason.DISSOLVED)
+    assert digest.members == tuple(it.id for it in kept)
+    assert house.got() == {what(it): 1 for it in kept}
+    assert {(await house.now(it)).status for it in kept} == {Status.SENT}
+
+
+async def test_a_digest_whose_reader_has_left_ends_with_a_reason_for_each(house):
+    sent = await merged(house)
+    await house.leave()
+    await house.work_on()
+    assert house.provider.mails == []
+    assert {(await house.now(it)).reason_code for it in sent} == {Reason.UNSUBSCRIBED}
+
+
+async def test_who_leaves_at_the_very_moment_gets_nothing(house):
+    """What was read of the reader's wishes is old by the time the intent is stored."""
+    sent = await merged(house)
+    render = house.words.render
+
+    async def left_meanwhile(*args, **more):
+        house.words.render = render
+        await house.leave(told=False)
+        return await render(*args, **more)
+
+    house.words.render = left_meanwhile
+    await house.work_on()
+    assert house.provider.mails == []
+    assert {(await house.now(it)).reason_code for it in sent} == {Reason.UNSUBSCRIBED}
+
+
+async def untold_when_made(house: House, wishes: dict[str, Choice]) -> None:
+    """When the next message is made these are the wishes, and this process does not know of it yet."""
+    render = house.words.render
+
+    async def wished_meanwhile(*args, **more):
+        house.words.render = render
+        await house.wish(types=wishes, told=False)
+        return await render(*args, **more)
+
+    house.words.render = wished_meanwhile
+
+
+async def test_what_is_switched_off_at_the_very_moment_of_the_merge_is_not_merged(house):
+    gone, *kept = [await house.accept(type) for type in TYPES]
+    await untold_when_made(house, {TYPES[0]: OFF})
+    await house.on_the_hour()
+    (digest,) = await house.digests()
+    assert digest.members == tuple(it.id for it in kept)
+    assert (await house.now(gone)).reason_code is Reason.TYPE_OFF
+
+
+async def test_a_digest_is_not_taken_apart_for_what_is_not_wished_any_more(house):
+    sent = await merged(house)
+    await house.wish(types={TYPES[0]: OFF})
+    save = house.events.save
+
+    async def wished_meanwhile(*aggregates, **more):
+        house.events.save = save
+        await house.wish(told=False)
+        return await save(*aggregates, **more)
+
+    house.events.save = wished_meanwhile
+    await house.work_on()
+    assert house.got() == {what(it): 1 for it in sent}
+    assert len(await house.digests()) == 1
+
+
+async def lost_after(house: House, ticks: int) -> bool:
+    """Whether a worker that is lost after so many ticks of the loop had not been done before."""
+    leases = await house.due.lease(Channel.EMAIL, 50, 100, MINUTE)
+    task = asyncio.create_task(house.worker().deliver(Channel.EMAIL, leases))
+    for _ in range(ticks):
+        await asyncio.sleep(0)
+    lost = task.cancel()
+    await asyncio.wait([task])
+    return lost
+
+
+async def test_wherever_a_worker_is_lost_that_merges_or_parts_nothing_is_missing_and_nothing_there_twice():
+    for parts in (False, True):
+        ticks = 0
+        while True:
+            house = House()
+            await house.wish()
+            sent = [await house.accept(type) for type in TYPES]
+            house.clock.move(HOUR)
+            if parts:
+                await house.work()
+                await house.wish(types={TYPES[0]: OFF})
+            lost = await lost_after(house, ticks)
+            house.clock.move(2 * MINUTE)
+            await house.work_on()
+            assert house.got() == {what(it): 1 for it in (sent[1:] if parts else sent)}
+            assert {(await house.now(it)).due for it in sent} == {None}
+            if not lost:
+                break
+            ticks += 1
+        assert ticks > 3
+
+
+async def test_what_expires_before_a_second_attempt_is_taken_out(house):
+    house.provider.says = [Throttled(30 * MINUTE, only_this=True)]
+    late = await house.accept(expires_at=house.clock.now() + HOUR + 10 * MINUTE)
+    kept = [await house.accept() for _ in range(2)]
+    await house.on_the_hour()
+    house.clock.move(40 * MINUTE)
+    await house.work_on()
+    assert (await house.now(late)).status is Status.EXPIRED
+    assert house.got() == {what(it): 1 for it in kept}
+
+
+async def test_a_digest_that_may_have_gone_out_is_not_taken_apart(house):
+    house.provider.says = [Unknown()]
+    sent = await merged(house)
+    await house.work()
+    await house.wish(types={TYPES[0]: OFF})
+    house.clock.move(5 * MINUTE)
+    await house.work_on()
+    assert house.got() == {what(it): 1 for it in sent}
+
+
+async def test_members_end_as_their_digest_does(house):
+    house.provider.says = [Refused(Reason.PROVIDER_REFUSED)]
+    sent = await merged(house)
+    await house.work_on()
+    assert {((it := await house.now(each)).status, it.reason_code) for each in sent} == {
+        (Status.FAILED, Reason.PROVIDER_REFUSED)
+    }
+
+
+@pytest.mark.parametrize(
+    ("kinds", "status", "reason"),
+    [
+        ([ReceiptKind.DELIVERED], Status.DELIVERED, None),
+        ([ReceiptKind.OPENED], Status.DELIVERED, None),
+        ([ReceiptKind.SOFT_BOUNCED], Status.BOUNCED, Reason.SOFT_BOUNCE),
+        ([ReceiptKind.SOFT_BOUNCED, ReceiptKind.DELIVERED], Status.DELIVERED, None),
+        ([ReceiptKind.DELIVERED, ReceiptKind.BOUNCED], Status.BOUNCED, Reason.HARD_BOUNCE),
+        ([ReceiptKind.REJECTED], Status.FAILED, Reason.PROVIDER_REJECTED_LATER),
+    ],
+)
+async def test_what_is_reported_of_a_digest_is_known_of_its_members(house, kinds, status, reason):
+    sent = await merged(house)
+    await house.work_on()
+    (digest,) = await house.digests()
+    for kind in kinds:
+        digest.receive(
+            kind,
+            provider="resend",
+            provider_id=digest.provider_id,
+            occurred_at=house.clock.now(),
+            generation=None,
+            detail="",
+            now=house.clock.now(),
+            by="provider:resend",
+        )
+        await house.events.save(digest)
+        await house.follow()
+    assert {((it := await house.now(each)).status, it.reason_code) for each in sent} == {(status, reason)}
+
+
+async def test_to_follow_again_changes_nothing(house):
+    await merged(house)
+    await house.work_on()
+    head = await house.events.head()
+    house.place.at = 0
+    await house.follow()
+    assert await house.events.head() == head
+
+
+async def test_a_member_that_failed_is_sent_again_by_itself_and_then_follows_no_longer(house):
+    house.provider.says = [Refused(Reason.PROVIDER_REFUSED)]
+    one, *_ = await merged(house)
+    await house.work_on()
+    failed = await house.now(one)
+    failed.retry(now=house.clock.now(), by="key:k1")
+    await house.events.save(failed)
+    await house.work_on()
+    (mail,) = house.provider.mails
+    assert mail.text == f"All about {what(one)}"
+    (digest,) = await house.digests()
+    digest.retry(now=house.clock.now(), by="key:k1")
+    await house.events.save(digest)
+    await house.work_on()
+    again = await house.now(one)
+    assert (again.digest_id, again.status) == (None, Status.SENT)
+
+
+async def test_whose_reader_was_forgotten_ends_with_that_reason(house):
+    sent = await merged(house)
+    await house.events.forget("acme", "jane@example.com")
+    await house.work_on()
+    assert {(await house.now(it)).reason_code for it in sent} == {Reason.PERSON_ERASED}
+
+
+async def test_whose_reader_was_forgotten_while_it_waited_ends_with_that_reason(house):
+    sent = [await house.accept() for _ in range(2)]
+    await house.events.forget("acme", "jane@example.com")
+    await house.on_the_hour()
+    assert {(await house.now(it)).reason_code for it in sent} == {Reason.PERSON_ERASED}
+
+
+class Course:
+    """What may happen, in any order, to what waits for a digest."""
+
+    def __init__(self) -> None:
+        self.house = House()
+        self.sent: list[Notification] = []
+
+    async def accept(self, type: str, useful_for: timedelta | None, secrets: bool) -> None:
+        expires_at = self.house.clock.now() + useful_for if useful_for else None
+        self.sent.append(await self.house.accept(type, expires_at=expires_at, secrets=["code"] if secrets else []))
+
+    async def choose(self, choices: dict[str, Choice], quiet: QuietHours | None) -> None:
+        named = {name: choice for name, choice in choices.items() if name != CATEGORY}
+        chosen = {CATEGORY: choices[CATEGORY]} if CATEGORY in choices else {}
+        await self.house.wish(types=named, categories=chosen, quiet_hours=quiet)
+
+    async def cancel(self, which: int) -> None:
+        if self.sent:
+            it = await self.house.now(self.sent[which % len(self.sent)])
+            it.cancel(now=self.house.clock.now(), by="key:k1")
+            await self.house.events.save(it)
+
+    async def pass_by(self, time: timedelta) -> None:
+        self.house.clock.move(time)
+
+    async def refuse(self, outcome: Outcome) -> None:
+        self.house.provider.says = [outcome]
+
+    async def die(self, workers: int, ticks: int) -> None:
+        """So many workers take up what is due, each a part of it, and are lost in the middle."""
+        leases = await self.house.due.lease(Channel.EMAIL, 50, 100, MINUTE)
+        parts = [leases[n::workers] for n in range(workers)]
+        tasks = [asyncio.create_task(self.house.worker().deliver(Channel.EMAIL, part)) for part in parts]
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def end(self) -> None:
+        """All that was still to come, with nothing in its way."""
+        self.house.provider.says = []
+        for _ in range(30):
+            self.house.clock.move(10 * HOUR)
+            await self.house.work_on()
+
+
+_frequencies = st.sampled_from([*Frequency, None])
+_steps = st.one_of(
+    st.tuples(
+        st.just("accept"),
+        st.sampled_from(TYPES),
+        st.sampled_from([None, None, 30 * MINUTE, 90 * MINUTE]),
+        st.sampled_from([False, False, True]),
+    ),
+    st.tuples(
+        st.just("choose"),
+        st.dictionaries(
+            st.sampled_from([CATEGORY, *TYPES]), st.builds(Choice, enabled=st.booleans(), frequency=_frequencies)
+        ),
+        st.sampled_from([None, None, QuietHours(time(13), time(15))]),
+    ),
+    st.tuples(st.just("cancel"), st.integers(0, 9)),
+    st.tuples(st.just("pass_by"), st.sampled_from([MINUTE, 10 * MINUTE, HOUR, 21 * HOUR])),
+    st.tuples(
+        st.just("refuse"),
+        st.sampled_from(
+            [Retryable(Reason.TIMEOUT), Throttled(MINUTE, only_this=True), Refused(Reason.PROVIDER_REFUSED)]
+        ),
+    ),
+    st.tuples(st.just("die"), st.integers(1, 3), st.integers(0, 60)),
+)
+
+
+@settings(max_examples=60)
+@given(
+    first=st.lists(st.tuples(st.just("accept"), st.sampled_from(TYPES), st.none(), st.just(False)), max_size=4),
+    then=st.lists(_steps, max_size=12),
+)
+async def test_whatever_happens_each_ends_as_one_message_in_one_digest_or_for_one_reason(first, then):
+    course = Course()
+    await course.house.wish()
+    for name, *about in [*first, *then]:
+        await getattr(course, name)(*about)
+    await course.end()
+    got, digests = course.house.got(), await course.house.digests()
+    for it in [await course.house.now(each) for each in course.sent]:
+        assert got.pop(what(it), 0) == (1 if it.status is Status.SENT else 0)
+        assert it.status is Status.SENT or (it.status is not Status.PENDING and it.reason_code)
+        assert it.due is None
+        sent_in = [digest for digest in digests if it.id in digest.members and digest.status is Status.SENT]
+        assert len(sent_in) <= 1
+        assert it.digest_id in (None, *(digest.id for digest in digests if it.id in digest.members))
+        assert not sent_in or it.digest_id == sent_in[0].id
+    assert not got
