@@ -170,6 +170,10 @@ class Lines:
         place = {name: getattr(record.origin, name) for name in ("topic", "partition", "offset")}
         self._log.warning("record parked", record=str(record.origin.id), reason=reason.value, **place, exc_info=error)
 
+    def different(self, record: Record, mapping: str) -> None:
+        place = {name: getattr(record.origin, name) for name in ("topic", "partition", "offset")}
+        self._log.warning("record differs from the one that came before", mapping=mapping, **place)
+
     def taken(self, tally: Tally, records: int, milliseconds: float) -> None:
         facts = Counter({fact: 0 for _, fact in tally})
         for (_, fact), count in tally.items():

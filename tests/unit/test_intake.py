@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -22,6 +23,7 @@ from application.commands.mappings import MappingUses
 from application.commands.parked import ParkedUses, ReplayParked
 from application.commands.send import AcceptedNotification, IdempotencyKey, SendAnswer, SendNotification
 from application.commands.send_webhook import EventAnswer, SendWebhook
+from application.inbound import intake
 from application.inbound.event import Record
 from application.inbound.intake import ACCEPTED, DIFFERENT, EMPTY, NOT_MEANT, PARKED, UNMAPPED, Intake
 from application.inbound.mappings import House, MappingsInForce
@@ -60,11 +62,15 @@ HOUSE = House({"users": "tenant_id"}, {"told": Mapping("told", 0, TOLD), "welcom
 class Lines:
     def __init__(self) -> None:
         self.reasons: list[ParkReason] = []
+        self.differing: list[tuple[int, str]] = []
         self.errors: list[BaseException | None] = []
 
     def parked(self, record: Record, reason: ParkReason, error: BaseException | None) -> None:
         self.reasons.append(reason)
         self.errors.append(error)
+
+    def different(self, record: Record, mapping: str) -> None:
+        self.differing.append((record.origin.offset, mapping))
 
     def taken(self, *_: object) -> None: ...
 
@@ -163,11 +169,12 @@ async def test_the_same_event_of_another_tenant_is_another_one(rig):
     assert len(rig.sent) == 2
 
 
-async def test_the_same_id_with_other_data_is_the_same_event_and_counted(rig):
+async def test_the_same_id_with_other_data_is_the_same_event_counted_and_logged(rig):
     other = record(data={"email": "max@example.com", "name": "Max"}, offset=1)
     assert await rig.take(record()) == {ACCEPTED: 1, NOT_MEANT: 1}
     assert await rig.take(other) == {DIFFERENT: 1, NOT_MEANT: 1}
     assert rig.lines.reasons == []
+    assert rig.lines.differing == [(1, "welcome")]
 
 
 async def test_data_in_another_order_are_the_same_data(rig):
@@ -208,7 +215,7 @@ async def test_what_else_an_event_becomes_is_stored_all_the_same(rig):
     ("changed", "reason"),
     [
         ({"tenant_id": "nobody"}, ParkReason.UNKNOWN_TENANT),
-        ({"tenant_id": "x" * 300}, ParkReason.UNKNOWN_TENANT),
+        ({"tenant_id": "x" * 300}, ParkReason.NO_TENANT),
         ({"tenant_id": None}, ParkReason.UNKNOWN_TENANT),
         ({"data": []}, ParkReason.NO_EVENT),
     ],
@@ -233,6 +240,62 @@ async def test_records_without_a_tenant_are_those_of_whoever_is_said_to_be_their
     rig.clock.move(timedelta(seconds=2))
     assert await rig.take(record(tenant_id=None)) == {ACCEPTED: 1, NOT_MEANT: 1}
     assert {tenant for tenant, _ in rig.sent} == {"operator"}
+
+
+@pytest.mark.parametrize("said", ["", "x" * 201, 1.5, True, {"name": "acme"}, ["acme"]])
+async def test_who_names_a_tenant_that_can_be_none_is_not_taken_for_another(rig, said):
+    await rig.customer("operator")
+    rig.clock.move(timedelta(seconds=2))
+    bad = record(tenant_id=said)
+    assert await rig.take(bad) == {PARKED: 1}
+    assert rig.sent == {}
+    parked = await rig.parked_record(bad)
+    assert (parked.tenant, parked.reason) == ("operator", ParkReason.NO_TENANT)
+
+
+async def test_whatever_records_take_to_be_read_all_else_goes_on_meanwhile(rig, monkeypatch):
+    """Each tick of another task falls between two pieces of the work, however many there are."""
+    monkeypatch.setattr(intake, "_SLICE", 0.0)
+    pieces, most = 0, 0
+
+    def counted(*given: Any, work: Any) -> Any:
+        nonlocal pieces
+        pieces += 1
+        return work(*given)
+
+    async def tick() -> None:
+        nonlocal pieces, most
+        while True:
+            most, pieces = max(most, pieces), 0
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(rig.intake, "_read", partial(counted, work=rig.intake._read))
+    monkeypatch.setattr(intake, "become", partial(counted, work=intake.become))
+    ticking = asyncio.create_task(tick())
+    data = {"email": "jane@example.com", "name": "Jane", "told": True}
+    tally = await rig.take(*(record(id=f"e-{n}", offset=n, data=data) for n in range(100)))
+    ticking.cancel()
+    assert tally == {ACCEPTED: 200}
+    assert 1 <= most <= 3
+
+
+async def test_of_large_records_few_are_in_hand_at_the_same_time(rig, monkeypatch):
+    monkeypatch.setattr(intake, "_MOST_IN_HAND", 1_000)
+    begun: list[int] = []
+
+    async def accept(command: SendNotification, caller: Caller, key: IdempotencyKey) -> SendAnswer:
+        begun.append(1)
+        await asyncio.sleep(0)
+        assert len(begun) <= 3
+        answer = await rig.accept(command, caller, key)
+        begun.pop()
+        return answer
+
+    monkeypatch.setattr(rig.intake, "_accept", accept)
+    large = {"email": "jane@example.com", "name": "x" * 200}
+    several = [record(id=f"e-{n}", offset=n, data=large) for n in range(20)]
+    huge = record(id="huge", offset=20, data={"email": "jane@example.com", "name": "x" * 2_000})
+    assert await rig.take(*several, huge) == {ACCEPTED: 21, NOT_MEANT: 21}
 
 
 async def test_of_a_large_record_only_the_beginning_is_kept(rig):

@@ -103,6 +103,7 @@ def test_a_look_has_so_many_steps_however_large_the_document_is():
     _costly("data[?@ == `1`]", [0] * bounds.MOST_STEPS)
     _costly("data.*", dict.fromkeys(map(str, range(bounds.MOST_STEPS))))
     _costly("contains(data, `1`)", [0] * (bounds.MOST_STEPS + 1))
+    _costly("data[?starts_with(type(@), 'z')]", ["x"] * (bounds.MOST_STEPS // 7))
 
 
 def test_the_steps_are_those_of_a_whole_look():

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from time import monotonic
 from typing import Any, Protocol
 
 import msgspec
@@ -25,6 +26,9 @@ MOST_KEPT = 1024 * 1024
 """Bytes of a record that is set aside; of a larger one, which cannot be replayed, only the beginning."""
 _BEGINNING = 4 * 1024
 _LONGEST_NAME = 200
+_MOST_IN_HAND = 8 * 1024 * 1024
+"""Bytes of all records that are taken at the same time."""
+_SLICE = 0.005
 _TRIES = 3
 _PAUSE = 0.5
 
@@ -52,6 +56,9 @@ class IntakeLog(Protocol):
     """Where it is said what was set aside, by whose mistake."""
 
     def parked(self, record: Record, reason: ParkReason, error: BaseException | None) -> None: ...
+
+    def different(self, record: Record, mapping: str) -> None:
+        """Its id was known, with other data: it became nothing more."""
 
 
 class Handled(msgspec.Struct):
@@ -97,12 +104,19 @@ class Intake:
         self._fingerprint = fingerprint
         self._log = log
         self._nobody = nobody
+        self._slices = _Slices()
 
     async def take(self, records: Sequence[Record]) -> Tally:
-        """All of them at once, so that they are written together. Raises StoreUnavailableError while the store is away:
+        """Many at once, so that they are written together. Raises StoreUnavailableError while the store is away:
 
         some may be stored then, and to take them again changes nothing.
         """
+        tally = Tally()
+        for lot in _lots(records):
+            tally += await self._taken(lot)
+        return tally
+
+    async def _taken(self, records: Sequence[Record]) -> Tally:
         taken = await asyncio.gather(*map(self._take, records), return_exceptions=True)
         for each in taken:
             if isinstance(each, BaseException):
@@ -136,7 +150,8 @@ class Intake:
 
     async def _handle(self, record: Record, handled: Handled) -> None:
         topic = record.origin.topic
-        event = handled.event = self._read(record)
+        async with self._slices:
+            event = handled.event = self._read(record)
         if event is None:
             handled.facts.append(EMPTY)
             return
@@ -149,11 +164,12 @@ class Intake:
         look = self._paths.look(event.document)
         for mapping in mappings:
             try:
-                command = become(mapping, event, handled.tenant, look)
+                async with self._slices:
+                    command = become(mapping, event, handled.tenant, look)
                 if command is None:
                     handled.facts.append(NOT_MEANT)
                 else:
-                    handled.facts.append(await self._store(command, mapping, event, handled))
+                    handled.facts.append(await self._store(record, command, mapping, handled))
             except InvalidCommandError as error:
                 said = [f"{each.path}: {each.message}".removeprefix(": ") for each in error.problems]
                 _note(handled, mapping, ParkReason.INVALID, said)
@@ -169,10 +185,15 @@ class Intake:
                 handled.error = error
 
     def _tenant_of(self, topic: str, event: InboundEvent) -> str | None:
-        """Who the record says it belongs to; a path of the operator's own, so that no tenant can name another."""
+        """Who the record says it belongs to; a path of the operator's own, so that no tenant can name another.
+
+        None where that is no name: nobody may be taken for another because of a mistake.
+        """
         path = self._mappings.house.topics.get(topic)
         said = text_of(self._paths.look(event.document).find(path)) if path else None
-        return said if isinstance(said, str) and 0 < len(said) <= _LONGEST_NAME else self._nobody or None
+        if said is None:
+            return self._nobody or None
+        return said if isinstance(said, str) and 0 < len(said) <= _LONGEST_NAME else None
 
     async def _mappings_for(self, tenant: str | None, topic: str, event: InboundEvent) -> list[Mapping]:
         """None where nobody maps it, whoever it belongs to. Raises UnfitError."""
@@ -184,12 +205,14 @@ class Intake:
             raise UnfitError(ParkReason.UNKNOWN_TENANT, f"there is no tenant {tenant}")
         raise UnfitError(ParkReason.NO_TENANT, f"there is no tenant at {self._mappings.house.topics.get(topic)}")
 
-    async def _store(self, command: Command, mapping: Mapping, event: InboundEvent, handled: Handled) -> str:
+    async def _store(self, record: Record, command: Command, mapping: Mapping, handled: Handled) -> str:
         assert handled.tenant
+        assert handled.event
         caller = Caller(handled.tenant, f"kafka:{mapping.name}")
         try:
-            handled.became += await self._stored(command, mapping, event, caller)
+            handled.became += await self._stored(command, mapping, handled.event, caller)
         except KeyReusedError:
+            self._log.different(record, mapping.name)
             return DIFFERENT
         return ACCEPTED
 
@@ -222,8 +245,7 @@ class Intake:
         self._log.parked(record, unfit.reason, handled.error)
 
     def _parked(self, record: Record, handled: Handled, unfit: UnfitError) -> ParkedRecord:
-        value = record.value or b""
-        size = len(value) + len(record.key or b"") + sum(len(name) + len(each) for name, each in record.headers)
+        value, size = record.value or b"", _size(record)
         complete = size <= MOST_KEPT and not record.unreadable
         owner = self._nobody if unfit.reason is ParkReason.UNKNOWN_TENANT else handled.tenant or self._nobody
         return ParkedRecord.park(
@@ -246,6 +268,47 @@ class Intake:
             now=self._clock.now(),
             by="kafka",
         )
+
+
+class _Slices:
+    """One at a time works, and after some milliseconds everything else in the process has its turn.
+
+    What waits for the store wakes up all at once; so each piece of work is for this to let in, not the records alone.
+    """
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+        self._until = 0.0
+
+    async def __aenter__(self) -> None:
+        await self._turn.acquire()
+        if monotonic() >= self._until:
+            try:
+                await asyncio.sleep(0)
+            except BaseException:
+                self._turn.release()
+                raise
+            self._until = monotonic() + _SLICE
+
+    async def __aexit__(self, *_: object) -> None:
+        self._turn.release()
+
+
+def _lots(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
+    """In their order, so many in each as may be in hand."""
+    lot, room = list[Record](), _MOST_IN_HAND
+    for record in records:
+        room -= _size(record)
+        if lot and room < 0:
+            yield lot
+            lot, room = [], _MOST_IN_HAND - _size(record)
+        lot.append(record)
+    if lot:
+        yield lot
+
+
+def _size(record: Record) -> int:
+    return len(record.value or b"") + len(record.key or b"") + sum(len(name) + len(each) for name, each in record.headers)
 
 
 def body_key(origin: Origin) -> str:
