@@ -4,7 +4,7 @@ import logging
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from time import monotonic
 from typing import Any
 from uuid import UUID
@@ -19,7 +19,7 @@ from domain.health import Health, Verdict
 from domain.notification import Notification
 from domain.notification_events import Attempt
 from domain.outcomes import Accepted, Misconfigured, Outcome, Refused, Throttled
-from domain.parked import ParkReason
+from domain.parked import Origin, ParkReason
 from domain.personal import Response
 from domain.subscription import WebhookSubscription
 
@@ -167,12 +167,17 @@ class Lines:
         self._log.error("webhook endpoint cannot be judged", subscription=str(subscription), error=type(error).__name__)
 
     def parked(self, record: Record, reason: ParkReason, error: BaseException | None) -> None:
-        place = {name: getattr(record.origin, name) for name in ("topic", "partition", "offset")}
-        self._log.warning("record parked", record=str(record.origin.id), reason=reason.value, **place, exc_info=error)
+        facts = {"record": str(record.origin.id), "reason": reason.value, **_place(record.origin)}
+        self._log.warning("record parked", **facts, exc_info=error)
 
     def different(self, record: Record, mapping: str) -> None:
-        place = {name: getattr(record.origin, name) for name in ("topic", "partition", "offset")}
-        self._log.warning("record differs from the one that came before", mapping=mapping, **place)
+        self._log.warning("record differs from the one that came before", mapping=mapping, **_place(record.origin))
+
+    def unreadable_record(self, origin: Origin, error: Exception) -> None:
+        self._log.error("record cannot be read", error=type(error).__name__, **_place(origin))
+
+    def uncommitted(self, ends: Mapping[str, int], error: Exception) -> None:
+        self._log.warning("commit refused", error=type(error).__name__, ends=dict(ends))
 
     def taken(self, tally: Tally, records: int, milliseconds: float) -> None:
         facts = Counter({fact: 0 for _, fact in tally})
@@ -198,6 +203,10 @@ class Lines:
 
     def stuck(self, projection: str, position: int, error: Exception) -> None:
         self._log.error("projection stuck", projection=projection, position=position, error=type(error).__name__)
+
+
+def _place(origin: Origin) -> dict[str, Any]:
+    return {"topic": origin.topic, "partition": origin.partition, "offset": origin.offset}
 
 
 def _of_webhook(notification: Notification, response: Response | None) -> dict[str, Any]:

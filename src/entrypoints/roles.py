@@ -178,7 +178,9 @@ async def take_in(parts: Parts) -> None:
     kafka, inbound = check_kafka(parts.settings), parts.inbound
 
     async def member() -> None:
-        async with inflow(kafka.connection, kafka.group_id, inbound.house.topics, kafka.session) as flow:
+        async with inflow(
+            kafka.connection, kafka.group_id, inbound.house.topics, kafka.session, Lines("consumer")
+        ) as flow:
             await consume(flow, inbound.intake.take, inbound.counts, Lines("consumer"))
 
     await _supervised("consumer", member)

@@ -11,6 +11,7 @@ from adapters.kafka import group as watching
 from adapters.kafka.connection import Connection
 from adapters.kafka.consumer import inflow
 from adapters.kafka.group import BrokersAwayError, KafkaGroup
+from entrypoints.logs import Lines
 from tests.fakes.kafka import KafkaBroker, OwnKafkaBroker, Record
 
 
@@ -27,7 +28,7 @@ async def test_the_lag_is_what_nobody_has_taken_in(kafka: KafkaBroker) -> None:
     try:
         assert (await _first_lag(group))[topic] == 10
         left = 10
-        async with inflow(connection, name, [topic], timedelta(seconds=6)) as flow:
+        async with inflow(connection, name, [topic], timedelta(seconds=6), Lines("consumer")) as flow:
             while left:
                 records = await flow.next()
                 assert (await group.lag())[topic] == left

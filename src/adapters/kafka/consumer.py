@@ -1,10 +1,17 @@
 """Records by aiokafka, in a group; what was read is committed by hand."""
 
 import asyncio
+import struct
+import zlib
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from gzip import BadGzipFile
+from time import monotonic
+from typing import Protocol
 
+import cramjam
+import msgspec
 from aiokafka import (
     AIOKafkaConsumer,
     ConsumerRebalanceListener,
@@ -16,7 +23,6 @@ from aiokafka.coordinator.assignors.sticky.sticky_assignor import (
 )
 from aiokafka.errors import (
     CommitFailedError,
-    ConsumerStoppedError,
     CorruptRecordException,
     IllegalStateError,
     KafkaError,
@@ -28,7 +34,7 @@ from application.inbound.event import Record
 from domain.parked import Origin
 
 MOST_RECORDS = 500
-_POLL_MS = 1_000
+_POLL_SECONDS = 1.0
 _REBALANCE_MS = 30_000
 _HAND_OVER_SECONDS = 20.0
 """Longer than a save may take, and less than others wait for us to let go."""
@@ -36,14 +42,40 @@ _NEVER_MS = 2**31 - 1
 """While the store is away we wait on purpose, for as long as it takes, and stay in the group."""
 _MOST_SURPRISES = 20
 _AFTER_A_SURPRISE = 0.1
-_CORRUPT = (CorruptRecordException, UnsupportedCodecError)
 _NEW_TOPICS_MS = 10_000
 """A topic that is not there yet is read this long after it is."""
+
+_UNREADABLE = (
+    CorruptRecordException,
+    UnsupportedCodecError,
+    UnicodeDecodeError,
+    struct.error,
+    EOFError,
+    BadGzipFile,
+    zlib.error,
+    cramjam.DecompressionError,
+)
+"""What aiokafka and its codecs raise of bytes that they cannot read. Everything else is no fault of a record."""
+_TRIES = 3
+_PAUSES = (0.5, 2.0)
+"""Seconds between them: what came torn over the network comes whole the next time."""
+_SEARCH_SECONDS, _SEARCH_PAUSE = 1.0, 0.02
+"""So long partitions are asked one by one, after something could not be read of none knows which."""
+
+
+class InflowLog(Protocol):
+    """Where it is said what was not read, or not taken for read."""
+
+    def unreadable_record(self, origin: Origin, error: Exception) -> None:
+        """It was tried several times, and given up."""
+
+    def uncommitted(self, ends: Mapping[str, int], error: Exception) -> None:
+        """By topic and partition up to where: what comes before comes again, here or elsewhere."""
 
 
 @asynccontextmanager
 async def inflow(
-    connection: Connection, group: str, topics: Collection[str], session: timedelta
+    connection: Connection, group: str, topics: Collection[str], session: timedelta, log: InflowLog
 ) -> AsyncIterator["KafkaInflow"]:
     """A member of the group, from which it takes its leave when the block ends. Raises KafkaError."""
     session_ms = round(session.total_seconds() * 1000)
@@ -63,11 +95,19 @@ async def inflow(
     )
     await consumer.start()
     try:
-        flow = KafkaInflow(consumer)
+        flow = KafkaInflow(consumer, log)
         consumer.subscribe(topics=sorted(topics), listener=flow)
         yield flow
     finally:
         await consumer.stop()
+
+
+class _Torn(msgspec.Struct):
+    """Where a partition could not be read, how often that one record was tried alone, and until when it rests."""
+
+    offset: int
+    tries: int = 0
+    until: float = 0.0
 
 
 class KafkaInflow(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -75,29 +115,37 @@ class KafkaInflow(ConsumerRebalanceListener):  # type: ignore[misc]
 
     Before partitions go to somebody else, what was handed out is waited for: so it is committed, and they begin behind
     it. Where that takes too long they read it again.
+
+    Each partition is asked by itself, so that it is known whose bytes cannot be read; and only for what is there
+    already, which takes no turn of the loop, so that the group cannot change while records are gathered.
     """
 
-    def __init__(self, consumer: AIOKafkaConsumer) -> None:
+    def __init__(self, consumer: AIOKafkaConsumer, log: InflowLog) -> None:
+        self.joined = False
         self._consumer = consumer
+        self._log = log
         self._surprises = 0
-        self._ends: dict[TopicPartition, int] = {}
+        self._rounds = 0
+        self._searching = 0.0
+        self._torn: dict[TopicPartition, _Torn] = {}
+        self._given: dict[TopicPartition, int] = {}
+        self._read: dict[TopicPartition, int] = {}
         self._idle = asyncio.Event()
         self._idle.set()
 
     async def next(self) -> Sequence[Record]:
         self._idle.set()
         try:
-            found = await self._consumer.getmany(timeout_ms=_POLL_MS)
-            records = [_record(each) for several in found.values() for each in several]
-        except Exception as error:  # noqa: BLE001 - of bytes that aiokafka cannot read there are many kinds
-            if not _is_of_a_record(error):
-                await self._stay(error)
-                return []
-            records = await self._step_over(error)
+            records = await self._gathered()
+        except KafkaError as error:
+            await self._stay(error)
+            return []
         self._surprises = 0
         if records:
             self._idle.clear()
-        self._ends |= _ends(records)
+            self._given |= _ends(records)
+        else:
+            await self._move_on()
         return records
 
     async def _stay(self, error: Exception) -> None:
@@ -110,47 +158,114 @@ class KafkaInflow(ConsumerRebalanceListener):  # type: ignore[misc]
             raise error
         await asyncio.sleep(_AFTER_A_SURPRISE)
 
-    async def _step_over(self, error: Exception) -> list[Record]:
-        """One record of each partition: aiokafka does not say whose it could not read, and forgets what came with it.
-
-        So each begins again behind what was handed out. Raises the error where nothing comes of that.
-        """
-        records: list[Record] = []
-        for place in self._consumer.assignment():
-            begin = await self._begin(place)
-            self._consumer.seek(place, begin)
-            try:
-                got = await self._consumer.getmany(place, timeout_ms=_POLL_MS, max_records=1)
-                records += [_record(each) for several in got.values() for each in several]
-            except Exception as its_own:
-                if not _is_of_a_record(its_own):
-                    raise
-                records.append(_unreadable(place, begin, its_own))
-                self._consumer.seek(place, begin + 1)
-        if not records:
-            raise error
+    async def _gathered(self) -> list[Record]:
+        """What is there, of any partition; else what comes first, with what has come beside it."""
+        end = monotonic() + _POLL_SECONDS
+        records = await self._round(MOST_RECORDS)
+        while not records and (left := end - monotonic()) > 0:
+            if monotonic() < self._searching:
+                await asyncio.sleep(_SEARCH_PAUSE)
+            else:
+                records = await self._first(min([left, *self._rests()]))
+            records += await self._round(MOST_RECORDS - len(records))
         return records
 
-    async def _begin(self, place: TopicPartition) -> int:
-        """Where what was not handed out yet begins."""
-        if place in self._ends:
-            return self._ends[place]
-        committed = await self._consumer.committed(place)
-        if committed is not None:
-            return int(committed)
-        return int((await self._consumer.beginning_offsets([place]))[place])
+    async def _first(self, seconds: float) -> list[Record]:
+        """One at the most: whoever asks all partitions for more loses what comes before bytes that cannot be read."""
+        try:
+            found = await self._consumer.getmany(timeout_ms=round(seconds * 1000), max_records=1)
+        except _UNREADABLE:
+            self._searching = monotonic() + _SEARCH_SECONDS
+            return []
+        return _records(found)
+
+    async def _round(self, room: int) -> list[Record]:
+        """Of each partition what is there, beginning with another one each time."""
+        self._wake()
+        places = sorted(self._consumer.assignment())
+        self._rounds += 1
+        first = self._rounds % len(places) if places else 0
+        records: list[Record] = []
+        for place in places[first:] + places[:first]:
+            if len(records) < room:
+                records += await self._of(place, room - len(records))
+        return records
+
+    async def _of(self, place: TopicPartition, room: int) -> list[Record]:
+        """One by one where something could not be read: of many, none would come with it."""
+        alone = place in self._torn
+        records: list[Record] = []
+        try:
+            while len(records) < room:
+                most = 1 if alone else room - len(records)
+                found = await self._consumer.getmany(place, timeout_ms=0, max_records=most)
+                if not found:
+                    break
+                records += _records(found)
+        except _UNREADABLE as error:
+            self._searching = 0.0
+            return records + await self._unreadable(place, error, alone=alone)
+        if records:
+            self._torn.pop(place, None)
+        return records
+
+    async def _unreadable(self, place: TopicPartition, error: Exception, *, alone: bool) -> list[Record]:
+        """Tried again after a while, and given up in the end: then its place alone is handed out."""
+        offset = await self._consumer.position(place)
+        torn = self._torn.get(place)
+        if torn is None or torn.offset != offset:
+            torn = self._torn[place] = _Torn(offset)
+        if not alone:
+            return []
+        torn.tries += 1
+        if torn.tries < _TRIES:
+            self._consumer.pause(place)
+            torn.until = monotonic() + _PAUSES[torn.tries - 1]
+            return []
+        self._consumer.seek(place, offset + 1)
+        self._torn[place] = _Torn(offset + 1, _TRIES - 1)  # of one torn batch no record is waited for anew
+        origin = Origin(topic=place.topic, partition=place.partition, offset=offset, timestamp=0)
+        self._log.unreadable_record(origin, error)
+        return [Record(origin=origin, key=None, value=None, unreadable=type(error).__name__)]
+
+    def _wake(self) -> None:
+        """Those that have rested."""
+        for place, torn in self._torn.items():
+            if torn.until and torn.until <= monotonic():
+                torn.until = 0.0
+                self._consumer.resume(place)
+
+    def _rests(self) -> list[float]:
+        """How many seconds partitions still rest."""
+        return [max(0.0, torn.until - monotonic()) for torn in self._torn.values() if torn.until]
+
+    async def _move_on(self) -> None:
+        """Nothing came, so what stands behind all that was read is no record: the marks of transactions are none."""
+        idle = [place for place in self._consumer.assignment() if self._is_idle(place)]
+        positions = {place: await self._consumer.position(place) for place in idle}
+        await self._commit({place: at for place, at in positions.items() if at > self._read.get(place, -1)})
+
+    def _is_idle(self, place: TopicPartition) -> bool:
+        """Whether it was asked, and nothing of it is in hand."""
+        in_hand = self._given.get(place, 0) > self._read.get(place, 0)
+        return not in_hand and self._consumer.highwater(place) is not None
 
     async def done(self, records: Sequence[Record]) -> None:
         """Raises KafkaError when the group does not take it for another reason than that it has changed."""
-        ours = self._consumer.assignment()
-        ends = {place: offset for place, offset in _ends(records).items() if place in ours}
         try:
-            if ends:
-                await self._consumer.commit(ends)
-        except (CommitFailedError, IllegalStateError):  # they are somebody else's by now, who reads them again
-            return
+            await self._commit({place: end for place, end in _ends(records).items() if place in self._given})
         finally:
             self._idle.set()
+
+    async def _commit(self, ends: Mapping[TopicPartition, int]) -> None:
+        if not ends:
+            return
+        try:
+            await self._consumer.commit(dict(ends))
+        except (CommitFailedError, IllegalStateError) as error:  # they are somebody else's by now, who reads them again
+            self._log.uncommitted({f"{place.topic}/{place.partition}": end for place, end in ends.items()}, error)
+        else:
+            self._read |= ends
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
         try:
@@ -160,8 +275,10 @@ class KafkaInflow(ConsumerRebalanceListener):  # type: ignore[misc]
             return
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        """Where others have read meanwhile is asked anew."""
-        self._ends.clear()
+        """All begin anew at what was committed: what is in hand still is not ours to commit any more."""
+        self.joined = True
+        for known in (self._torn, self._given, self._read):
+            known.clear()
 
 
 def _ends(records: Sequence[Record]) -> Mapping[TopicPartition, int]:
@@ -172,14 +289,8 @@ def _ends(records: Sequence[Record]) -> Mapping[TopicPartition, int]:
     return ends
 
 
-def _is_of_a_record(error: Exception) -> bool:
-    """Whether it is about bytes, and not about brokers, rights or the group."""
-    return isinstance(error, _CORRUPT) or not isinstance(error, KafkaError | ConsumerStoppedError | OSError)
-
-
-def _unreadable(place: TopicPartition, offset: int, error: Exception) -> Record:
-    origin = Origin(topic=place.topic, partition=place.partition, offset=offset, timestamp=0)
-    return Record(origin=origin, key=None, value=None, unreadable=type(error).__name__)
+def _records(found: Mapping[TopicPartition, Sequence[ConsumerRecord]]) -> list[Record]:
+    return [_record(each) for several in found.values() for each in several]
 
 
 def _record(came: ConsumerRecord) -> Record:

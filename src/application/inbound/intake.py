@@ -308,7 +308,9 @@ def _lots(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
 
 
 def _size(record: Record) -> int:
-    return len(record.value or b"") + len(record.key or b"") + sum(len(name) + len(each) for name, each in record.headers)
+    return (
+        len(record.value or b"") + len(record.key or b"") + sum(len(name) + len(each) for name, each in record.headers)
+    )
 
 
 def body_key(origin: Origin) -> str:
