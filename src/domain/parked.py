@@ -95,6 +95,7 @@ class ParkedRecord(Aggregate):
 
         def apply(self, record: "ParkedRecord") -> None:
             record.replayed = True
+            record.became = self.became
 
     class Discarded(Event):
         """Its content is erased for good."""
@@ -128,6 +129,7 @@ class ParkedRecord(Aggregate):
         self.mappings = mappings
         self.body = personal
         self.replayed = False
+        self.became: tuple[str, ...] = ()
         self.discarded = False
 
     @classmethod

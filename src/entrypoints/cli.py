@@ -265,12 +265,20 @@ def show_parked(record: UUID) -> None:
 @parked.command("replay")
 @click.option("--reason", type=click.Choice([r.value for r in ParkReason]), help="Those set aside for this reason.")
 @click.option("--topic", help="Those of this topic.")
+@click.option("--after", type=click.IntRange(0), default=0, help="Those behind this position, as the last call told.")
 @click.argument("records", nargs=-1, type=click.UUID, metavar="[RECORD]...")
-def replay_parked(reason: str | None, topic: str | None, records: tuple[UUID, ...]) -> None:
+def replay_parked(reason: str | None, topic: str | None, after: int, records: tuple[UUID, ...]) -> None:
     """Try again: each RECORD, or the oldest hundred. A JSON line each; exit 1 if any stays parked."""
-    command = ReplayParked(ids=list(records), reason=ParkReason(reason) if reason else None, topic=topic)
+    command = ReplayParked(ids=list(records), reason=ParkReason(reason) if reason else None, topic=topic, after=after)
     if not _once(lambda parts: maintenance.replay_parked(parts, command)):
         sys.exit(1)
+
+
+@parked.command("discard")
+@click.argument("records", nargs=-1, required=True, type=click.UUID, metavar="RECORD...")
+def discard_parked(records: tuple[UUID, ...]) -> None:
+    """Give each RECORD up, whosoever it is: what is in it is erased for good."""
+    _once(lambda parts: maintenance.discard_parked(parts, records))
 
 
 @main.command()

@@ -162,8 +162,17 @@ async def replay_parked(parts: Parts, command: ReplayParked) -> bool:
     for each in replay.records:
         click.echo(msgspec.json.encode(each).decode())
     if replay.more:
-        click.echo("there are more like these", err=True)
+        click.echo(f"there are more like these: --after {replay.next}", err=True)
     return all(each.replayed for each in replay.records)
+
+
+async def discard_parked(parts: Parts, records: Sequence[UUID]) -> None:
+    try:
+        for record in records:
+            await parts.inbound.parked.discard(record, Caller("", "cli"), None)
+            click.echo(f"{record} is discarded")
+    except NotFoundError as error:
+        raise click.ClickException(str(error)) from None
 
 
 async def tail(parts: Parts, after: int | None, *, follow: bool) -> None:

@@ -5,19 +5,23 @@ import errno
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from time import monotonic
 from typing import Any
 
 import structlog
 import uvicorn
+from aiokafka.errors import KafkaError
 
+from adapters.kafka.connection import in_words
 from adapters.kafka.consumer import inflow
 from adapters.postgres.leadership import leading
 from adapters.postgres.readers import PostgresPlace, PostgresReceiptsReader
 from adapters.stopping import stopped
 from adapters.taskiq_queue import TaskiqWorker
+from application.ports.log import StoreUnavailableError
+from application.ports.publishing import Troubles
 from application.processes.chain import Chainer
 from application.processes.consume import consume
 from application.processes.follow import Following
@@ -175,15 +179,21 @@ async def follow(parts: Parts) -> None:
 
 async def take_in(parts: Parts) -> None:
     """Read what other services tell by Kafka, until cancelled. Several processes share the partitions."""
-    kafka, inbound = check_kafka(parts.settings), parts.inbound
+    kafka, inbound, lines = check_kafka(parts.settings), parts.inbound, Lines("consumer")
+    trouble = Trouble(parts.troubles, "consumer")
 
     async def member() -> None:
-        async with inflow(
-            kafka.connection, kafka.group_id, inbound.house.topics, kafka.session, Lines("consumer")
-        ) as flow:
-            await consume(flow, inbound.intake.take, inbound.counts, Lines("consumer"))
+        async with inflow(kafka.connection, kafka.group_id, inbound.house.topics, kafka.session, lines) as flow:
+            await consume(flow, inbound.intake.take, inbound.counts, lines, trouble.over)
 
-    await _supervised("consumer", member)
+    async def told() -> None:
+        try:
+            await member()
+        except (KafkaError, OSError) as error:
+            await trouble.tell(in_words(error))
+            raise
+
+    await _supervised("consumer", told)
 
 
 async def publish(parts: Parts) -> None:
@@ -199,6 +209,28 @@ async def publish(parts: Parts) -> None:
                 await topic.close()
 
     await _supervised("publisher", lead)
+
+
+class Trouble:
+    """What keeps this process from one part of its work. Each process takes back what it has told, and no other's."""
+
+    def __init__(self, troubles: Troubles, part: str) -> None:
+        self._troubles = troubles
+        self._part = part
+        self._told = False
+
+    async def tell(self, problem: str) -> None:
+        """Nothing where the store is away, which is told by others."""
+        structlog.get_logger(self._part).error("cannot read", problem=problem)
+        with suppress(StoreUnavailableError):
+            await self._troubles.tell(self._part, problem)
+            self._told = True
+
+    async def over(self) -> None:
+        if self._told:
+            with suppress(StoreUnavailableError):
+                await self._troubles.over(self._part)
+                self._told = False
 
 
 async def _chain(parts: Parts) -> None:

@@ -362,7 +362,7 @@ def _kafka(env: _Environment) -> Kafka | None:
     return Kafka(
         Connection(brokers, env.get("KAFKA_CLIENT_ID", _word, "carillon"), _kafka_sasl(env, bool(tls)), tls),
         group_id=env.get("KAFKA_GROUP_ID", _word, "carillon"),
-        session=timedelta(milliseconds=env.get("KAFKA_SESSION_TIMEOUT_MS", _between(1_000, 1_800_000), 10_000)),
+        session=timedelta(milliseconds=env.get("KAFKA_SESSION_TIMEOUT_MS", _between(6_000, 1_800_000), 10_000)),
         events_topic=env.get("KAFKA_EVENTS_TOPIC", _topic, "notification-events"),
     )
 

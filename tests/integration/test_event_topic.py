@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaTimeoutError
 
 from adapters.kafka import connection, event_topic
 from adapters.kafka.connection import Connection
@@ -148,3 +150,41 @@ async def test_one_record_that_is_too_large_makes_no_batches_smaller(
     own_kafka.fail(PRODUCE, TOO_LARGE)
     assert await topic.publish(told("1"))
     assert topic._most_bytes == before
+
+
+async def test_batches_grow_again_when_all_is_taken_for_a_while(
+    topic: KafkaEventTopic, own_kafka: OwnKafkaBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_topic, "_GOOD_ENOUGH", 2)
+    usual = topic._most_bytes
+    own_kafka.fail(PRODUCE, TOO_LARGE)
+    assert await topic.publish(told("1", "2"))
+    assert topic._most_bytes < usual
+    for id in ("3", "4"):
+        assert await topic.publish(told(id)) is None
+    assert topic._most_bytes == usual
+    assert await topic.publish(told("5")) is None
+    assert [each.value for each in await own_kafka.read(topic._topic, 3)] == [b"3", b"4", b"5"]
+
+
+async def test_what_is_on_its_way_is_known_though_the_next_batch_cannot_be_handed_over(
+    own_kafka: OwnKafkaBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = KafkaEventTopic(Connection((own_kafka.brokers,), "test"), own_kafka.topic(partitions=2))
+    handed: list[int] = []
+    send = AIOKafkaProducer.send_batch
+
+    async def refusing(self, batch, name, *, partition):
+        if handed:
+            await asyncio.wait(handed)
+            raise KafkaTimeoutError
+        handed.append(await send(self, batch, name, partition=partition))
+        return handed[0]
+
+    monkeypatch.setattr(AIOKafkaProducer, "send_batch", refusing)
+    many = [Announcement(str(n), f"key-{n}", b".") for n in range(20)]
+    untold = await topic.publish(many)
+    await topic.close()
+    assert untold
+    assert 0 < len(untold.ids) < 20
+    assert await own_kafka.held(topic._topic) == 20 - len(untold.ids)

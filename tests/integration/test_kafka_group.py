@@ -14,6 +14,8 @@ from adapters.kafka.group import BrokersAwayError, KafkaGroup
 from entrypoints.logs import Lines
 from tests.fakes.kafka import KafkaBroker, OwnKafkaBroker, Record
 
+NO_TOPIC, TOPIC_NOT_ALLOWED = 3, 29
+
 
 @pytest.fixture(autouse=True)
 def looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,6 +38,7 @@ async def test_the_lag_is_what_nobody_has_taken_in(kafka: KafkaBroker) -> None:
                 left -= len(records)
                 assert (await group.lag())[topic] == left
         assert await group.lag() == {topic: 0, other: 0, missing: 0}
+        assert topic not in group.troubles
     finally:
         await group.close()
 
@@ -45,8 +48,15 @@ async def test_brokers_that_are_away_are_said_to_be_and_known_when_they_are_back
     group = KafkaGroup(Connection((own_kafka.brokers,), "test"), "g", [topic])
     try:
         assert await group.lag() == {topic: 0}
+        own_kafka.spoil(topic, TOPIC_NOT_ALLOWED)
+        assert await group.lag() == {topic: 0}
+        assert group.troubles == {topic: "refuses us"}
+        own_kafka.spoil(topic, NO_TOPIC)
+        await group.lag()
+        assert group.troubles == {topic: "is not there"}
+        own_kafka.spoil(topic, 0)
         own_kafka.go_down()
-        with pytest.raises(BrokersAwayError):
+        with pytest.raises(BrokersAwayError, match="does not answer"):
             await group.lag()
         own_kafka.come_up()
         assert await group.lag() == {topic: 0}

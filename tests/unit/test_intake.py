@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -20,7 +21,7 @@ from adapters.paths import JmesPaths
 from adapters.person_keys import PersonKeys
 from application.caller import Caller
 from application.commands.mappings import MappingUses
-from application.commands.parked import ParkedUses, ReplayParked
+from application.commands.parked import MOST_REPLAYED, ParkedUses, ReplayParked
 from application.commands.send import AcceptedNotification, IdempotencyKey, SendAnswer, SendNotification
 from application.commands.send_webhook import EventAnswer, SendWebhook
 from application.inbound import intake
@@ -378,6 +379,67 @@ async def test_a_parked_record_becomes_what_it_should_once_and_what_it_was_befor
     assert [type(each.event) for each in await rig.events.history(bad.origin.id)][1:] == [ParkedRecord.Replayed]
 
 
+async def test_what_was_replayed_is_erased_and_what_it_became_stays_known(rig):
+    bad = record(data={"email": "jane@example.com"})
+    await rig.take(bad)
+    await rig.mappings.write("welcome", msgspec.structs.replace(WELCOME, enabled=False), ADMIN)
+    told = msgspec.structs.replace(TOLD, condition=None)
+    await rig.mappings.write("told", told, ADMIN)
+    command = ReplayParked(ids=[bad.origin.id])
+    first, again = [(await rig.parked.replay(command, ADMIN, "acme")).records[0] for _ in range(2)]
+    assert first.replayed
+    assert first.became == again.became == list(rig.told)
+    detail = await rig.parked.one("acme", bad.origin.id)
+    assert (detail.value, detail.problems) == (None, [])
+
+
+async def test_where_one_of_several_is_not_there_none_is_replayed(rig):
+    bad = record(data={"email": "jane@example.com", "told": True})
+    await rig.take(bad)
+    rig.told.clear()
+    with pytest.raises(NotFoundError):
+        await rig.parked.replay(ReplayParked(ids=[bad.origin.id, record(offset=9).origin.id]), ADMIN, "acme")
+    assert rig.told == {}
+
+
+async def test_those_that_stay_parked_are_left_behind_however_many_they_are(rig):
+    bad = [record(data={}, id=f"e-{n}", offset=n) for n in range(MOST_REPLAYED + 1)]
+    for each in bad:
+        await rig.take(each)
+
+    class Reader:
+        async def oldest(self, tenant, reason, topic, after, limit):
+            rows = [SimpleNamespace(id=each.origin.id, position=n) for n, each in enumerate(bad, 1)]
+            return [row for row in rows if row.position > after][:limit]
+
+    parked = ParkedUses(rig.intake, Reader(), rig.events, rig.events, rig.clock)
+    first = await parked.replay(ReplayParked(), ADMIN, "acme")
+    assert (len(first.records), first.more, first.next) == (MOST_REPLAYED, True, MOST_REPLAYED)
+    last = await parked.replay(ReplayParked(after=first.next), ADMIN, "acme")
+    assert [each.id for each in last.records] == [bad[-1].origin.id]
+    assert (last.more, last.next) == (False, None)
+
+
+async def test_what_is_written_during_a_look_counts_at_once_all_the_same(rig, monkeypatch):
+    looked, go_on = asyncio.Event(), asyncio.Event()
+    length = rig.events.length
+
+    async def slow(id: Any) -> int:
+        found = await length(id)
+        looked.set()
+        await go_on.wait()
+        return found
+
+    monkeypatch.setattr(rig.events, "length", slow)
+    looking = asyncio.create_task(rig.in_force.all("acme"))
+    await looked.wait()
+    monkeypatch.setattr(rig.events, "length", length)
+    await rig.mappings.write("mine", TOLD, ADMIN)
+    go_on.set()
+    await looking
+    assert "mine" in await rig.in_force.all("acme")
+
+
 async def test_what_is_discarded_is_erased_and_others_are_not(rig):
     bad, other = record(b"{"), record(b"[", offset=1)
     await rig.take(bad, other)
@@ -448,6 +510,8 @@ async def test_there_is_room_for_so_many_mappings_and_always_for_removing_one(ri
 class Flow:
     """Hands out each of its lots once, then waits for ever."""
 
+    joined = True
+
     def __init__(self, *lots: Sequence[Record]) -> None:
         self.lots = list(lots)
         self.read: list[Record] = []
@@ -475,9 +539,15 @@ async def test_nothing_counts_as_read_while_the_store_is_away(rig, monkeypatch):
         rig.trouble = lambda: None
 
     rig.trouble = away
-    task = asyncio.create_task(consume(flow, rig.intake.take, counts, rig.lines))
+    well = asyncio.Event()
+
+    async def is_well() -> None:
+        well.set()
+
+    task = asyncio.create_task(consume(flow, rig.intake.take, counts, rig.lines, is_well))
     await asyncio.wait_for(flow.empty.wait(), 5)
     task.cancel()
     assert [each.origin.offset for each in flow.read] == [0, 1]
+    assert well.is_set()
     assert len(rig.lines.errors) == 3
     assert await counts.all() == {("users", ACCEPTED): 2, ("users", NOT_MEANT): 2}

@@ -172,6 +172,7 @@ def test_what_is_secret_is_never_repeated() -> None:
         ({"REDIS_HOST": "localhost", "REDIS_PORT": "x"}, "REDIS_PORT"),
         ({**KAFKA, "KAFKA_CLIENT_ID": "two words"}, "KAFKA_CLIENT_ID"),
         ({**KAFKA, "KAFKA_GROUP_ID": "é"}, "KAFKA_GROUP_ID"),
+        ({**KAFKA, "KAFKA_SESSION_TIMEOUT_MS": "5999"}, "KAFKA_SESSION_TIMEOUT_MS"),
         ({**KAFKA, "KAFKA_EVENTS_TOPIC": "a topic"}, "KAFKA_EVENTS_TOPIC"),
         ({**KAFKA, "KAFKA_EVENTS_TOPIC": ".."}, "KAFKA_EVENTS_TOPIC"),
         ({**KAFKA, "KAFKA_SASL_MECHANISM": "GSSAPI"}, "KAFKA_SASL_MECHANISM"),

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -29,6 +30,9 @@ _PATIENCE = 15.0
 _MOST_BYTES = 512 * 1024
 """Of a batch: half of what a topic takes if nobody tells it otherwise."""
 
+_GOOD_ENOUGH = 50
+"""So often all was taken before larger batches are tried again."""
+
 
 class _Batch(msgspec.Struct):
     """What goes to one partition in one go: all of it arrives, or nothing."""
@@ -50,6 +54,7 @@ class KafkaEventTopic:
         self._producer: AIOKafkaProducer | None = None
         self._partition = DefaultPartitioner()
         self._most_bytes = _MOST_BYTES
+        self._good = 0
 
     async def publish(self, announcements: Sequence[Announcement]) -> Untold | None:
         told: set[str] = set()
@@ -59,7 +64,9 @@ class KafkaEventTopic:
             await self.close()
             raise
         if problem is None:
+            await self._grow()
             return None
+        self._good = 0
         await self.close()
         return Untold(frozenset(each.id for each in announcements if each.id not in told), problem)
 
@@ -86,6 +93,14 @@ class KafkaEventTopic:
         producer._closed = True
         await producer.client.close()
 
+    async def _grow(self) -> None:
+        """Batches that were made smaller are larger again after a while; a producer keeps the size it began with."""
+        self._good += 1
+        if self._most_bytes < _MOST_BYTES and self._good >= _GOOD_ENOUGH:
+            self._good = 0
+            self._most_bytes = min(_MOST_BYTES, 8 * self._most_bytes)
+            await self.close()
+
     async def _put(self, announcements: Sequence[Announcement], told: set[str]) -> str | None:
         """Adds to `told` what arrived; answers what was in the way of the rest."""
         try:
@@ -103,12 +118,10 @@ class KafkaEventTopic:
     ) -> None:
         """One for each partition; raises what became of the first that was refused, when all have ended."""
         batches = {partition: _filled(producer, queue) for partition, queue in waiting.items()}
-        ends = [
-            await producer.send_batch(batch.builder, self._topic, partition=partition)
-            for partition, batch in batches.items()
-        ]
-        for end, batch in zip(ends, batches.values(), strict=True):
-            end.add_done_callback(lambda end, ids=batch.ids: _took(end, ids, told))
+        ends: list[asyncio.Future[Any]] = []
+        for partition, batch in batches.items():
+            ends.append(await producer.send_batch(batch.builder, self._topic, partition=partition))
+            ends[-1].add_done_callback(partial(_took, ids=batch.ids, told=told))  # the next one may raise
         await asyncio.wait(ends)
         if any(_is_too_large(end) and len(batch.ids) > 1 for end, batch in zip(ends, batches.values(), strict=True)):
             self._most_bytes = max(1, self._most_bytes // 8)

@@ -6,7 +6,13 @@ from time import monotonic
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+)
 
 from adapters.kafka.connection import Connection
 
@@ -14,8 +20,15 @@ _SECONDS = 2.0
 _FRESH = 5.0
 
 
+_REFUSALS = (ClusterAuthorizationFailedError, GroupAuthorizationFailedError, TopicAuthorizationFailedError)
+_OF_A_TOPIC = {
+    UnknownTopicOrPartitionError.errno: "is not there",
+    TopicAuthorizationFailedError.errno: "refuses us",
+}
+
+
 class BrokersAwayError(Exception):
-    """They do not answer, or not in time."""
+    """The message says whether they do not answer, or refuse us."""
 
 
 class KafkaGroup:
@@ -28,7 +41,9 @@ class KafkaGroup:
         self._clients: tuple[AIOKafkaAdminClient, AIOKafkaConsumer] | None = None
         self._turn = asyncio.Lock()
         self._looked = -_FRESH
-        self._known: dict[str, int] | None = None
+        self._known: dict[str, int] | str = ""
+        self.troubles: dict[str, str] = {}
+        """What was in the way at the last look, by topic."""
 
     async def lag(self) -> dict[str, int]:
         """By topic, how many records nobody has read yet. Raises BrokersAwayError."""
@@ -36,8 +51,8 @@ class KafkaGroup:
             if monotonic() - self._looked >= _FRESH:
                 self._known = await self._asked()
                 self._looked = monotonic()
-        if self._known is None:
-            raise BrokersAwayError
+        if isinstance(self._known, str):
+            raise BrokersAwayError(self._known)
         return self._known
 
     async def close(self) -> None:
@@ -46,13 +61,16 @@ class KafkaGroup:
             self._clients = None
             await asyncio.gather(admin.close(), consumer.stop())
 
-    async def _asked(self) -> dict[str, int] | None:
+    async def _asked(self) -> dict[str, int] | str:
         try:
             async with asyncio.timeout(_SECONDS):
                 return await self._look()
+        except _REFUSALS:
+            await self.close()
+            return "refuses us"
         except (KafkaError, OSError, TimeoutError):
             await self.close()
-            return None
+            return "does not answer"
 
     async def _look(self) -> dict[str, int]:
         admin, consumer = await self._connected()
@@ -76,4 +94,6 @@ class KafkaGroup:
     async def _places(self, admin: AIOKafkaAdminClient) -> list[TopicPartition]:
         """Every partition of those topics that are there."""
         described = await admin.describe_topics(self._topics)
+        codes = {of["topic"]: of["error_code"] for of in described}
+        self.troubles = {topic: _OF_A_TOPIC[code] for topic, code in codes.items() if code in _OF_A_TOPIC}
         return [TopicPartition(of["topic"], each["partition"]) for of in described for each in of["partitions"]]

@@ -51,9 +51,16 @@ class PostgresParkedReader:
         return await self._rows(wishes, "position DESC", query.limit)
 
     async def oldest(
-        self, tenant: str | None, reason: ParkReason | None, topic: str | None, limit: int
+        self, tenant: str | None, reason: ParkReason | None, topic: str | None, after: int, limit: int
     ) -> Sequence[ParkedRow]:
-        wishes = {"tenant =": tenant, "status =": "parked", "complete =": True, "reason =": reason, "topic =": topic}
+        wishes = {
+            "tenant =": tenant,
+            "status =": "parked",
+            "complete =": True,
+            "reason =": reason,
+            "topic =": topic,
+            "position >": after,
+        }
         return await self._rows(wishes, "position", limit)
 
     async def waiting(self) -> dict[tuple[str, str], int]:

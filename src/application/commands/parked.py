@@ -39,16 +39,19 @@ class ParkedReader(Protocol):
         """Those that a tenant looks after; of everybody and nobody where it is None."""
 
     async def oldest(
-        self, tenant: str | None, reason: ParkReason | None, topic: str | None, limit: int
+        self, tenant: str | None, reason: ParkReason | None, topic: str | None, after: int, limit: int
     ) -> Sequence[ParkedRow]:
-        """Those that are still parked, whole, oldest first."""
+        """Those that are still parked, whole, with a position greater than `after`, oldest first."""
 
     async def waiting(self) -> dict[tuple[str, str], int]:
         """How many are parked and neither replayed nor discarded, by topic and reason, of everybody."""
 
 
 class ParkedDetail(msgspec.Struct, frozen=True, kw_only=True):
-    """A record with what is in it. `value` is text where it is UTF-8; nothing is shown of what was discarded."""
+    """A record with what is in it. `value` is text where it is UTF-8; of what was replayed or discarded nothing is
+
+    shown.
+    """
 
     id: UUID
     status: ParkStatus
@@ -71,11 +74,15 @@ class ParkedDetail(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReplayParked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """These, or the oldest that are parked for a reason or in a topic; without anything, the oldest of all."""
+    """These, or the oldest that are parked for a reason or in a topic; without anything, the oldest of all.
+
+    `after` is the `next` of an answer: so those that stay parked are left behind.
+    """
 
     ids: Annotated[list[UUID], Meta(max_length=MOST_REPLAYED)] = []
     reason: ParkReason | None = None
     topic: Annotated[str, Meta(max_length=249)] | None = None
+    after: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
 
 
 class ReplayedRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,10 +98,11 @@ class ReplayedRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ParkedReplay(msgspec.Struct, frozen=True, kw_only=True):
-    """`more`: others like these are still parked, and were not tried."""
+    """`more`: others like these are still parked, and were not tried: they come behind the position `next`."""
 
     records: list[ReplayedRecord]
     more: bool
+    next: int | None = None
     position: int
 
 
@@ -134,25 +142,31 @@ class ParkedUses:
 
     async def replay(self, command: ReplayParked, caller: Caller, tenant: str | None) -> ParkedReplay:
         """As if they came now: what became of them before becomes nothing more. Raises NotFoundError."""
-        ids, more = command.ids, False
+        ids, after = command.ids, None
         if not ids:
-            ids, more = await self._oldest(command, tenant)
-        records = [await self._replayed(await self._own(tenant, id), caller) for id in ids]
-        return ParkedReplay(records=records, more=more, position=await self._events.save())
+            ids, after = await self._oldest(command, tenant)
+        found = [await self._own(tenant, id) for id in dict.fromkeys(ids)]  # all, before the first becomes anything
+        records = [await self._replayed(each, caller) for each in found]
+        return ParkedReplay(records=records, more=after is not None, next=after, position=await self._events.save())
 
     async def discard(self, id: UUID, caller: Caller, tenant: str | None) -> int:
         """What is in it is erased for good. Answers the position. Raises NotFoundError."""
         parked = await self._own(tenant, id)
-        await self._persons.forget(parked.tenant, body_key(parked.origin))
+        await self._erase(parked)
         parked.discard(now=self._clock.now(), by=caller.by)
         return await self._events.save(parked)
 
-    async def _oldest(self, command: ReplayParked, tenant: str | None) -> tuple[list[UUID], bool]:
-        rows = await self._reader.oldest(tenant, command.reason, command.topic, MOST_REPLAYED + 1)
-        return [row.id for row in rows[:MOST_REPLAYED]], len(rows) > MOST_REPLAYED
+    async def _oldest(self, command: ReplayParked, tenant: str | None) -> tuple[list[UUID], int | None]:
+        """And the position of the last one, where there are more."""
+        rows = await self._reader.oldest(tenant, command.reason, command.topic, command.after, MOST_REPLAYED + 1)
+        tried = rows[:MOST_REPLAYED]
+        return [row.id for row in tried], tried[-1].position if len(rows) > MOST_REPLAYED else None
 
     async def _replayed(self, parked: ParkedRecord, caller: Caller) -> ReplayedRecord:
         body = parked.body
+        if parked.replayed:
+            await self._erase(parked)
+            return ReplayedRecord(id=parked.id, replayed=True, became=list(parked.became))
         if not isinstance(body, RecordBody):
             return ReplayedRecord(id=parked.id, replayed=False, problems=["its content is erased"])
         if not parked.complete:
@@ -164,10 +178,14 @@ class ParkedUses:
             return ReplayedRecord(
                 id=parked.id, replayed=False, became=handled.became, problems=list(handled.unfit.problems)
             )
-        if not parked.replayed:
-            parked.replay(tuple(handled.became), now=self._clock.now(), by=caller.by)
-            await self._saved(parked)
+        parked.replay(tuple(handled.became), now=self._clock.now(), by=caller.by)
+        await self._saved(parked)
+        await self._erase(parked)
         return ReplayedRecord(id=parked.id, replayed=True, became=handled.became)
+
+    async def _erase(self, parked: ParkedRecord) -> None:
+        """Nobody needs what is in it any more; it may be somebody's data."""
+        await self._persons.forget(parked.tenant, body_key(parked.origin))
 
     async def _saved(self, parked: ParkedRecord) -> None:
         """Somebody else may have replayed it at the same moment, to the same effect."""

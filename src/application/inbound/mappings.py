@@ -50,6 +50,7 @@ class MappingsInForce:
         self._clock = clock
         self._house_by_event = _by_event(house.mappings.values())
         self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._writes = 0
         self._turn = asyncio.Lock()
 
     def house_of(self, topic: str, event: str) -> list[Mapping]:
@@ -65,7 +66,8 @@ class MappingsInForce:
         return dict(sorted({**self.house.mappings, **(await self._of(tenant)).own}.items()))
 
     def forget(self, tenant: str) -> None:
-        """Look again the next time."""
+        """Look again the next time; a look that is under way may have missed what was written."""
+        self._writes += 1
         self._known.pop(tenant, None)
 
     async def _of(self, tenant: str) -> _Known:
@@ -78,7 +80,11 @@ class MappingsInForce:
     async def _fresh(self, tenant: str) -> _Known:
         known, now = self._known.get(tenant), self._clock.now()
         if known is None or abs(now - known.looked) >= _FRESH:
-            known = self._known[tenant] = await self._looked(tenant, known, now)
+            writes = self._writes
+            known = await self._looked(tenant, known, now)
+            if writes != self._writes:
+                return known
+            self._known[tenant] = known
             self._known.move_to_end(tenant)
             if len(self._known) > _MOST_KEPT:
                 self._known.popitem(last=False)

@@ -12,7 +12,9 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 
 
 class Inflow(Protocol):
-    """Records in the order of their partitions, at least once each."""
+    """Records in the order of their partitions, at least once each. `joined`: it has its part of the partitions."""
+
+    joined: bool
 
     async def next(self) -> Sequence[Record]:
         """What came next; nothing where for a while nothing came. What was not said to be done comes again, here or
@@ -44,10 +46,15 @@ class ConsumeLog(Protocol):
 Take = Callable[[Sequence[Record]], Awaitable[Tally]]
 
 
-async def consume(inflow: Inflow, take: Take, counts: RecordCounts, log: ConsumeLog) -> None:
-    """Until cancelled. While the store is away it waits, and nothing counts as read."""
+async def consume(
+    inflow: Inflow, take: Take, counts: RecordCounts, log: ConsumeLog, well: Callable[[], Awaitable[None]]
+) -> None:
+    """Until cancelled. While the store is away it waits, and nothing counts as read. `well`: it was let read."""
     while True:
+        joined = inflow.joined
         records = await inflow.next()
+        if joined:
+            await well()
         if records:
             await _stored(records, take, counts, log)
             await inflow.done(records)

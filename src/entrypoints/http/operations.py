@@ -194,9 +194,9 @@ async def _brokers(inbound: InboundUses) -> dict[str, str]:
         return {}
     try:
         await inbound.group.lag()
-    except BrokersAwayError:
-        return {"kafka": "does not answer"}
-    return {"kafka": "ready"}
+    except BrokersAwayError as error:
+        return {"kafka": str(error)}
+    return {"kafka": "ready"} | {f"kafka topic {topic}": said for topic, said in inbound.group.troubles.items()}
 
 
 async def _of_kafka(inbound: InboundUses) -> list[Metric]:

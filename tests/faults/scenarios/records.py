@@ -1,7 +1,6 @@
 """Records of other services, while those who take them in come and go."""
 
 import asyncio
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from tests.faults.trial import Trial
 from tests.faults.waiting import until
 
 _PARTITIONS = 8
-_SESSION_SECONDS = 6 if "KAFKA_BROKERS" in os.environ else 2  # 6 is the least that Kafka grants if not told otherwise
+_SESSION_SECONDS = 6  # the least that Kafka grants if not told otherwise
 _TAKEN_WITHIN = 180.0
 
 
