@@ -243,6 +243,22 @@ async def test_what_is_discarded_is_erased(bus, acme):
     assert not replayed["replayed"]
 
 
+async def test_those_that_stay_parked_do_not_hide_the_ones_behind_them(bus, acme):
+    bad = [invitation(acme, data={"n": n}) for n in range(101)]
+    await bus.tell("interview-events", *bad)
+
+    async def all_parked() -> bool:
+        first = await parked(acme, 101, limit=200)
+        return len(first) == 101
+
+    await until(all_parked)
+    first = (await acme.post("/api/v1/kafka/parked/replay", {})).json()
+    assert (len(first["records"]), first["more"]) == (100, True)
+    last = (await acme.post("/api/v1/kafka/parked/replay", {"after": first["next"]})).json()
+    assert (len(last["records"]), last["more"], last["next"]) == (1, False, None)
+    assert last["records"][0]["id"] not in {each["id"] for each in first["records"]}
+
+
 async def test_a_tenant_s_own_mapping_counts_for_its_own_events_alone(bus, acme):
     other = await bus.service.tenant()
     off = {
