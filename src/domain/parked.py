@@ -14,6 +14,9 @@ from domain.personal import Erased, RecordBody
 class ParkReason(StrEnum):
     """Why a record was set aside. Callers see them, so none is ever renamed."""
 
+    UNREADABLE = "unreadable"
+    """Its bytes are not what Kafka stored, or not what it could be."""
+
     TOO_LARGE = "too_large"
     """It is larger than a request may be."""
 

@@ -30,6 +30,7 @@ from application.ports.log import ConflictError, StoreUnavailableError
 from application.ports.templates import RendererUnavailableError
 from application.problems import InvalidCommandError, KeyReusedError, NotFoundError, Problem
 from application.processes.consume import consume
+from domain.ids import mappings_id
 from domain.mapping import (
     MOST_MAPPINGS,
     Mapping,
@@ -242,6 +243,15 @@ async def test_of_a_large_record_only_the_beginning_is_kept(rig):
     assert len(parked.body.value) == 4096
 
 
+async def test_of_a_record_that_cannot_be_read_the_place_is_parked(rig):
+    torn = Record(origin=record().origin, key=None, value=None, unreadable="CorruptRecordException")
+    assert await rig.take(torn) == {PARKED: 1}
+    parked = await rig.parked_record(torn)
+    assert (parked.tenant, parked.reason, parked.complete) == ("operator", ParkReason.UNREADABLE, False)
+    answer = await rig.parked.replay(ReplayParked(ids=[torn.origin.id]), ADMIN, "operator")
+    assert answer.records[0].problems == ["only its beginning was kept"]
+
+
 async def test_a_mistake_of_ours_sets_one_record_aside_and_is_told_in_full(rig):
     def bug() -> None:
         raise ZeroDivisionError("jane@example.com")
@@ -345,6 +355,21 @@ async def test_what_another_process_has_written_is_in_force_within_a_second(rig)
     await elsewhere.write("welcome", msgspec.structs.replace(WELCOME, enabled=False), ADMIN)
     rig.clock.move(timedelta(seconds=1))
     assert await rig.take(record(id="e-2")) == {NOT_MEANT: 1}
+
+
+async def test_of_a_poll_one_look_is_enough_for_a_tenant_s_keys_and_mappings(rig, monkeypatch):
+    asked: list[object] = []
+    for whose, name in ((rig.keys, "tenant_has_one"), (rig.events, "length")):
+        ask = getattr(whose, name)
+
+        async def counted(what: object, ask: Any = ask) -> Any:
+            asked.append(what)
+            await asyncio.sleep(0)
+            return await ask(what)
+
+        monkeypatch.setattr(whose, name, counted)
+    await rig.take(*(record(id=f"e-{n}", offset=n) for n in range(50)))
+    assert asked == ["acme", mappings_id("acme")]
 
 
 async def test_there_is_room_for_so_many_mappings_and_always_for_removing_one(rig):

@@ -1,6 +1,6 @@
 """The mappings that are shipped: each event of REQUIREMENTS, as a service would tell it, becomes what it should."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +130,11 @@ def test_the_same_event_has_the_same_id_as_a_webhook_and_another_one_of_another_
     event = told("analysis-events", "analysis.completed", {"score": 5})
     ids = [become(mapping, event, tenant, PATHS.look(event.document)).id for tenant in ("acme", "acme", "globex")]
     assert ids[0] == ids[1] != ids[2]
+
+
+def test_what_says_no_time_of_its_own_is_the_same_event_when_it_is_told_again_later():
+    data = {"score": 5}
+    assert made("analysis_ready_webhook", data, NOON) == made("analysis_ready_webhook", data, NOON + timedelta(hours=1))
 
 
 def test_it_says_where_it_comes_from():

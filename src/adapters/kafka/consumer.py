@@ -14,7 +14,14 @@ from aiokafka import (
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import (
     StickyPartitionAssignor,
 )
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import (
+    CommitFailedError,
+    ConsumerStoppedError,
+    CorruptRecordException,
+    IllegalStateError,
+    KafkaError,
+    UnsupportedCodecError,
+)
 
 from adapters.kafka.connection import Connection
 from application.inbound.event import Record
@@ -29,6 +36,7 @@ _NEVER_MS = 2**31 - 1
 """While the store is away we wait on purpose, for as long as it takes, and stay in the group."""
 _MOST_SURPRISES = 20
 _AFTER_A_SURPRISE = 0.1
+_CORRUPT = (CorruptRecordException, UnsupportedCodecError)
 _NEW_TOPICS_MS = 10_000
 """A topic that is not there yet is read this long after it is."""
 
@@ -72,6 +80,7 @@ class KafkaInflow(ConsumerRebalanceListener):  # type: ignore[misc]
     def __init__(self, consumer: AIOKafkaConsumer) -> None:
         self._consumer = consumer
         self._surprises = 0
+        self._ends: dict[TopicPartition, int] = {}
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -79,13 +88,17 @@ class KafkaInflow(ConsumerRebalanceListener):  # type: ignore[misc]
         self._idle.set()
         try:
             found = await self._consumer.getmany(timeout_ms=_POLL_MS)
-        except KafkaError as error:
-            await self._stay(error)
-            return []
+            records = [_record(each) for several in found.values() for each in several]
+        except Exception as error:  # noqa: BLE001 - of bytes that aiokafka cannot read there are many kinds
+            if not _is_of_a_record(error):
+                await self._stay(error)
+                return []
+            records = await self._step_over(error)
         self._surprises = 0
-        if found:
+        if records:
             self._idle.clear()
-        return [_record(each) for records in found.values() for each in records]
+        self._ends |= _ends(records)
+        return records
 
     async def _stay(self, error: Exception) -> None:
         """Raises the error, unless it is an odd answer while the group takes shape: to leave it for that would make
@@ -96,6 +109,36 @@ class KafkaInflow(ConsumerRebalanceListener):  # type: ignore[misc]
         if type(error) is not KafkaError or self._surprises > _MOST_SURPRISES:
             raise error
         await asyncio.sleep(_AFTER_A_SURPRISE)
+
+    async def _step_over(self, error: Exception) -> list[Record]:
+        """One record of each partition: aiokafka does not say whose it could not read, and forgets what came with it.
+
+        So each begins again behind what was handed out. Raises the error where nothing comes of that.
+        """
+        records: list[Record] = []
+        for place in self._consumer.assignment():
+            begin = await self._begin(place)
+            self._consumer.seek(place, begin)
+            try:
+                got = await self._consumer.getmany(place, timeout_ms=_POLL_MS, max_records=1)
+                records += [_record(each) for several in got.values() for each in several]
+            except Exception as its_own:
+                if not _is_of_a_record(its_own):
+                    raise
+                records.append(_unreadable(place, begin, its_own))
+                self._consumer.seek(place, begin + 1)
+        if not records:
+            raise error
+        return records
+
+    async def _begin(self, place: TopicPartition) -> int:
+        """Where what was not handed out yet begins."""
+        if place in self._ends:
+            return self._ends[place]
+        committed = await self._consumer.committed(place)
+        if committed is not None:
+            return int(committed)
+        return int((await self._consumer.beginning_offsets([place]))[place])
 
     async def done(self, records: Sequence[Record]) -> None:
         """Raises KafkaError when the group does not take it for another reason than that it has changed."""
@@ -117,7 +160,8 @@ class KafkaInflow(ConsumerRebalanceListener):  # type: ignore[misc]
             return
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        """There is nothing to prepare."""
+        """Where others have read meanwhile is asked anew."""
+        self._ends.clear()
 
 
 def _ends(records: Sequence[Record]) -> Mapping[TopicPartition, int]:
@@ -126,6 +170,16 @@ def _ends(records: Sequence[Record]) -> Mapping[TopicPartition, int]:
         place = TopicPartition(each.origin.topic, each.origin.partition)
         ends[place] = max(ends.get(place, 0), each.origin.offset + 1)
     return ends
+
+
+def _is_of_a_record(error: Exception) -> bool:
+    """Whether it is about bytes, and not about brokers, rights or the group."""
+    return isinstance(error, _CORRUPT) or not isinstance(error, KafkaError | ConsumerStoppedError | OSError)
+
+
+def _unreadable(place: TopicPartition, offset: int, error: Exception) -> Record:
+    origin = Origin(topic=place.topic, partition=place.partition, offset=offset, timestamp=0)
+    return Record(origin=origin, key=None, value=None, unreadable=type(error).__name__)
 
 
 def _record(came: ConsumerRecord) -> Record:

@@ -29,6 +29,8 @@ def read_record(record: Record) -> InboundEvent | None:
 
     Raises UnfitError.
     """
+    if record.unreadable:
+        raise UnfitError(ParkReason.UNREADABLE, record.unreadable)
     headers = {name.lower(): value for name, value in record.headers}
     if len(record.value or b"") > MOST_BYTES:
         raise UnfitError(ParkReason.TOO_LARGE, f"the value has {len(record.value or b''):,} bytes")

@@ -44,7 +44,7 @@ def _told(terms: WebhookTerms, mapping: Mapping, event: InboundEvent, tenant: st
         data=look.find(terms.data),
         organization_id=text_of(look.find(terms.organization)) if terms.organization else None,
         id=f"evt_{told_id(tenant, mapping.name, event.identity).hex}",
-        occurred_at=event.time,
+        occurred_at=event.time if event.document["time"] is not None else None,
     )
 
 

@@ -13,12 +13,13 @@ MOST_BYTES = 1024 * 1024
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """One record of a topic, as its producer wrote it."""
+    """One record of a topic, as its producer wrote it. `unreadable` says why there is nothing but its place."""
 
     origin: Origin
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
+    unreadable: str | None = None
 
 
 class InboundEvent(msgspec.Struct, frozen=True, kw_only=True):

@@ -224,7 +224,7 @@ class Intake:
     def _parked(self, record: Record, handled: Handled, unfit: UnfitError) -> ParkedRecord:
         value = record.value or b""
         size = len(value) + len(record.key or b"") + sum(len(name) + len(each) for name, each in record.headers)
-        complete = size <= MOST_KEPT
+        complete = size <= MOST_KEPT and not record.unreadable
         owner = self._nobody if unfit.reason is ParkReason.UNKNOWN_TENANT else handled.tenant or self._nobody
         return ParkedRecord.park(
             owner,

@@ -1,5 +1,6 @@
 """The mappings in force: the house's, and what tenants have put in their place or beside them."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as MappingOf
@@ -49,6 +50,7 @@ class MappingsInForce:
         self._clock = clock
         self._house_by_event = _by_event(house.mappings.values())
         self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._turn = asyncio.Lock()
 
     def house_of(self, topic: str, event: str) -> list[Mapping]:
         """Those that everybody has who has not written others of the same names."""
@@ -67,6 +69,13 @@ class MappingsInForce:
         self._known.pop(tenant, None)
 
     async def _of(self, tenant: str) -> _Known:
+        known = self._known.get(tenant)
+        if known is None or abs(self._clock.now() - known.looked) >= _FRESH:
+            async with self._turn:  # all records of a poll ask at the same moment
+                known = await self._fresh(tenant)
+        return known
+
+    async def _fresh(self, tenant: str) -> _Known:
         known, now = self._known.get(tenant), self._clock.now()
         if known is None or abs(now - known.looked) >= _FRESH:
             known = self._known[tenant] = await self._looked(tenant, known, now)
