@@ -1,8 +1,10 @@
 """Places in a queue, kept as counters of periods by the clock."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 from application.ports.rate_limiter import Place
 from domain.limits import Window
@@ -29,17 +31,26 @@ class CountingRateLimiter:
     after the place as many before it, which is in the period before: what that rule comes to is a sliding window, and
     who waits is spread over the period as those before were. A place is taken by counting one up, so no two take the
     same. A period that one window leaves because of another stays with a place unused; nobody else could have had it.
+
+    After `lag` seconds another process has kept the time of a place that it has just taken.
     """
 
-    def __init__(self, counters: Counters) -> None:
+    def __init__(self, counters: Counters, lag: float = 0.0) -> None:
         self._counters = counters
+        self._lag = lag
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def take(self, key: str, windows: Sequence[Window], now: datetime, latest: datetime | None = None) -> Place:
+        turn = self._turns.setdefault(key, asyncio.Lock())
+        async with turn:  # or the times of places would be looked for before they are kept
+            return await self._take(key, windows, now, latest)
+
+    async def _take(self, key: str, windows: Sequence[Window], now: datetime, latest: datetime | None) -> Place:
         if latest is not None:
-            ahead = await _Queue(self._counters, key, now, self._look).place(windows)
+            ahead = await _Queue(self._counters, self._lag, key, now, self._look).place(windows)
             if ahead.at > latest:
                 return ahead
-        queue = _Queue(self._counters, key, now, self._counters.incr)
+        queue = _Queue(self._counters, self._lag, key, now, self._counters.incr)
         place = await queue.place(windows)
         await queue.keep(place.at)
         return place
@@ -53,8 +64,11 @@ class CountingRateLimiter:
 class _Queue:
     """One look for a place under several windows. `step` answers which one of a period it would be, or is."""
 
-    def __init__(self, counters: Counters, key: str, now: datetime, step: Callable[[str, int], Awaitable[int]]) -> None:
+    def __init__(
+        self, counters: Counters, lag: float, key: str, now: datetime, step: Callable[[str, int], Awaitable[int]]
+    ) -> None:
         self._counters = counters
+        self._lag = lag
         self._key = key
         self._now = now
         self._start = now.timestamp()
@@ -106,7 +120,11 @@ class _Queue:
 
         Those left unused are the last ones.
         """
-        if known := await self._counters.get(self._time(window, period, nth)):
+        known = await self._counters.get(self._time(window, period, nth))
+        if not known and self._lag:
+            await asyncio.sleep(self._lag)
+            known = await self._counters.get(self._time(window, period, nth))
+        if known:
             return known / 1000
         used, unused, offset = 0, nth, 0
         while unused - used > 1:

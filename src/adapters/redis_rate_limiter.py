@@ -15,6 +15,7 @@ from domain.limits import Window
 
 _PATIENCE = 1.0
 _LEFT_ALONE = 5.0
+_LAG = 0.01
 
 
 class RedisRateLimiter:
@@ -27,7 +28,7 @@ class RedisRateLimiter:
     def __init__(self, url: str, on_loss: Callable[[Exception], None] = lambda _: None) -> None:
         storage = RedisStorage(_address(url), implementation="redispy", key_prefix="carillon:limits")
         self._redis: Any = storage.bridge
-        self._shared = CountingRateLimiter(storage)
+        self._shared = CountingRateLimiter(storage, _LAG)
         self._own = CountingRateLimiter(MemoryCounters())
         self._on_loss = on_loss
         self._away_until = 0.0

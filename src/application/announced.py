@@ -14,7 +14,7 @@ from application.ports.publishing import Announcement
 from domain.notification import Notification
 from domain.notification_events import Event
 from domain.personal import Letter
-from domain.vocabulary import Channel, Priority, Purpose, Reason
+from domain.vocabulary import Channel, Priority, Purpose
 
 _FACTS: Mapping[type[Event], str] = {
     Notification.Queued: "queued",
@@ -71,7 +71,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     provider_id: Annotated[str | None, Meta(description="The provider's own id of the message")] = None
     attempt: Annotated[int | None, Meta(description="attempt_failed: its number")] = None
     generation: Annotated[int | None, Meta(description="retried: greater than 1 after a retry by hand")] = None
-    reason: Annotated[Reason | None, Meta(description="Why, by its code")] = None
+    reason: Annotated[str | None, Meta(description="Why, by a code as the API shows; there may be more one day")] = None
     digest_id: Annotated[UUID | None, Meta(description="merged: the digest that it goes with")] = None
     due_at: Annotated[_Moment | None, Meta(description="queued, deferred, retried: not before this moment")] = None
     occurred_at: Annotated[_Moment | None, Meta(description="When it was so, by the provider's word")] = None

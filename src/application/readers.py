@@ -5,6 +5,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, time
+from functools import lru_cache
 from typing import Any, Protocol
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -33,6 +34,7 @@ _BATCH = 1_000
 _NOBODY = Wishes()
 _NO_SECRETS = ((), ("unsubscribe_url",))
 """The way out of a list is no secret to its reader."""
+_limits_of = lru_cache(maxsize=1_000)(limits_id)  # asked of every message
 _TOPICS: Sequence[str] = [
     kind.TOPIC
     for aggregate in (Preferences, Suppression, Limits)
@@ -164,7 +166,7 @@ class Readers:
 
     async def rules(self, tenants: Collection[str]) -> dict[str, Rules]:
         """Those of the tenants who have chosen any."""
-        ids = {limits_id(tenant): tenant for tenant in tenants}
+        ids = {_limits_of(tenant): tenant for tenant in tenants}
         kept = await self._kept(Limits, ids)
         return {tenant: kept[id].aggregate.rules for id, tenant in ids.items() if kept[id].aggregate}
 

@@ -1,7 +1,6 @@
 """Ids that follow from what they name. Random and time-ordered ids are drawn by a port and passed in."""
 
 from datetime import UTC, datetime
-from functools import lru_cache
 from hashlib import sha1
 from uuid import UUID
 
@@ -51,7 +50,6 @@ def happening_id(tenant: str, event_id: str) -> UUID:
     return _derived(_HAPPENINGS, f"{tenant}\x00{event_id}")
 
 
-@lru_cache(maxsize=1_000)  # asked of every message
 def limits_id(tenant: str) -> UUID:
     """The stream of how much one tenant lets go out."""
     return _derived(_LIMITS, tenant)

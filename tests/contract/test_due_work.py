@@ -628,12 +628,21 @@ async def test_those_that_are_tried_take_no_place_of_those_that_are_new(house, d
     assert ids(await due.lease(HOOK, 10, 8, MINUTE)) == [new]
 
 
-async def test_a_tenant_without_any_terms_can_be_closed_too(house, due):
+async def test_who_has_no_terms_is_not_closed(house, due):
     await waiting(house, 2)
     await due.close_lane(EMAIL, "acme", MINUTE)
-    assert await due.lease(EMAIL, 10, 10, MINUTE) == []
-    await due.open_lane(EMAIL, "acme")
+    assert await due.closed_lanes(EMAIL, ["acme"]) == set()
     assert len(await due.lease(EMAIL, 10, 10, MINUTE)) == 2
+
+
+async def test_a_call_that_fails_after_its_subscription_was_deleted_leaves_no_closed_lane(house, due):
+    it = await endpoint(house)
+    await hooks(house, it, 2)
+    it.delete(now=house.time.now(), by="key:k1")
+    await house.events.save(it)
+    await due.close_lane(HOOK, str(it.id), MINUTE)
+    assert await due.closed_lanes(HOOK, [str(it.id)]) == set()
+    assert len(await due.lease(HOOK, 10, 10, MINUTE)) == 2
 
 
 async def test_who_resumes_begins_with_an_open_lane(house, due):

@@ -93,7 +93,7 @@ SCENARIOS = (
     Scenario(
         "digests",
         digests.gathered,
-        {"readers": 12, "each": 3, "kills": 2},
+        {"readers": 12, "each": 3, "kills": 1},
         {"readers": 300, "each": 4, "kills": 10},
         {"readers": 900, "each": 6, "kills": 40},
     ),

@@ -10,11 +10,11 @@ import pytest
 
 from application.commands import replay_webhook as replays
 from application.commands.replay_webhook import ReplayAnswer, ReplayWebhook, replay_webhook
-from application.commands.webhooks import FilterWish
 from application.problems import InvalidCommandError
 from application.projections.happenings import HappeningRow, Happenings
 from application.queries import feed as feeds
 from application.queries.feed import Feed, feed
+from application.webhooks import FilterWish
 from domain.happening import Happening
 from domain.notification import Notification
 from domain.outcomes import Accepted, Refused

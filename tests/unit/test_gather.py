@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from application.processes import gather
+from application.processes.follow import Following
 from domain.notification import Notification
 from domain.outcomes import Outcome, Refused, Retryable, Throttled, Unknown
 from domain.personal import Letter
@@ -405,6 +406,14 @@ async def test_to_follow_again_changes_nothing(house):
     house.place.at = 0
     await house.follow()
     assert await house.events.head() == head
+
+
+async def test_a_long_stretch_without_digests_is_not_looked_through_again(house):
+    following = Following(house.events, house.events, house.place, house.clock)
+    await following.catch_up(9_999)
+    assert house.place.at == 0
+    await following.catch_up(10_001)
+    assert house.place.at == 10_001
 
 
 async def test_a_member_that_failed_is_sent_again_by_itself_and_then_follows_no_longer(house):

@@ -135,6 +135,7 @@ async def test_the_owner_is_warned_twice_then_told_that_it_is_disabled_and_no_mo
     assert await house.state(it.id) is SubscriptionState.DISABLED
     assert [(mail.type, mail.recipients[0].email) for mail, _, _ in house.mails] == [(TYPE, "jane@acme.example")] * 3
     assert len({key.key for _, _, key in house.mails}) == 3
+    assert not any(key.key.isprintable() for _, _, key in house.mails), "no caller can have used it before"
     assert [caller.tenant for _, caller, _ in house.mails] == ["acme"] * 3
     assert ["disabled_at" in mail.variables for mail, _, _ in house.mails] == [True, True, False]
 

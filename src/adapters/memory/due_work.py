@@ -221,7 +221,8 @@ class MemoryDueWork:
     async def close_lane(self, channel: Channel, lane: str, duration: timedelta) -> None:
         known = self._lane(channel, lane)
         until = self._clock.now() + duration
-        known.closed_until = max(known.closed_until or until, until)
+        if known.concurrency is not None:
+            known.closed_until = max(known.closed_until or until, until)
 
     async def open_lane(self, channel: Channel, lane: str) -> None:
         known = self._lane(channel, lane)

@@ -258,9 +258,9 @@ class PostgresDueWork:
 
     async def close_lane(self, channel: Channel, lane: str, duration: timedelta) -> None:
         await self._database.rows(
-            "INSERT INTO lanes AS l (channel, lane, closed_until) VALUES (%s, %s, now() + %s)"
-            " ON CONFLICT (channel, lane) DO UPDATE SET closed_until = greatest(l.closed_until, excluded.closed_until)",
-            (channel, lane, duration),
+            "UPDATE lanes SET closed_until = greatest(closed_until, now() + %s)"
+            " WHERE channel = %s AND lane = %s AND concurrency IS NOT NULL",
+            (duration, channel, lane),
         )
 
     async def open_lane(self, channel: Channel, lane: str) -> None:

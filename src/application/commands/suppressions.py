@@ -1,10 +1,9 @@
 """The list of addresses that nothing is sent to: putting one on it, taking one off, and many at once from a file."""
 
 import csv
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress as suppress_errors
 from datetime import datetime
-from io import StringIO
 from itertools import islice
 from typing import Annotated, Any, TextIO
 from uuid import UUID
@@ -23,9 +22,6 @@ from domain.ids import suppression_id
 from domain.personal import Listed
 from domain.suppression import Suppression
 from domain.vocabulary import Channel, Ground
-
-COLUMNS = ("channel", "address", "ground", "category", "since", "until", "source")
-"""Of a file: the first two are needed to read one, `since` and `source` are only written."""
 
 _TRIES = 5
 _AT_ONCE = 200
@@ -249,13 +245,3 @@ def _add(suppression: Suppression, command: Suppress, source: str, now: datetime
     return suppression.add(
         command.ground, category=command.category, until=command.until, source=source, now=now, by=by
     )
-
-
-def written(rows: Iterable[Sequence[str]]) -> str:
-    """Lines of CSV. What a spreadsheet would take for a formula is not one in it."""
-    file = StringIO(newline="")
-    csv.writer(file).writerows([f"'{cell}" if cell.startswith(_FORMULAS) else cell for cell in row] for row in rows)
-    return file.getvalue()
-
-
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r")

@@ -98,6 +98,7 @@ class DueWork(Protocol):
     async def close_lane(self, channel: Channel, lane: str, duration: timedelta) -> None:
         """Lease nothing of this lane for `duration`, then one at a time until it is opened.
 
+        Nothing happens to a lane without terms, such as that of a subscription that was deleted during a call.
         All that are tried like that hold no more than a quarter of the window together.
         """
 

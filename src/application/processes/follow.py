@@ -5,11 +5,14 @@ from uuid import UUID
 
 from application.ports.log import ConflictError, EventLog, EventStore
 from application.ports.time_and_chance import Clock
-from application.processes.settle import Place
+from application.processes.bookmark import Place
 from domain.notification import Notification
 
 _TOPICS = (Notification.StandingChanged.TOPIC,)
 _BATCH = 500
+_REMEMBERED_EVERY = 10_000
+"""Positions: most logs have few digests, and a start must not look for them in all of it again."""
+
 _TRIES = 5
 _BY = "digest"
 
@@ -23,11 +26,12 @@ class Following:
         self._place = place
         self._clock = clock
         self._position: int | None = None
+        self._remembered = 0
 
     async def catch_up(self, limit: int) -> int:
         """As far as `limit`, a position of the log; answers how many digests were of interest."""
         if self._position is None:
-            self._position = await self._place.position()
+            self._position = self._remembered = await self._place.position()
         followed = 0
         while self._position < limit:
             read = await self._log.read(self._position, _BATCH, _TOPICS, personal=False)
@@ -36,8 +40,9 @@ class Following:
             await self._let_follow(digests)
             followed += len(digests)
             self._position = batch[-1].position if len(batch) == _BATCH else limit
-            if batch:
+            if batch or self._position - self._remembered >= _REMEMBERED_EVERY:
                 await self._place.move(self._position)
+                self._remembered = self._position
         return followed
 
     async def _let_follow(self, digests: Collection[UUID]) -> None:

@@ -120,7 +120,10 @@ class HealthCheck:
         return True
 
     async def _tell_owner(self, subscription: WebhookSubscription, verdict: Verdict, row: SubscriptionRow) -> None:
-        """An address that mail cannot go to keeps nobody from being given up."""
+        """An address that mail cannot go to keeps nobody from being given up.
+
+        The key is no caller's: theirs are of characters that can be seen.
+        """
         endpoint = subscription.endpoint
         if not isinstance(endpoint, Endpoint) or endpoint.owner_email is None:
             return
@@ -130,7 +133,7 @@ class HealthCheck:
             variables=_variables(subscription, endpoint, verdict, row, self._link),
             context=Context(source="webhooks", metadata={"webhook": str(subscription.id)}),
         )
-        key = IdempotencyKey(f"webhook/{subscription.id}/{row.failing_since}/{verdict}", verdict)
+        key = IdempotencyKey(f"\0health/{subscription.id}/{row.failing_since}/{verdict}", verdict)
         try:
             await self._send(message, Caller(subscription.tenant, _BY), key)
         except InvalidCommandError:

@@ -1,18 +1,22 @@
 """Looking through the suppression list."""
 
-from collections.abc import AsyncIterator
+import csv
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
+from io import StringIO
 from typing import Annotated, Protocol
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
-from application.commands.suppressions import COLUMNS, written
 from application.projections.suppressions import ListedFor, SuppressionRow
 from domain.vocabulary import Channel, Ground
 
 _AT_ONCE = 1_000
+_COLUMNS = ("channel", "address", "ground", "category", "since", "until", "source")
+"""Of a file: the first two are needed to read one, `since` and `source` are only written."""
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class ListSuppressions(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,11 +60,11 @@ async def list_suppressions(query: ListSuppressions, tenant: str, *, reader: Sup
 
 async def export(tenant: str, *, reader: SuppressionReader) -> AsyncIterator[str]:
     """The whole list as CSV, a line for each reason; what has no address any more cannot be written down."""
-    yield written([COLUMNS])
+    yield _written([_COLUMNS])
     query: ListSuppressions | None = ListSuppressions(limit=_AT_ONCE)
     while query:
         rows = await reader.page(tenant, query)
-        yield written(line for row in rows if row.address for line in _lines(row))
+        yield _written(line for row in rows if row.address for line in _lines(row))
         query = msgspec.structs.replace(query, after=rows[-1].id) if len(rows) == _AT_ONCE else None
 
 
@@ -81,3 +85,10 @@ def _lines(row: SuppressionRow) -> list[list[str]]:
         ]
         for each in row.entries
     ]
+
+
+def _written(rows: Iterable[Sequence[str]]) -> str:
+    """Lines of CSV. What a spreadsheet would take for a formula is not one in it."""
+    file = StringIO(newline="")
+    csv.writer(file).writerows([f"'{cell}" if cell.startswith(_FORMULAS) else cell for cell in row] for row in rows)
+    return file.getvalue()

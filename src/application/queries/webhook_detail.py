@@ -6,13 +6,13 @@ from uuid import UUID
 import msgspec
 
 from application.caller import Caller
-from application.commands.webhooks import Webhook, described
 from application.ports.log import EventStore
 from application.ports.time_and_chance import Clock
 from application.ports.webhooks import WebhookSecrets
 from application.projections.subscriptions import SubscriptionRow
 from application.queries.webhooks import SubscriptionReader
 from application.subscriptions import own_subscription
+from application.webhooks import Webhook, described
 from domain.subscription import WebhookSubscription
 from domain.vocabulary import Reason
 

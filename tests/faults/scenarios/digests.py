@@ -1,10 +1,12 @@
 """Workers, dispatcher and projector are lost while the windows of many digests end."""
 
+import itertools
 import time
 from collections import Counter
 
 import aiohttp
 
+from tests.faults.cluster import TENANTS
 from tests.faults.trial import Trial
 from tests.faults.waiting import until
 
@@ -20,14 +22,15 @@ async def gathered(trial: Trial, *, readers: int, each: int, kills: int) -> None
     waiting = await _waiting(trial, readers, each)
     share = max(1, readers // kills)
     async with trial.traffic():
-        for _ in trial.faults(kills, "kills"):
+        for kill in trial.faults(kills, "kills"):
             await _windows_end(trial, share)
             await until(lambda: _taken_up(trial), "some of it is taken up", pause=0.005)
-            role = trial.luck.choice([*cluster.all_of("worker"), *cluster.all_of("worker"), *cluster.roles])
-            role = role if role.kind != "api" else cluster.all_of("worker")[0]
+            kind = "worker" if kill == 1 else trial.luck.choice(["worker", "worker", "dispatcher", "projector"])
+            role = trial.luck.choice(cluster.all_of(kind))
             role.kill()
+            since = time.monotonic()
             cluster.start(role.kind, trial.provider)
-            trial.watch(time.monotonic())
+            trial.recovered(await trial.all_as_before(since))
     await _windows_end(trial, readers)
     await trial.settled()
     await until(lambda: _all_have_followed(trial, waiting), "all have followed")
@@ -37,7 +40,9 @@ async def gathered(trial: Trial, *, readers: int, each: int, kills: int) -> None
 
 async def _waiting(trial: Trial, readers: int, each: int) -> dict[str, str]:
     """What waits for digests, with the address of its reader."""
-    (tenant, key), *_ = trial.cluster.api_keys.items()
+    tenant, *_ = TENANTS
+    scopes = itertools.chain.from_iterable(("--scope", scope) for scope in ("send", "readers"))
+    key = (await trial.cluster.carillon("keys", "create", "--tenant", tenant, *scopes)).strip()
     users = [f"{tenant}-{trial.began}-{n}" for n in range(readers)]
     waiting: dict[str, str] = {}
     headers = {"Authorization": f"Bearer {key}"}
