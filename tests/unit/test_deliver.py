@@ -12,12 +12,11 @@ from adapters.address_digest import address_digests
 from adapters.allowance import Allowance
 from adapters.event_mapper import EventMapper
 from adapters.memory.budget import MemoryProviderBudget
-from adapters.memory.counters import MemoryCounters
+from adapters.memory.rate_limiter import MemoryRateLimiter
 from adapters.memory.due_work import MemoryDueWork
 from adapters.memory.event_store import MemoryEventStore
 from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys, WrongMasterKeyError
-from adapters.rate_limiter import CountingRateLimiter
 from application.carriers.email import EmailCarrier, EmailRules
 from application.limiting import Limiting
 from application.ports.email import Email
@@ -103,7 +102,7 @@ class House:
         keys = PersonKeys(bytes(32))
         self.events = MemoryEventStore(self.due, MemoryWakeups(), EventMapper(keys), keys)
         self.readers = Readers(self.events, DIGEST)
-        self.limiting = Limiting(self.readers, CountingRateLimiter(MemoryCounters()), bytes.hex)
+        self.limiting = Limiting(self.readers, MemoryRateLimiter(), bytes.hex)
         self.budget = MemoryProviderBudget(self.clock, {"resend": Allowance(per_day=10)})
         self.provider, self.words, self.log = Provider(), Words(), Notes()
         self.rules = EmailRules(sender=Mailbox("hello@acme.example"), reply_to=Mailbox("help@acme.example"))
