@@ -4,6 +4,7 @@ from array import array
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import islice
 
 import msgspec
@@ -81,29 +82,26 @@ class _Full(msgspec.Struct, frozen=True):
     window: Window
 
 
-class _Queue:
+class _Queue(msgspec.Struct, gc=False):
     """When its places are: all of the time that the longest window needs, where that allows few, else how many of each
-    period by the clock."""
+    period by the clock. There are many, and no circles among them: the garbage collector need not look at each."""
 
-    __slots__ = ("_counts", "_ends", "_full", "_places")
-
-    def __init__(self) -> None:
-        self._places = array("q")
-        self._counts: dict[tuple[int, int], int] | None = None
-        self._full: _Full | None = None
-        self._ends = 0
+    places: "array[int]" = msgspec.field(default_factory=partial(array, "q"))
+    counts: dict[tuple[int, int], int] | None = None
+    full: _Full | None = None
+    ends: int = 0
 
     def is_over(self, now: int) -> bool:
-        return self._ends < now
+        return self.ends < now
 
     def alone(self, windows: Sequence[Window], start: int, cap: int) -> tuple[int, Window | None]:
         """The first moment at which this one has room. It is looked for behind those that wait."""
-        full = self._full
+        full = self.full
         if full is None or full.until <= start or full.windows != windows:
             full = None
         turn, window = self.first(windows, full.until if full else start, cap)
         window = window or (full.window if full else None)
-        self._full = _Full(turn, list(windows), window) if window else None
+        self.full = _Full(turn, list(windows), window) if window else None
         return turn, window
 
     def first(self, windows: Sequence[Window], turn: int, cap: int) -> tuple[int, Window | None]:
@@ -120,39 +118,39 @@ class _Queue:
 
     def take(self, turn: int, windows: Sequence[Window], start: int) -> None:
         if kept := _kept(windows):
-            del self._places[: bisect_right(self._places, start - kept)]
-            insort(self._places, turn)
+            del self.places[: bisect_right(self.places, start - kept)]
+            insort(self.places, turn)
         for window in windows:
             if window.count > MOST_EXACT:
                 self._count(window.seconds, turn, start)
         ends = turn + max((_lasts(each) for each in windows), default=0)
-        self._ends = max(self._ends, ends)
+        self.ends = max(self.ends, ends)
 
     def give_back(self, turn: int) -> None:
-        at = bisect_left(self._places, turn)
-        if at < len(self._places) and self._places[at] == turn:
-            del self._places[at]
-        for span, period in list(self._counts or {}):
-            if turn // span == period and self._counts:
-                self._counts[span, period] = max(0, self._counts[span, period] - 1)
-        if self._full and turn < self._full.until:
-            self._full = _Full(turn, self._full.windows, self._full.window)
+        at = bisect_left(self.places, turn)
+        if at < len(self.places) and self.places[at] == turn:
+            del self.places[at]
+        for span, period in list(self.counts or {}):
+            if turn // span == period and self.counts:
+                self.counts[span, period] = max(0, self.counts[span, period] - 1)
+        if self.full and turn < self.full.until:
+            self.full = _Full(turn, self.full.windows, self.full.window)
 
     def _after(self, window: Window, turn: int) -> int:
         """This moment, or a later one before which the window has no room for it."""
         span = window.seconds * _SECOND
         if window.count > MOST_EXACT:
             return self._spread(window.count, span, turn)
-        lowest = bisect_right(self._places, turn - span)
-        highest = bisect_left(self._places, turn + span) - window.count
+        lowest = bisect_right(self.places, turn - span)
+        highest = bisect_left(self.places, turn + span) - window.count
         for first in range(highest, lowest - 1, -1):
-            if self._places[first + window.count - 1] - self._places[first] < span:
-                return self._places[first] + span
+            if self.places[first + window.count - 1] - self.places[first] < span:
+                return self.places[first] + span
         return turn
 
     def _spread(self, count: int, span: int, turn: int) -> int:
         """The n-th place of a period is a window's length after the one as many before it, in the period before."""
-        period, counts = turn // span, self._counts or {}
+        period, counts = turn // span, self.counts or {}
         nth = counts.get((span, period), 0) + 1
         if nth > count:
             return (period + 1) * span
@@ -162,7 +160,7 @@ class _Queue:
 
     def _count(self, seconds: int, turn: int, start: int) -> None:
         span = seconds * _SECOND
-        counts = self._counts = self._counts or {}
+        counts = self.counts = self.counts or {}
         if (span, turn // span) not in counts:
             for each in [(of, period) for of, period in counts if of == span and period < start // span - 1]:
                 del counts[each]
