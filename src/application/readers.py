@@ -118,7 +118,7 @@ class Reader(msgspec.Struct, frozen=True):
 
 def message_of(notification: Notification) -> Message:
     return Message(
-        type=notification.type,
+        type=None if notification.members else notification.type,
         category=notification.category,
         purpose=notification.purpose,
         priority=notification.priority,

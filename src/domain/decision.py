@@ -52,9 +52,12 @@ Decision = SendNow | Defer | Digest | Suppress
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be sent, as far as the decision asks: what readers choose by, what the law asks by, how urgent."""
+    """What is to be sent, as far as the decision asks: what readers choose by, what the law asks by, how urgent.
 
-    type: str
+    A digest has no `type`: readers choose what is in it.
+    """
+
+    type: str | None
     category: str
     purpose: Purpose
     priority: Priority
@@ -140,7 +143,7 @@ def _switched_off(message: Message, wishes: Wishes) -> Reason | None:
         return Reason.CHANNEL_OFF
     if (category := wishes.categories.get(message.category)) and not category.allows(message.channel):
         return Reason.CATEGORY_OFF
-    type = wishes.types.get(message.type)
+    type = wishes.types.get(message.type) if message.type else None
     return Reason.TYPE_OFF if type and not type.allows(message.channel) else None
 
 

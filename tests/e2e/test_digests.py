@@ -140,6 +140,9 @@ async def test_what_is_reported_of_a_digest_is_told_of_its_members(service: Serv
     await bounced(service, digest_id)
     for id in ids:
         assert (await tenant.detail_when(id, status="bounced"))["reason_code"] == "hard_bounce"
+    refused = await tenant.post(f"/api/v1/notifications/{ids[0]}/retry")
+    assert (refused.status_code, refused.json()["code"]) == (409, "in_digest")
+    assert digest_id in refused.json()["detail"]
     assert not await service.differences()
 
 

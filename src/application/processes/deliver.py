@@ -32,6 +32,9 @@ _GRACE = 0.25
 """Seconds that a sender gets to end by its own deadline, for it knows best how far a call has come."""
 
 
+_WHILE_OTHERS_MERGE = timedelta(seconds=1)
+
+
 class AttemptLog(Protocol):
     """Where each attempt leaves its one line. No personal data goes in."""
 
@@ -114,7 +117,14 @@ class Delivery:
             )
             if unread := [lease for lease in held if lease.notification not in found]:
                 await self._due.set_aside(unread)
-            found = await self._gathering.gathered(found, self._read)
+            gathered = await self._gathering.gathered(
+                {lease.notification: found[lease.notification] for lease in held if lease.notification in found},
+                self._read,
+            )
+            if gathered.later:
+                later = [lease for lease in held if lease.notification in gathered.later]
+                await self._due.release(later, after=_WHILE_OTHERS_MERGE)
+            found = gathered.alone
             load = await carrier.load(found.values())
         except StoreUnavailableError:
             self._log.note("store away, left for later", leases[0].notification, others=len(leases) - 1)
@@ -167,6 +177,8 @@ class Delivery:
                 await self._due.drop([lease])
             elif not await self._settle_without_a_call(notification, load):
                 return await self._send_if_wished(notification, lease, lapses, carrier, load, reader)
+        except UnreadableError:
+            await self._due.set_aside([lease])
         except (ConflictError, NotAttemptableError):
             self._log.note("moved on elsewhere", notification.id)
         except StoreUnavailableError:
@@ -239,9 +251,6 @@ class Delivery:
             return False
         except HeldError:
             await self._due.release([lease])
-            return False
-        except UnreadableError:
-            await self._due.set_aside([lease])
             return False
         async with self._slots[notification.channel]:
             if not self._may_begin(notification.channel, lapses):
