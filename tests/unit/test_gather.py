@@ -153,12 +153,20 @@ async def test_quiet_hours_that_were_chosen_since_are_kept_and_then_it_goes_as_o
 
 
 async def test_what_has_expired_is_not_in_it(house):
-    late = await house.accept(expires_at=house.clock.now() + 20 * MINUTE)
+    late = await house.accept(expires_at=house.clock.now() + HOUR + MINUTE)
     await house.accept()
     await house.accept()
-    await house.on_the_hour()
+    house.clock.move(HOUR + MINUTE)
+    await house.work_on()
     assert (await house.now(late)).status is Status.EXPIRED
     assert [len(digest.members) for digest in await house.digests()] == [2]
+
+
+async def test_what_would_have_expired_by_then_goes_at_once(house):
+    it = await house.accept(expires_at=house.clock.now() + 20 * MINUTE)
+    assert it.status is Status.PENDING
+    await house.work_on()
+    assert (await house.now(it)).status is Status.SENT
 
 
 async def test_what_cannot_be_made_fails_by_itself(house):
@@ -668,7 +676,7 @@ _steps = st.one_of(
     st.tuples(
         st.just("accept"),
         st.sampled_from(TYPES),
-        st.sampled_from([None, None, 30 * MINUTE, 90 * MINUTE]),
+        st.sampled_from([None, None, 30 * MINUTE, 90 * MINUTE, 3 * HOUR]),
         st.sampled_from([False, False, True]),
     ),
     st.tuples(
