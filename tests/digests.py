@@ -13,6 +13,7 @@ from adapters.memory.budget import MemoryProviderBudget
 from adapters.memory.counters import MemoryCounters
 from adapters.memory.due_work import MemoryDueWork
 from adapters.memory.event_store import MemoryEventStore
+from adapters.memory.troubles import MemoryTroubles
 from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys
 from adapters.rate_limiter import CountingRateLimiter
@@ -105,7 +106,8 @@ class Notes:
     def note(self, what: str, *_: Any, **__: Any) -> None:
         self.noted.append(what)
 
-    def unreadable(self, *_: Any) -> None: ...
+    def unreadable(self, *_: Any) -> None:
+        self.noted.append("unreadable")
 
 
 class Provider:
@@ -193,7 +195,7 @@ class House:
         self.events = Store(self.due, MemoryWakeups(), EventMapper(keys), keys, self)
         self.readers = Readers(self.events, KNOWN_BY)
         self.provider, self.words, self.texts, self.log, self.dice = Provider(), Words(), Texts(), Notes(), LoadedDice()
-        self.place = Place()
+        self.place, self.troubles = Place(), MemoryTroubles(self.clock)
         self._gathering = gathering(
             self.events, self.due, self.readers, self.clock, self.words, self.texts, self.log, self.dice, postal_address
         )
@@ -292,7 +294,10 @@ class House:
         await self.follow()
 
     async def follow(self) -> None:
-        await Following(self.events, self.events, self.place, self.clock).catch_up(await self.events.head())
+        await self.following().catch_up(await self.events.head())
+
+    def following(self) -> Following:
+        return Following(self.events, self.events, self.place, self.troubles, self.clock, self.log)
 
     async def on_the_hour(self) -> None:
         """The windows of all that waits by the hour end, and what is due is worked."""

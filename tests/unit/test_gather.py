@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from application.processes import gather
-from application.processes.follow import Following
+from application.ports.log import ConflictError
+from application.processes import follow, gather
 from domain.notification import GoesWithDigestError, Notification
 from domain.outcomes import Outcome, Refused, Retryable, Throttled, Unknown
 from domain.personal import Letter
@@ -504,8 +504,91 @@ async def test_to_follow_again_changes_nothing(house):
     assert await house.events.head() == head
 
 
+async def two_digests(house: House) -> tuple[list[Notification], list[Notification]]:
+    """What went out in two digests, of which nothing was told yet."""
+    await house.wish(categories={CATEGORY: HOURLY, "promotion": HOURLY})
+    some = [await house.accept() for _ in range(3)]
+    others = [await house.accept(category="promotion") for _ in range(3)]
+    house.clock.move(HOUR)
+    await house.work()
+    await house.work()
+    return some, others
+
+
+def counted_saves(house: House) -> list[int]:
+    """How many aggregates each save is of, from now on."""
+    save, saved = house.events.save, []
+
+    async def counting(*aggregates, **more):
+        saved.append(len(aggregates))
+        return await save(*aggregates, **more)
+
+    house.events.save = counting
+    return saved
+
+
+async def test_what_cannot_be_read_keeps_nobody_else_from_following(house):
+    (unread, *some), others = await two_digests(house)
+    house.unreadable = {unread.id}
+    await house.follow()
+    assert {(await house.now(it)).status for it in [*some, *others]} == {Status.SENT}
+    assert house.log.noted.count("unreadable") == 1
+    assert await house.troubles.known() == {"following": "messages of digests that cannot be read: 1"}
+    assert house.place.at == await house.events.head() - 5
+
+
+async def test_all_that_is_to_follow_is_one_save(house):
+    await two_digests(house)
+    saved = counted_saves(house)
+    await house.follow()
+    assert saved == [6]
+
+
+async def test_saves_of_what_follows_have_an_end(house, monkeypatch):
+    monkeypatch.setattr(follow, "_MEMBERS_AT_A_TIME", 5)
+    some, others = await two_digests(house)
+    saved = counted_saves(house)
+    await house.follow()
+    assert saved == [3, 3]
+    assert {(await house.now(it)).status for it in [*some, *others]} == {Status.SENT}
+
+
+async def test_who_keeps_changing_keeps_nobody_else_from_following(house):
+    (restless, *_), others = await two_digests(house)
+    save = house.events.save
+
+    async def refused(*aggregates, **more):
+        if any(it.id == restless.id for it in aggregates):
+            raise ConflictError
+        return await save(*aggregates, **more)
+
+    house.events.save = refused
+    with pytest.raises(ConflictError):
+        await house.follow()
+    assert {(await house.now(it)).status for it in others} == {Status.SENT}
+    house.events.save = save
+    await house.follow()
+    assert (await house.now(restless)).status is Status.SENT
+
+
+async def test_that_members_are_told_late_is_said_while_it_is_so(house, monkeypatch):
+    monkeypatch.setattr(follow, "_BATCH", 1)
+    await two_digests(house)
+    said = []
+    tell = house.troubles.tell
+
+    async def telling(part, problem):
+        said.append(part)
+        await tell(part, problem)
+
+    house.troubles.tell = telling
+    await house.follow()
+    assert set(said) == {"following"}
+    assert await house.troubles.known() == {}
+
+
 async def test_a_long_stretch_without_digests_is_not_looked_through_again(house):
-    following = Following(house.events, house.events, house.place, house.clock)
+    following = house.following()
     await following.catch_up(9_999)
     assert house.place.at == 0
     await following.catch_up(10_001)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Protocol, TypedDict
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from application.ports.time_and_chance import Clock, Dice
 from application.ports.webhooks import WebhookCall
 from application.processes.gather import Gathering
 from application.readers import Reader, Readers, Who
+from application.reading import readable
 from domain.decision import Digest, SendNow
 from domain.notification import NotAttemptableError, Notification
 from domain.notification_events import Attempt
@@ -149,18 +151,7 @@ class Delivery:
         return {}
 
     async def _read(self, ids: Sequence[UUID]) -> Mapping[UUID, Notification]:
-        """Those that can be read. One that cannot is looked for by halves, for the others must not wait for it."""
-        try:
-            return await self._events.get_many(Notification, ids)
-        except StoreUnavailableError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a lost key, an event of a later version: whatever it is, it is theirs
-            if len(ids) < 2:
-                for id in ids:
-                    self._log.unreadable(id, error)
-                return {}
-            half = len(ids) // 2
-            return {**await self._read(ids[:half]), **await self._read(ids[half:])}
+        return await readable(ids, partial(self._events.get_many, Notification), self._log.unreadable)
 
     async def _attend(
         self,
