@@ -232,6 +232,10 @@ class Delivery:
         load: Load,
         seen: Mapping[UUID, int],
     ) -> bool:
+        if too_many := await self._limiting.too_many(notification, self._clock.now()):
+            limiting.heed(too_many, notification, **self._signed())
+            await self._events.save(notification)
+            return False
         try:
             parcel = await load.prepare(notification)
         except UnsendableError as error:
@@ -246,10 +250,6 @@ class Delivery:
         async with self._slots[notification.channel]:
             if not self._may_begin(notification.channel, lapses):
                 await self._due.release([lease])
-                return False
-            if too_many := await self._limiting.too_many(notification, self._clock.now()):
-                limiting.heed(too_many, notification, **self._signed())
-                await self._events.save(notification)
                 return False
             called = await self._attempt(notification, parcel, carrier, lapses, seen)
         if called is None:
