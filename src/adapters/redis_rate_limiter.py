@@ -171,9 +171,7 @@ class RedisRateLimiter:
         self._on_loss = on_loss
         self._away_until = 0.0
 
-    async def take(
-        self, holder: str, lines: Sequence[Line], now: datetime, latest: datetime | None = None
-    ) -> Place:
+    async def take(self, holder: str, lines: Sequence[Line], now: datetime, latest: datetime | None = None) -> Place:
         async with self._turns:
             if asyncio.get_running_loop().time() >= self._away_until:
                 try:
@@ -184,9 +182,7 @@ class RedisRateLimiter:
                     self._on_loss(error)
         return await self._own.take(holder, lines, now, latest)
 
-    async def _take(
-        self, holder: str, lines: Sequence[Line], now: datetime, latest: datetime | None
-    ) -> Place:
+    async def _take(self, holder: str, lines: Sequence[Line], now: datetime, latest: datetime | None) -> Place:
         keys = [f"{_PREFIX}:{line.key}{what}" for line in lines for what in (":places", ":more")]
         start = _ticks(now)
         until = "" if latest is None else _ticks(latest)

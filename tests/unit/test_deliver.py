@@ -629,7 +629,9 @@ async def test_an_intent_that_was_refused_as_stale_does_not_stand_behind_its_own
     async def meanwhile(*said: Any, **named: Any) -> Content:
         house.words.render = render
         await house.leave(Ground.SOFT_BOUNCES)
-        entry = await house.events.get(Suppression, suppression_id("acme", Channel.EMAIL, DIGEST("acme", Channel.EMAIL, "jane@example.com")))
+        entry = await house.events.get(
+            Suppression, suppression_id("acme", Channel.EMAIL, DIGEST("acme", Channel.EMAIL, "jane@example.com"))
+        )
         assert entry.remove(None, source="api", now=house.clock.now(), by="key:k1")
         await house.events.save(entry)
         return await render(*said, **named)

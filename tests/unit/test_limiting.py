@@ -38,9 +38,7 @@ class Asked:
         self.says: list[tuple[str, timedelta]] = []
         self.calls: list[tuple[str, list[Line], datetime | None]] = []
 
-    async def take(
-        self, holder: str, lines: Sequence[Line], now: datetime, latest: datetime | None = None
-    ) -> Place:
+    async def take(self, holder: str, lines: Sequence[Line], now: datetime, latest: datetime | None = None) -> Place:
         self.calls.append((holder, list(lines), latest))
         if not self.says:
             return Place(now)

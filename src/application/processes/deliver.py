@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Protocol, TypedDict
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from application.ports.time_and_chance import Clock, Dice
 from application.ports.webhooks import WebhookCall
 from application.processes.gather import Gathering
 from application.readers import Reader, Readers, Who
+from application.reading import readable
 from domain.decision import Digest, SendNow
 from domain.notification import NotAttemptableError, Notification
 from domain.notification_events import Attempt
@@ -30,6 +32,9 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
 _GRACE = 0.25
 """Seconds that a sender gets to end by its own deadline, for it knows best how far a call has come."""
+
+
+_WHILE_OTHERS_MERGE = timedelta(seconds=1)
 
 
 class AttemptLog(Protocol):
@@ -114,7 +119,14 @@ class Delivery:
             )
             if unread := [lease for lease in held if lease.notification not in found]:
                 await self._due.set_aside(unread)
-            found = await self._gathering.gathered(found, self._read)
+            gathered = await self._gathering.gathered(
+                {lease.notification: found[lease.notification] for lease in held if lease.notification in found},
+                self._read,
+            )
+            if gathered.later:
+                later = [lease for lease in held if lease.notification in gathered.later]
+                await self._due.release(later, after=_WHILE_OTHERS_MERGE)
+            found = gathered.alone
             load = await carrier.load(found.values())
         except StoreUnavailableError:
             self._log.note("store away, left for later", leases[0].notification, others=len(leases) - 1)
@@ -139,18 +151,7 @@ class Delivery:
         return {}
 
     async def _read(self, ids: Sequence[UUID]) -> Mapping[UUID, Notification]:
-        """Those that can be read. One that cannot is looked for by halves, for the others must not wait for it."""
-        try:
-            return await self._events.get_many(Notification, ids)
-        except StoreUnavailableError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a lost key, an event of a later version: whatever it is, it is theirs
-            if len(ids) < 2:
-                for id in ids:
-                    self._log.unreadable(id, error)
-                return {}
-            half = len(ids) // 2
-            return {**await self._read(ids[:half]), **await self._read(ids[half:])}
+        return await readable(ids, partial(self._events.get_many, Notification), self._log.unreadable)
 
     async def _attend(
         self,
@@ -167,6 +168,8 @@ class Delivery:
                 await self._due.drop([lease])
             elif not await self._settle_without_a_call(notification, load):
                 return await self._send_if_wished(notification, lease, lapses, carrier, load, reader)
+        except UnreadableError:
+            await self._due.set_aside([lease])
         except (ConflictError, NotAttemptableError):
             self._log.note("moved on elsewhere", notification.id)
         except StoreUnavailableError:
@@ -243,9 +246,6 @@ class Delivery:
             return False
         except HeldError:
             await self._due.release([lease])
-            return False
-        except UnreadableError:
-            await self._due.set_aside([lease])
             return False
         async with self._slots[notification.channel]:
             if not self._may_begin(notification.channel, lapses):
