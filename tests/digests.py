@@ -9,9 +9,9 @@ from uuid import UUID
 from adapters.address_digest import address_digests
 from adapters.event_mapper import EventMapper
 from adapters.memory.budget import MemoryProviderBudget
-from adapters.memory.rate_limiter import MemoryRateLimiter
 from adapters.memory.due_work import MemoryDueWork
 from adapters.memory.event_store import MemoryEventStore
+from adapters.memory.rate_limiter import MemoryRateLimiter
 from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys
 from adapters.reader_tokens import ReaderTokens
@@ -170,6 +170,7 @@ class House:
         self.readers = Readers(self.events, KNOWN_BY)
         self.provider, self.words, self.texts, self.log, self.dice = Provider(), Words(), Texts(), Notes(), LoadedDice()
         self.place = Place()
+        self.limiter: Any = MemoryRateLimiter()
         self._gathering = gathering(
             self.events, self.due, self.readers, self.clock, self.words, self.texts, self.log, self.dice
         )
@@ -186,7 +187,7 @@ class House:
             log=self.log,
             readers=self.readers,
             gathering=self._gathering,
-            limiting=Limiting(self.readers, MemoryRateLimiter(), bytes.hex),
+            limiting=Limiting(self.readers, self.limiter, bytes.hex),
         )
 
     async def wish(self, *, told: bool = True, **wishes: Any) -> None:

@@ -26,7 +26,8 @@ local function text(number) return string.format('%.0f', number) end
 
 local lines, at = {}, 8
 for n = 1, #KEYS, 2 do
-  local line = {places = KEYS[n], more = KEYS[n + 1], waits = ARGV[at] == '1', windows = {}, kept = remembered, lasts = 0}
+  local line = {places = KEYS[n], more = KEYS[n + 1], waits = ARGV[at] == '1', windows = {}}
+  line.kept, line.lasts = remembered, 0
   local named = {}
   at = at + 2
   for w = 1, tonumber(ARGV[at - 1]) do
@@ -171,9 +172,7 @@ class RedisRateLimiter:
         self._on_loss = on_loss
         self._away_until = 0.0
 
-    async def take(
-        self, holder: str, lines: Sequence[Line], now: datetime, latest: datetime | None = None
-    ) -> Place:
+    async def take(self, holder: str, lines: Sequence[Line], now: datetime, latest: datetime | None = None) -> Place:
         async with self._turns:
             if asyncio.get_running_loop().time() >= self._away_until:
                 try:
@@ -184,9 +183,7 @@ class RedisRateLimiter:
                     self._on_loss(error)
         return await self._own.take(holder, lines, now, latest)
 
-    async def _take(
-        self, holder: str, lines: Sequence[Line], now: datetime, latest: datetime | None
-    ) -> Place:
+    async def _take(self, holder: str, lines: Sequence[Line], now: datetime, latest: datetime | None) -> Place:
         keys = [f"{_PREFIX}:{line.key}{what}" for line in lines for what in (":places", ":more")]
         start = _ticks(now)
         until = "" if latest is None else _ticks(latest)

@@ -1,5 +1,6 @@
 """While Redis is away limits hold for each process alone, and nobody waits for it."""
 
+import asyncio
 import os
 import signal
 import tempfile
@@ -72,4 +73,21 @@ async def test_one_that_hangs_is_waited_for_once(redis, monkeypatch):
     assert [(await take(limiter, "globex")).at > NOON for _ in range(3)] == [False, True, True]
     assert [type(error) for error in lost] == [TimeoutError]
     os.kill(redis.process.pid, signal.SIGCONT)
+    await limiter.close()
+
+
+async def test_a_busy_limiter_is_not_taken_for_a_lost_redis(redis, monkeypatch):
+    """Whoever waits for others of this process has not been kept waiting by Redis."""
+    monkeypatch.setattr(redis_rate_limiter, "_PATIENCE", 0.3)
+    lost: list[Exception] = []
+    limiter = RedisRateLimiter(redis.url, lost.append)
+    for _ in range(redis_rate_limiter._AT_ONCE):
+        await limiter._turns.acquire()
+    waiting = asyncio.create_task(take(limiter, "acme"))
+    await asyncio.sleep(0.5)
+    for _ in range(redis_rate_limiter._AT_ONCE):
+        limiter._turns.release()
+    assert (await waiting).at == NOON
+    assert (await take(limiter, "acme")).at > NOON
+    assert lost == []
     await limiter.close()

@@ -31,9 +31,7 @@ class MemoryRateLimiter:
         self._now = 0
         self._round = self._sweep()
 
-    async def take(
-        self, holder: str, lines: Sequence[Line], now: datetime, latest: datetime | None = None
-    ) -> Place:
+    async def take(self, holder: str, lines: Sequence[Line], now: datetime, latest: datetime | None = None) -> Place:
         self._now = start = _ticks(now)
         holds = [held for held in self._held.values() if hash(holder) in held]
         if any(start - KEPT // _TICK <= held[hash(holder)] <= start for held in holds):
@@ -167,9 +165,7 @@ class _Queue(msgspec.Struct, gc=False):
         counts[span, turn // span] = counts.get((span, turn // span), 0) + 1
 
 
-def _first(
-    lines: Sequence[Line], queues: Sequence[_Queue], start: int
-) -> tuple[int, Line | None, Window | None]:
+def _first(lines: Sequence[Line], queues: Sequence[_Queue], start: int) -> tuple[int, Line | None, Window | None]:
     """The first moment at which all have room: where one says later, the others are asked again."""
     cap = start + LONGEST_WAIT // _TICK
     turn, by, window = start, None, None

@@ -208,7 +208,9 @@ def _rows(reader: "csv.DictReader[str]") -> Iterator[Suppress | RowFault]:
 
 
 def _row(row: dict[str, Any], line: int) -> Suppress | RowFault:
-    given = {name: of_text(row[name]) for name in ("channel", "address", "ground", "category", "until") if row.get(name)}
+    given = {
+        name: of_text(row[name]) for name in ("channel", "address", "ground", "category", "until") if row.get(name)
+    }
     try:
         command = msgspec.convert(given, Suppress)
         address = _address(command.channel, command.address, command.category)

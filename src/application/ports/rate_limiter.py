@@ -38,9 +38,7 @@ class Place(msgspec.Struct, frozen=True):
 class RateLimiter(Protocol):
     """Who may go when, so that no window sees more than it allows."""
 
-    async def take(
-        self, holder: str, lines: Sequence[Line], now: datetime, latest: datetime | None = None
-    ) -> Place:
+    async def take(self, holder: str, lines: Sequence[Line], now: datetime, latest: datetime | None = None) -> Place:
         """The first moment from `now` on at which all of these lines have room, taken in each of them.
 
         It is not taken where it is later than `latest`, or later than now because of a line in which nobody waits.
