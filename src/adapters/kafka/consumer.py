@@ -30,6 +30,8 @@ from domain.parked import Origin
 MOST_RECORDS = 500
 _POLL_MS = 1_000
 _REBALANCE_MS = 30_000
+_ANSWER_MS = 10_000
+"""Who joins is answered only when all others have let go, and then some."""
 _HAND_OVER_SECONDS = 20.0
 """Longer than a save may take, and less than others wait for us to let go."""
 _NEVER_MS = 2**31 - 1
@@ -47,8 +49,10 @@ async def inflow(
 ) -> AsyncIterator["KafkaInflow"]:
     """A member of the group, from which it takes its leave when the block ends. Raises KafkaError."""
     session_ms = round(session.total_seconds() * 1000)
+    rebalance_ms = max(_REBALANCE_MS, session_ms)
+    arguments = connection.arguments() | {"request_timeout_ms": rebalance_ms + _ANSWER_MS}
     consumer = AIOKafkaConsumer(
-        **connection.arguments(),
+        **arguments,
         group_id=group,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
@@ -58,7 +62,7 @@ async def inflow(
         max_poll_interval_ms=_NEVER_MS,
         session_timeout_ms=session_ms,
         heartbeat_interval_ms=session_ms // 4,
-        rebalance_timeout_ms=max(_REBALANCE_MS, session_ms),
+        rebalance_timeout_ms=rebalance_ms,
         metadata_max_age_ms=_NEW_TOPICS_MS,
     )
     await consumer.start()

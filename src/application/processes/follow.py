@@ -5,7 +5,7 @@ from uuid import UUID
 
 from application.ports.log import ConflictError, EventLog, EventStore
 from application.ports.time_and_chance import Clock
-from application.processes.settle import Place
+from application.processes.bookmark import Place
 from domain.notification import Notification
 
 _TOPICS = (Notification.StandingChanged.TOPIC,)
