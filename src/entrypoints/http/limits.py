@@ -26,7 +26,7 @@ class LimitsController(Controller):
         twice within a while. What is not said is not limited any more. What waits for its turn already keeps it.
 
         What is one too many waits (`deferred`) or, by its category, is not sent (`suppressed`), with the reason
-        `rate_limited`; the same once more is not sent, with the reason `duplicate_content`. What is critical, and what is
-        of the category `security`, is sent at once, and counts."""
+        `rate_limited`; the same once more is not sent, with the reason `duplicate_content`. What is critical, and what
+        is of the category `security`, is sent at once, and counts."""
         demand(request.caller, Scope.ADMIN)
         return await request.parts.choose_limits(data, request.caller)
