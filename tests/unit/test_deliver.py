@@ -669,6 +669,7 @@ async def test_what_a_lost_worker_left_before_its_intent_does_not_stand_behind_i
     lost = asyncio.create_task(house.work())
     await rendering.wait()
     lost.cancel()
+    await asyncio.gather(lost, return_exceptions=True)
     house.words.render = render
     house.clock.move(10 * MINUTE)
     await house.work()
