@@ -19,6 +19,7 @@ from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys, WrongMasterKeyError
 from application.carriers.email import EmailCarrier, EmailRules
 from application.limiting import Limiting
+from application.ports.due_work import Lease
 from application.ports.email import Email
 from application.ports.log import StoreUnavailableError
 from application.ports.rate_limiter import Place
@@ -639,6 +640,34 @@ async def test_an_intent_that_was_refused_as_stale_does_not_stand_behind_its_own
     house.words.render = meanwhile
     await house.work()
     assert [type(r.event).__name__ for r in await house.events.history(it.id)] == ["Queued", "Rendered", "Sent"]
+
+
+async def test_what_cannot_be_read_while_the_store_is_away_is_read_once_it_is_back(house):
+    it = await house.accept()
+    renew, tries = house.due.renew, []
+
+    async def away(*given: Any, **named: Any) -> list[Lease]:
+        tries.append(given)
+        if len(tries) < 3:
+            raise StoreUnavailableError
+        return await renew(*given, **named)
+
+    house.due.renew = away
+    await house.work()
+    assert (await house.now(it)).status is Status.SENT
+
+
+async def test_whoever_stops_does_not_wait_for_the_store(house):
+    it = await house.accept()
+    delivery = house.delivery(EmailRules(sender=Mailbox("hello@acme.example")))
+
+    async def away(*_: Any, **__: Any) -> list[Lease]:
+        delivery.stop()
+        raise StoreUnavailableError
+
+    house.due.renew = house.due.release = away
+    await asyncio.wait_for(house.work(delivery), 5)
+    assert (await house.now(it)).sent_at is None
 
 
 async def test_what_was_left_when_the_store_went_away_does_not_stand_behind_its_own_place(house):

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
 from aiokafka import (
@@ -24,11 +24,13 @@ from aiokafka.errors import (
 )
 
 from adapters.kafka.connection import Connection
+from adapters.stopping import stopped
 from application.inbound.event import Record
 from domain.parked import Origin
 
 MOST_RECORDS = 500
 _POLL_MS = 1_000
+_LEAVE_SECONDS = 5.0
 _REBALANCE_MS = 30_000
 _ANSWER_MS = 10_000
 """Who joins is answered only when all others have let go, and then some."""
@@ -71,7 +73,22 @@ async def inflow(
         consumer.subscribe(topics=sorted(topics), listener=flow)
         yield flow
     finally:
-        await consumer.stop()
+        await _take_leave(consumer)
+
+
+async def _take_leave(consumer: AIOKafkaConsumer) -> None:
+    """To the end, however often we are asked to stop meanwhile: half of it would leave connections open.
+
+    Within seconds all the same, for the brokers may be away.
+    """
+    leaving = asyncio.create_task(consumer.stop())
+    now = asyncio.get_running_loop().time
+    until = now() + _LEAVE_SECONDS
+    while not leaving.done() and now() < until:
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([leaving], timeout=until - now())
+    await stopped(leaving)
+    await consumer._client.close()  # where it did not come to that
 
 
 class KafkaInflow(ConsumerRebalanceListener):  # type: ignore[misc]
