@@ -10,9 +10,9 @@ from uuid import UUID
 from adapters.address_digest import address_digests
 from adapters.event_mapper import EventMapper
 from adapters.memory.budget import MemoryProviderBudget
-from adapters.memory.rate_limiter import MemoryRateLimiter
 from adapters.memory.due_work import MemoryDueWork
 from adapters.memory.event_store import MemoryEventStore
+from adapters.memory.rate_limiter import MemoryRateLimiter
 from adapters.memory.troubles import MemoryTroubles
 from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys
@@ -195,6 +195,7 @@ class House:
         self.readers = Readers(self.events, KNOWN_BY)
         self.provider, self.words, self.texts, self.log, self.dice = Provider(), Words(), Texts(), Notes(), LoadedDice()
         self.place, self.troubles = Place(), MemoryTroubles(self.clock)
+        self.limiter: Any = MemoryRateLimiter()
         self._gathering = gathering(
             self.events, self.due, self.readers, self.clock, self.words, self.texts, self.log, self.dice, postal_address
         )
@@ -215,7 +216,7 @@ class House:
             log=self.log,
             readers=self.readers,
             gathering=self._gathering,
-            limiting=Limiting(self.readers, MemoryRateLimiter(), bytes.hex),
+            limiting=Limiting(self.readers, self.limiter, bytes.hex),
         )
 
     async def counted(self) -> tuple[list[UUID], list[Exception]]:

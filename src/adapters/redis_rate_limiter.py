@@ -26,7 +26,8 @@ local function text(number) return string.format('%.0f', number) end
 
 local lines, at = {}, 8
 for n = 1, #KEYS, 2 do
-  local line = {places = KEYS[n], more = KEYS[n + 1], waits = ARGV[at] == '1', windows = {}, kept = remembered, lasts = 0}
+  local line = {places = KEYS[n], more = KEYS[n + 1], waits = ARGV[at] == '1', windows = {}}
+  line.kept, line.lasts = remembered, 0
   local named = {}
   at = at + 2
   for w = 1, tonumber(ARGV[at - 1]) do

@@ -61,7 +61,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     duplicate_window: int | None = None
 
     def over_for(self, category: str, purpose: Purpose, scope: LimitScope) -> Over:
-        """Advertising that is too much for its reader is unwanted; what is too much for all is late rather than lost."""
+        """Advertising that is too much for its reader is unwanted; all else is late rather than lost."""
         unwanted = purpose is Purpose.MARKETING and scope is LimitScope.USER
         return self.over.get(category, Over.SUPPRESS if unwanted else Over.DEFER)
 

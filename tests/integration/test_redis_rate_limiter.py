@@ -1,10 +1,11 @@
 """While Redis is away limits hold for each process alone, and nobody waits for it."""
 
+import asyncio
 import os
 import signal
 import tempfile
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -73,3 +74,37 @@ async def test_one_that_hangs_is_waited_for_once(redis, monkeypatch):
     assert [type(error) for error in lost] == [TimeoutError]
     os.kill(redis.process.pid, signal.SIGCONT)
     await limiter.close()
+
+
+async def test_a_busy_limiter_is_not_taken_for_a_lost_redis(redis, monkeypatch):
+    """Whoever waits for others of this process has not been kept waiting by Redis."""
+    monkeypatch.setattr(redis_rate_limiter, "_PATIENCE", 0.3)
+    lost: list[Exception] = []
+    limiter = RedisRateLimiter(redis.url, lost.append)
+    for _ in range(redis_rate_limiter._AT_ONCE):
+        await limiter._turns.acquire()
+    waiting = asyncio.create_task(take(limiter, "acme"))
+    await asyncio.sleep(0.5)
+    for _ in range(redis_rate_limiter._AT_ONCE):
+        limiter._turns.release()
+    assert (await waiting).at == NOON
+    assert (await take(limiter, "acme")).at > NOON
+    assert lost == []
+    await limiter.close()
+
+
+async def test_processes_that_take_at_the_same_moment_take_different_places_and_know_who_has_which(redis):
+    lost: list[Exception] = []
+    one, other = RedisRateLimiter(redis.url, lost.append), RedisRateLimiter(redis.url, lost.append)
+    lines = [Line("jane", Rates(per_minute=30).windows()), Line("acme", Rates(per_minute=20).windows())]
+    places = await asyncio.gather(
+        *(limiter.take(f"{n}/{n % 2}", lines, NOON) for n in range(60) for limiter in ([one, other][n % 2],))
+    )
+    again = await asyncio.gather(
+        *(limiter.take(f"{n}/{n % 2}", lines, NOON) for n in range(60) for limiter in ([other, one][n % 2],))
+    )
+    assert again == places
+    assert [sum(place.at == NOON + timedelta(minutes=n) for place in places) for n in range(3)] == [20, 20, 20]
+    assert lost == []
+    await one.close()
+    await other.close()

@@ -14,9 +14,9 @@ from adapters.address_digest import address_digests
 from adapters.event_mapper import EventMapper
 from adapters.http_client import Answer, NoAnswer
 from adapters.memory.budget import MemoryProviderBudget
-from adapters.memory.rate_limiter import MemoryRateLimiter
 from adapters.memory.due_work import MemoryDueWork
 from adapters.memory.event_store import MemoryEventStore
+from adapters.memory.rate_limiter import MemoryRateLimiter
 from adapters.memory.wakeup import MemoryWakeups
 from adapters.memory.webhooks import MemoryWebhookSender
 from adapters.person_keys import PersonKeys, WrongMasterKeyError

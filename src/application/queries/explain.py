@@ -64,9 +64,10 @@ class ExplainedReader(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExplainedLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What the tenant let go out then, by this channel, and what became of what was too much of this category, in all and for a reader.
+    """What the tenant let go out then, by this channel, and what became of what was too much of this category.
 
-    What insists goes at once all the same, and as often as it is said.
+    `over` says that for what was too much in all (`tenant`), and for a reader (`user`). What insists goes at once all
+    the same, and as often as it is said.
     """
 
     channel: GivenChannelLimits | None
