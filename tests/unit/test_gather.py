@@ -626,6 +626,21 @@ async def test_what_is_in_a_digest_that_failed_is_sent_again_with_it_and_never_b
     assert {(await house.now(it)).status for it in sent} == {Status.SENT}
 
 
+async def test_what_went_again_by_itself_in_an_older_log_does_not_go_with_its_digest_too(house):
+    (one, *others), digest = await failed(house)
+    alone = await house.now(one)
+    about = {"tenant": "acme", "channel": Channel.EMAIL, "type": alone.type, "by": "key:k1"}
+    now = house.clock.now()
+    alone.trigger_event(
+        Notification.Retried, **about, timestamp=now, generation=2, due_at=now, reason=Reason.RETRIED_BY_CALLER
+    )
+    await house.events.save(alone)
+    await house.work_on()
+    await retried(house, digest)
+    await house.work_on()
+    assert house.got() == {what(it): 1 for it in [one, *others]}
+
+
 @pytest.mark.parametrize("followed", [True, False])
 async def test_a_digest_that_is_sent_again_by_hand_leaves_out_what_is_off_by_then(house, followed):
     (gone, *kept), digest = await failed(house)
