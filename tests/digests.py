@@ -10,13 +10,12 @@ from uuid import UUID
 from adapters.address_digest import address_digests
 from adapters.event_mapper import EventMapper
 from adapters.memory.budget import MemoryProviderBudget
-from adapters.memory.counters import MemoryCounters
+from adapters.memory.rate_limiter import MemoryRateLimiter
 from adapters.memory.due_work import MemoryDueWork
 from adapters.memory.event_store import MemoryEventStore
 from adapters.memory.troubles import MemoryTroubles
 from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys
-from adapters.rate_limiter import CountingRateLimiter
 from adapters.reader_tokens import ReaderTokens
 from application.carriers.email import EmailCarrier, EmailRules
 from application.limiting import Limiting
@@ -216,7 +215,7 @@ class House:
             log=self.log,
             readers=self.readers,
             gathering=self._gathering,
-            limiting=Limiting(self.readers, CountingRateLimiter(MemoryCounters()), bytes.hex),
+            limiting=Limiting(self.readers, MemoryRateLimiter(), bytes.hex),
         )
 
     async def counted(self) -> tuple[list[UUID], list[Exception]]:

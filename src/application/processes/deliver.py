@@ -101,14 +101,29 @@ class Delivery:
 
     async def deliver(self, channel: Channel, leases: Sequence[Lease]) -> None:
         """Attend to each of these once. Whatever cannot be finished comes back when its lease lapses."""
-        called = 0 if self._stopping else await self._work(channel, leases)
-        if self._stopping and not called:
-            await self._due.release(leases)
-        if called < len(leases):
-            await self._budget.give_back(self._carriers[channel].provider, len(leases) - called)
+        called = await self._work_once_the_store_answers(channel, leases)
+        with suppress(StoreUnavailableError):  # then their leases lapse, and the budget is a little too small for a day
+            if self._stopping and not called:
+                await self._due.release(leases)
+            if called < len(leases):
+                await self._budget.give_back(self._carriers[channel].provider, len(leases) - called)
 
-    async def _work(self, channel: Channel, leases: Sequence[Lease]) -> int:
-        """Attend to each that is still held; answers how many calls that made."""
+    async def _work_once_the_store_answers(self, channel: Channel, leases: Sequence[Lease]) -> int:
+        """Half of the time that they are held for: after that a lapse brings them back sooner."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + self._carriers[channel].rules.certain.total_seconds() / 2
+        pause = _FIRST_PAUSE
+        while not self._stopping:
+            if (called := await self._work(channel, leases)) is not None:
+                return called
+            if loop.time() + pause > give_up:
+                break
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        return 0
+
+    async def _work(self, channel: Channel, leases: Sequence[Lease]) -> int | None:
+        """Attend to each that is still held; answers how many calls that made. None: the store is away."""
         carrier = self._carriers[channel]
         rules = carrier.rules
         lapses = asyncio.get_running_loop().time() + rules.certain.total_seconds()
@@ -129,8 +144,8 @@ class Delivery:
             found = gathered.alone
             load = await carrier.load(found.values())
         except StoreUnavailableError:
-            self._log.note("store away, left for later", leases[0].notification, others=len(leases) - 1)
-            return 0
+            self._log.note("store away, asked again", leases[0].notification, others=len(leases) - 1)
+            return None
         readers = await self._readers_of(found.values())
         work = [
             self._attend(notification, lease, lapses, carrier, load, readers.get(notification.id))
@@ -235,6 +250,10 @@ class Delivery:
         load: Load,
         seen: Mapping[UUID, int],
     ) -> bool:
+        if too_many := await self._limiting.too_many(notification, self._clock.now()):
+            limiting.heed(too_many, notification, **self._signed())
+            await self._events.save(notification)
+            return False
         try:
             parcel = await load.prepare(notification)
         except UnsendableError as error:
@@ -246,10 +265,6 @@ class Delivery:
         async with self._slots[notification.channel]:
             if not self._may_begin(notification.channel, lapses):
                 await self._due.release([lease])
-                return False
-            if too_many := await self._limiting.too_many(notification, self._clock.now()):
-                limiting.heed(too_many, notification, **self._signed())
-                await self._events.save(notification)
                 return False
             called = await self._attempt(notification, parcel, carrier, lapses, seen)
         if called is None:
