@@ -10,9 +10,9 @@ from uuid import UUID
 from adapters.address_digest import address_digests
 from adapters.event_mapper import EventMapper
 from adapters.memory.budget import MemoryProviderBudget
-from adapters.memory.rate_limiter import MemoryRateLimiter
 from adapters.memory.due_work import MemoryDueWork
 from adapters.memory.event_store import MemoryEventStore
+from adapters.memory.rate_limiter import MemoryRateLimiter
 from adapters.memory.troubles import MemoryTroubles
 from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys
