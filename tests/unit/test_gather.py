@@ -1,7 +1,9 @@
 """What waits for a digest goes out once: in it, or by itself, or not at all and for a reason."""
 
 import asyncio
+from contextlib import suppress
 from datetime import time, timedelta
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -9,14 +11,14 @@ from hypothesis import strategies as st
 
 from application.ports.log import ConflictError
 from application.processes import follow, gather
-from domain.notification import GoesWithDigestError, Notification
+from domain.notification import GoesWithDigestError, Notification, NotRetryableError
 from domain.outcomes import Outcome, Refused, Retryable, Throttled, Unknown
 from domain.personal import Letter
 from domain.preferences import Choice
 from domain.receipts import ReceiptKind
 from domain.vocabulary import Channel, Frequency, Priority, Purpose, Reason, Status
 from domain.wall_clock import QuietHours
-from tests.digests import CATEGORY, HOUR, HOURLY, MINUTE, TYPES, House, what
+from tests.digests import CATEGORY, HOUR, HOURLY, JANE, MINUTE, TYPES, House, what
 
 OFF = Choice(enabled=False)
 
@@ -624,6 +626,21 @@ async def test_what_is_in_a_digest_that_failed_is_sent_again_with_it_and_never_b
     assert {(await house.now(it)).status for it in sent} == {Status.SENT}
 
 
+async def test_what_went_again_by_itself_in_an_older_log_does_not_go_with_its_digest_too(house):
+    (one, *others), digest = await failed(house)
+    alone = await house.now(one)
+    about = {"tenant": "acme", "channel": Channel.EMAIL, "type": alone.type, "by": "key:k1"}
+    now = house.clock.now()
+    alone.trigger_event(
+        Notification.Retried, **about, timestamp=now, generation=2, due_at=now, reason=Reason.RETRIED_BY_CALLER
+    )
+    await house.events.save(alone)
+    await house.work_on()
+    await retried(house, digest)
+    await house.work_on()
+    assert house.got() == {what(it): 1 for it in [one, *others]}
+
+
 @pytest.mark.parametrize("followed", [True, False])
 async def test_a_digest_that_is_sent_again_by_hand_leaves_out_what_is_off_by_then(house, followed):
     (gone, *kept), digest = await failed(house)
@@ -712,11 +729,14 @@ class Course:
 
     def __init__(self) -> None:
         self.house = House()
-        self.sent: list[Notification] = []
+        self.sent: list[UUID] = []
+        self.said: dict[UUID, str] = {}
 
     async def accept(self, type: str, useful_for: timedelta | None, secrets: bool) -> None:
         expires_at = self.house.clock.now() + useful_for if useful_for else None
-        self.sent.append(await self.house.accept(type, expires_at=expires_at, secrets=["code"] if secrets else []))
+        it = await self.house.accept(type, expires_at=expires_at, secrets=["code"] if secrets else [])
+        self.sent.append(it.id)
+        self.said[it.id] = what(it)
 
     async def choose(self, choices: dict[str, Choice], quiet: QuietHours | None) -> None:
         named = {name: choice for name, choice in choices.items() if name != CATEGORY}
@@ -728,6 +748,21 @@ class Course:
             it = await self.house.now(self.sent[which % len(self.sent)])
             it.cancel(now=self.house.clock.now(), by="key:k1")
             await self.house.events.save(it)
+
+    async def retry(self, which: int) -> None:
+        """One of those that were accepted, or of the digests."""
+        known = [*self.sent, *(it.id for it in await self.house.digests())]
+        if known:
+            it = await self.house.now(known[which % len(known)])
+            with suppress(NotRetryableError):
+                it.retry(now=self.house.clock.now(), by="key:k1")
+            await self.house.events.save(it)
+
+    async def forget(self) -> None:
+        await self.house.events.forget("acme", JANE)
+
+    async def work(self, limit: int) -> None:
+        await self.house.work(limit=limit)
 
     async def pass_by(self, time: timedelta) -> None:
         self.house.clock.move(time)
@@ -770,11 +805,19 @@ _steps = st.one_of(
         st.sampled_from([None, None, QuietHours(time(13), time(15))]),
     ),
     st.tuples(st.just("cancel"), st.integers(0, 9)),
+    st.tuples(st.just("retry"), st.integers(0, 9)),
+    st.tuples(st.just("forget")),
+    st.tuples(st.just("work"), st.sampled_from([1, 2, 50])),
     st.tuples(st.just("pass_by"), st.sampled_from([MINUTE, 10 * MINUTE, HOUR, 21 * HOUR])),
     st.tuples(
         st.just("refuse"),
         st.sampled_from(
-            [Retryable(Reason.TIMEOUT), Throttled(MINUTE, only_this=True), Refused(Reason.PROVIDER_REFUSED)]
+            [
+                Retryable(Reason.TIMEOUT),
+                Throttled(MINUTE, only_this=True),
+                Refused(Reason.PROVIDER_REFUSED),
+                Unknown(Reason.TIMEOUT),
+            ]
         ),
     ),
     st.tuples(st.just("die"), st.integers(1, 3), st.integers(0, 60)),
@@ -794,9 +837,10 @@ async def test_whatever_happens_each_ends_as_one_message_in_one_digest_or_for_on
     await course.end()
     got, digests = course.house.got(), await course.house.digests()
     for it in [await course.house.now(each) for each in course.sent]:
-        assert got.pop(what(it), 0) == (1 if it.status is Status.SENT else 0)
+        assert got.pop(course.said[it.id], 0) == (1 if it.status is Status.SENT else 0)
         assert it.status is Status.SENT or (it.status is not Status.PENDING and it.reason_code)
         assert it.due is None
+        assert it.status is not Status.DEFERRED
         sent_in = [digest for digest in digests if it.id in digest.members and digest.status is Status.SENT]
         assert len(sent_in) <= 1
         assert it.digest_id in (None, *(digest.id for digest in digests if it.id in digest.members))
