@@ -156,9 +156,12 @@ class Service:
         ]
         return [difference for each in found for difference in each]
 
-    async def events(self) -> int:
-        """How many events were ever stored."""
-        ((count,),) = await self.parts.database.rows("SELECT count(*) FROM stored_events")
+    async def events(self, tenant: Tenant | None = None) -> int:
+        """How many events were ever stored, maybe only of this one: what others have sent may still be on its way."""
+        owned = f'"tenant":"{tenant.name}"'.encode() if tenant else b""
+        ((count,),) = await self.parts.database.rows(
+            "SELECT count(*) FROM stored_events WHERE position(%s::bytea IN state) > 0", (owned,)
+        )
         return int(count)
 
 

@@ -1,5 +1,6 @@
 """A house in memory in which messages wait for digests, and what each of its readers has got in the end."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -9,18 +10,18 @@ from uuid import UUID
 from adapters.address_digest import address_digests
 from adapters.event_mapper import EventMapper
 from adapters.memory.budget import MemoryProviderBudget
-from adapters.memory.counters import MemoryCounters
 from adapters.memory.due_work import MemoryDueWork
 from adapters.memory.event_store import MemoryEventStore
+from adapters.memory.rate_limiter import MemoryRateLimiter
+from adapters.memory.troubles import MemoryTroubles
 from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys
-from adapters.rate_limiter import CountingRateLimiter
 from adapters.reader_tokens import ReaderTokens
 from application.carriers.email import EmailCarrier, EmailRules
 from application.limiting import Limiting
 from application.ports.due_work import DueWork
 from application.ports.email import Email
-from application.ports.log import EventStore
+from application.ports.log import ConflictError, EventStore
 from application.ports.templates import RendererUnavailableError, TemplateRenderer
 from application.ports.time_and_chance import Clock, Dice
 from application.processes.deliver import Delivery
@@ -66,6 +67,7 @@ class Words:
     def __init__(self) -> None:
         self.broken: set[str] = set()
         self.away = False
+        self.shows_imprint: set[str] = set()
 
     async def render(
         self,
@@ -82,10 +84,14 @@ class Words:
         if type in self.broken:
             raise RenderError("html.html, line 3: UndefinedError")
         if type == DIGEST:
-            return Content(
-                f"{len(variables['messages'])} things", None, "\n".join(i["subject"] for i in variables["messages"])
-            )
-        return Content(str(variables["what"]), None, f"All about {variables['what']}")
+            lines = [item["subject"] for item in variables["messages"]]
+            subject = f"{len(lines)} things"
+        else:
+            lines = [f"All about {variables['what']}"]
+            subject = str(variables["what"])
+        if type in self.shows_imprint:
+            lines += [variables.get("postal_address", ""), variables.get("unsubscribe_url", "")]
+        return Content(subject, None, "\n".join(lines))
 
 
 class Notes:
@@ -99,7 +105,8 @@ class Notes:
     def note(self, what: str, *_: Any, **__: Any) -> None:
         self.noted.append(what)
 
-    def unreadable(self, *_: Any) -> None: ...
+    def unreadable(self, *_: Any) -> None:
+        self.noted.append("unreadable")
 
 
 class Provider:
@@ -145,6 +152,7 @@ def gathering(
     texts: Texts | None = None,
     log: Notes | None = None,
     dice: Dice | None = None,
+    postal_address: str | None = None,
 ) -> Gathering:
     return Gathering(
         events=events,
@@ -157,22 +165,39 @@ def gathering(
         dice=dice or LoadedDice(),
         log=log or Notes(),
         sender_name="Acme",
+        postal_address=postal_address,
     )
+
+
+class Store(MemoryEventStore):
+    """Some of what is in it cannot be read, if the house says so."""
+
+    def __init__(self, *parts: Any) -> None:
+        *usual, self._house = parts
+        super().__init__(*usual)
+
+    async def get_many(self, kind: Any, ids: Any, *, personal: bool = True) -> dict[UUID, Any]:
+        if self._house.unreadable.intersection(ids := list(ids)):
+            raise LookupError("an event of a later version")
+        return await super().get_many(kind, ids, personal=personal)
 
 
 class House:
     """One reader at one address, who wants one category by the hour. It begins at noon."""
 
-    def __init__(self) -> None:
+    def __init__(self, postal_address: str | None = None) -> None:
+        self.postal_address = postal_address
         self.clock = SetClock()
         self.due = MemoryDueWork(self.clock)
         keys = PersonKeys(bytes(32))
-        self.events = MemoryEventStore(self.due, MemoryWakeups(), EventMapper(keys), keys)
+        self.unreadable: set[UUID] = set()
+        self.events = Store(self.due, MemoryWakeups(), EventMapper(keys), keys, self)
         self.readers = Readers(self.events, KNOWN_BY)
         self.provider, self.words, self.texts, self.log, self.dice = Provider(), Words(), Texts(), Notes(), LoadedDice()
-        self.place = Place()
+        self.place, self.troubles = Place(), MemoryTroubles(self.clock)
+        self.limiter: Any = MemoryRateLimiter()
         self._gathering = gathering(
-            self.events, self.due, self.readers, self.clock, self.words, self.texts, self.log, self.dice
+            self.events, self.due, self.readers, self.clock, self.words, self.texts, self.log, self.dice, postal_address
         )
         self.delivery = self.worker()
 
@@ -180,15 +205,41 @@ class House:
         return Delivery(
             events=self.events,
             due=self.due,
-            carriers={Channel.EMAIL: EmailCarrier(self.words, self.provider, EmailRules(sender=SENDER))},
+            carriers={
+                Channel.EMAIL: EmailCarrier(
+                    self.words, self.provider, EmailRules(sender=SENDER, postal_address=self.postal_address)
+                )
+            },
             budget=MemoryProviderBudget(self.clock, {}),
             clock=self.clock,
             dice=self.dice,
             log=self.log,
             readers=self.readers,
             gathering=self._gathering,
-            limiting=Limiting(self.readers, CountingRateLimiter(MemoryCounters()), bytes.hex),
+            limiting=Limiting(self.readers, self.limiter, bytes.hex),
         )
+
+    async def counted(self) -> tuple[list[UUID], list[Exception]]:
+        """Which notifications are read from now on, and which saves are refused. Others get their turn meanwhile."""
+        reads: list[UUID] = []
+        conflicts: list[Exception] = []
+        get_many, save = self.events.get_many, self.events.save
+
+        async def counting(kind: Any, ids: Any, **more: Any) -> Any:
+            reads.extend(ids if kind is Notification else [])
+            await asyncio.sleep(0)
+            return await get_many(kind, ids, **more)
+
+        async def saving(*aggregates: Any, **more: Any) -> int:
+            await asyncio.sleep(0)
+            try:
+                return await save(*aggregates, **more)
+            except ConflictError as error:
+                conflicts.append(error)
+                raise
+
+        self.events.get_many, self.events.save = counting, saving  # type: ignore[method-assign]
+        return reads, conflicts
 
     async def wish(self, *, told: bool = True, **wishes: Any) -> None:
         """All that is wished from now on; by default this category by the hour. `told` as below."""
@@ -243,7 +294,10 @@ class House:
         await self.follow()
 
     async def follow(self) -> None:
-        await Following(self.events, self.events, self.place, self.clock).catch_up(await self.events.head())
+        await self.following().catch_up(await self.events.head())
+
+    def following(self) -> Following:
+        return Following(self.events, self.events, self.place, self.troubles, self.clock, self.log)
 
     async def on_the_hour(self) -> None:
         """The windows of all that waits by the hour end, and what is due is worked."""
@@ -259,7 +313,8 @@ class House:
 
     async def all(self) -> list[Notification]:
         history = await self.events.read(0, 100_000, [Notification.Queued.TOPIC])
-        return list((await self.events.get_many(Notification, [r.event.originator_id for r in history])).values())
+        ids = [recorded.event.originator_id for recorded in history]
+        return list((await MemoryEventStore.get_many(self.events, Notification, ids)).values())
 
     async def digests(self) -> list[Notification]:
         """In the order in which they were made."""
@@ -267,9 +322,8 @@ class House:
 
     def got(self) -> Counter[str]:
         """How often each thing was said to its reader, by itself or in a digest."""
-        return Counter(
-            line.removeprefix("All about ") for mail in self.provider.mails for line in mail.text.split("\n")
-        )
+        lines = (line.removeprefix("All about ") for mail in self.provider.mails for line in mail.text.split("\n"))
+        return Counter(line for line in lines if line.startswith("no. "))
 
 
 def what(it: Notification) -> str:

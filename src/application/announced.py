@@ -14,7 +14,7 @@ from application.ports.publishing import Announcement
 from domain.notification import Notification
 from domain.notification_events import Event
 from domain.personal import Letter
-from domain.vocabulary import Channel, Priority, Purpose
+from domain.vocabulary import Channel, Priority, Purpose, Reason, Status
 
 _FACTS: Mapping[type[Event], str] = {
     Notification.Queued: "queued",
@@ -36,12 +36,23 @@ _FACTS: Mapping[type[Event], str] = {
 }
 """What each event is called outside, behind its channel. Others rely on the names, so none is ever changed."""
 
-UNTOLD = frozenset({Notification.Rendered, Notification.Followed, Notification.StandingChanged})
-"""What is nobody's business but ours: the intent to call a provider, and what is told of the digest already."""
+_BECAME: Mapping[Status, str] = {
+    Status.SENT: "sent",
+    Status.DELIVERED: "delivered",
+    Status.BOUNCED: "bounced",
+    Status.FAILED: "failed",
+    Status.SUPPRESSED: "suppressed",
+    Status.CANCELLED: "cancelled",
+    Status.EXPIRED: "expired",
+}
+"""The same names for what became of a message with the digest that it is in. While that waits there is no news."""
+
+UNTOLD = frozenset({Notification.Rendered, Notification.StandingChanged})
+"""What is nobody's business but ours: the intent to call a provider, and what those in a digest are told by."""
 
 _Moment = Annotated[datetime, Meta(tz=True)]
 
-TOPICS: tuple[str, ...] = tuple(kind.TOPIC for kind in _FACTS)  # type: ignore[attr-defined]
+TOPICS: tuple[str, ...] = tuple(kind.TOPIC for kind in (*_FACTS, Notification.Followed))  # type: ignore[attr-defined]
 FACTS: tuple[str, ...] = tuple(_FACTS.values())
 
 
@@ -72,7 +83,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     attempt: Annotated[int | None, Meta(description="attempt_failed: its number")] = None
     generation: Annotated[int | None, Meta(description="retried: greater than 1 after a retry by hand")] = None
     reason: Annotated[str | None, Meta(description="Why, by a code as the API shows; there may be more one day")] = None
-    digest_id: Annotated[UUID | None, Meta(description="merged: the digest that it goes with")] = None
+    digest_id: Annotated[UUID | None, Meta(description="The digest that it goes, or has gone, with")] = None
     due_at: Annotated[_Moment | None, Meta(description="queued, deferred, retried: not before this moment")] = None
     occurred_at: Annotated[_Moment | None, Meta(description="When it was so, by the provider's word")] = None
     milliseconds: Annotated[float | None, Meta(description="Of a webhook: how long the receiver took")] = None
@@ -112,7 +123,18 @@ def origin_of(queued: Any) -> Origin:
 
 def is_told(event: Any) -> bool:
     """What could not even be made was no attempt; that it failed is told all the same."""
-    return not isinstance(event, Notification.Failed) or event.call > 0
+    match event:
+        case Notification.Failed():
+            return event.call > 0
+        case Notification.Followed():
+            return event.status in _BECAME
+    return True
+
+
+def _fact(event: Any) -> str:
+    if not isinstance(event, Notification.Followed):
+        return _FACTS[type(event)]
+    return "rejected" if event.reason is Reason.PROVIDER_REJECTED_LATER else _BECAME[event.status]
 
 
 def announcement(event: Any, origin: Origin, letter: Letter | None) -> Announcement:
@@ -127,7 +149,7 @@ def _cloud_event(event: Any, origin: Origin, letter: Letter | None) -> CloudEven
         specversion="1.0",
         id=f"{id}/{event.originator_version}",
         source=f"urn:carillon:{quote(event.tenant, safe='')}",
-        type=f"{event.channel}.{_FACTS[type(event)]}",
+        type=f"{event.channel}.{_fact(event)}",
         subject=id,
         time=event.timestamp,
         datacontenttype="application/json",
@@ -161,6 +183,9 @@ def _told_of(event: Any) -> dict[str, Any]:
             return {"provider": event.provider, "reason": event.reason, "due_at": event.until}
         case Notification.Merged():
             return {"digest_id": event.into}
+        case Notification.Followed():
+            when = {Status.DELIVERED: event.delivered_at, Status.BOUNCED: event.bounced_at}.get(event.status)
+            return {"digest_id": event.digest_id, "reason": event.reason, "occurred_at": when}
         case Notification.Sent():
             return {name: getattr(event, name) for name in ("provider", "provider_id", "cost", "milliseconds")}
         case Notification.Failed():

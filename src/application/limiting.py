@@ -1,13 +1,13 @@
 """Whether one more message may go now, where its tenant has said how many may."""
 
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 
-from application.ports.rate_limiter import RateLimiter
+from application.ports.rate_limiter import KEPT, Line, RateLimiter
 from application.readers import Readers, message_of
-from domain.limits import ChannelLimits, Window
+from domain.limits import ChannelLimits, Rules
 from domain.notification import Notification
 from domain.personal import Letter
 from domain.vocabulary import Channel, LimitScope, Over, Reason
@@ -15,7 +15,6 @@ from domain.vocabulary import Channel, LimitScope, Over, Reason
 Fingerprint = Callable[[bytes], str]
 """A keyed digest: the same for the same bytes, and telling nobody what they were."""
 
-_PLACE_KEPT = timedelta(minutes=1)
 _MOST_PLACES = 4
 """Whoever is late for that many has waited enough."""
 
@@ -28,7 +27,7 @@ class TooMany(msgspec.Struct, frozen=True):
 
 
 class Limiting:
-    """Asked right before the intent of a call, once for each generation: to try again is not to send again."""
+    """Asked before anything is made of a message, until its intent is stored: what is tried again is not sent again."""
 
     def __init__(self, readers: Readers, limiter: RateLimiter, fingerprint: Fingerprint) -> None:
         self._readers = readers
@@ -44,27 +43,27 @@ class Limiting:
         if rules is None or (limits := rules.channels.get(notification.channel)) is None:
             return None
         insists = message_of(notification).insists
-        over = rules.over_for(notification.category, notification.purpose)
-        latest = now if over is Over.SUPPRESS and not insists else notification.expires_at
-        for scope, key, windows in self._asked(notification, limits, now):
-            place = await self._limiter.take(key, windows, now, latest)
-            if place.at > now and not insists:
-                until = None if over is Over.SUPPRESS else min(place.at, notification.expires_at or place.at)
-                return TooMany(f"{scope}.{place.window}", until)
-        return None
+        lines = {} if _has_waited(notification, now) else dict(self._lines(notification, rules, limits, insists))
+        if not lines:
+            return None
+        place = await self._limiter.take(
+            notification.idempotency_key, list(lines.values()), now, notification.expires_at
+        )
+        if place.line is None or insists:
+            return None
+        until = min(place.at, notification.expires_at or place.at) if lines[place.line].waits else None
+        return TooMany(f"{place.line}.{place.window}", until)
 
-    def _asked(
-        self, notification: Notification, limits: ChannelLimits, now: datetime
-    ) -> Iterator[tuple[LimitScope, str, list[Window]]]:
-        """Those in whose queues it has no place yet, or has let it pass by."""
-        if notification.provider or notification.places >= _MOST_PLACES:
-            return
-        held = notification.limited_by if now - notification.due_at <= _PLACE_KEPT else None
+    def _lines(
+        self, notification: Notification, rules: Rules, limits: ChannelLimits, insists: bool
+    ) -> Iterator[tuple[str, Line]]:
+        """The queues in which it has to stand: of its reader, where that is known, and of all the tenant's messages."""
         about = f"{notification.tenant}:{notification.channel}"
-        if held is None and (windows := limits.windows(LimitScope.USER)) and (reader := self._reader(notification)):
-            yield LimitScope.USER, f"{about}:{reader}", windows
-        if not (held or "").startswith(LimitScope.TENANT) and (windows := limits.windows(LimitScope.TENANT)):
-            yield LimitScope.TENANT, about, windows
+        keys = {LimitScope.USER: f"{about}:{reader}"} if (reader := self._reader(notification)) else {}
+        for scope, key in (keys | {LimitScope.TENANT: about}).items():
+            if windows := limits.windows(scope):
+                over = rules.over_for(notification.category, notification.purpose, scope)
+                yield scope, Line(key, windows, scope, insists or over is Over.DEFER)
 
     def _reader(self, notification: Notification) -> str | None:
         """The same user at any address; who is no user of the tenant's is known by the address."""
@@ -74,6 +73,13 @@ class Limiting:
         user = notification.recipient_user_id
         named = ["user", user] if user else ["address", letter.address.lower()]
         return self._fingerprint(msgspec.json.encode([notification.tenant, *named]))
+
+
+def _has_waited(notification: Notification, now: datetime) -> bool:
+    """Whether it has its place, or has let enough of them pass by."""
+    if notification.provider or notification.places >= _MOST_PLACES:
+        return True
+    return notification.limited_by is not None and now - notification.due_at <= KEPT
 
 
 def heed(too_many: TooMany, notification: Notification, *, now: datetime, by: str) -> None:

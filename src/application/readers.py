@@ -83,6 +83,7 @@ class Reader(msgspec.Struct, frozen=True):
         default_zone: str,
         local: time | None = None,
         *,
+        ahead: bool = False,
         gathered: bool = False,
     ) -> Decision:
         """Where the reader chose no zone, that of the notification counts, else the default."""
@@ -90,7 +91,7 @@ class Reader(msgspec.Struct, frozen=True):
             return SendNow()  # as most are, and what `decide` comes to as well
         zone = ZoneInfo(self.wishes.time_zone or notification.time_zone or default_zone)
         message = message_of(notification)
-        return decide(message, self.wishes, self.entries, now, zone, local=local, gathered=gathered)
+        return decide(message, self.wishes, self.entries, now, zone, local=local, ahead=ahead, gathered=gathered)
 
     def heed(self, decision: Decision, notification: Notification, *, now: datetime, by: str) -> None:
         """Let it wait, or never be sent."""
@@ -118,7 +119,7 @@ class Reader(msgspec.Struct, frozen=True):
 
 def message_of(notification: Notification) -> Message:
     return Message(
-        type=notification.type,
+        type=None if notification.members else notification.type,
         category=notification.category,
         purpose=notification.purpose,
         priority=notification.priority,

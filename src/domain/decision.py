@@ -52,9 +52,12 @@ Decision = SendNow | Defer | Digest | Suppress
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be sent, as far as the decision asks: what readers choose by, what the law asks by, how urgent."""
+    """What is to be sent, as far as the decision asks: what readers choose by, what the law asks by, how urgent.
 
-    type: str
+    A digest has no `type`: readers choose what is in it.
+    """
+
+    type: str | None
     category: str
     purpose: Purpose
     priority: Priority
@@ -82,26 +85,35 @@ def decide(
     zone: ZoneInfo,
     *,
     local: time | None = None,
+    ahead: bool = False,
     gathered: bool = False,
 ) -> Decision:
     """What holds at `now` for a reader with these wishes in this zone, whose address stands in the list with `entries`.
 
-    `local` is the time by the reader's clock that the sender asked for; `gathered` says that it has waited for its
-    digest. Nothing is kept waiting for longer than it is of use: what expires is due again when it does.
+    `local` is the time by the reader's clock that the sender asked for; `ahead` says that `now` is still to come, so
+    that the digest of that very moment is not missed; `gathered` that it has waited for its digest. Nothing is kept
+    waiting for longer than it is of use: what expires is due again when it does, and waits for no digest that comes
+    too late.
     """
     if reason := _objection(message, wishes, entries, now):
         return Suppress(reason)
-    if local and (at := next_time(local, now, zone)) > now:
+    at = next_time(local, now, zone) if local else now
+    frequency = _frequency(message, wishes)
+    if frequency is not Frequency.IMMEDIATE and not gathered:
+        until = _awake(_gathered_until(frequency, at, zone, ahead=ahead or at > now), wishes, zone)
+        if message.expires_at is None or until < message.expires_at:
+            return Digest(frequency, until)
+    if at > now:
         return Defer(_in_time(at, message), Reason.LOCAL_TIME)
     if message.insists:
         return SendNow()
-    frequency = wishes.frequency(message.type, message.category)
-    seldom = frequency is not Frequency.IMMEDIATE and message.may_be_gathered
-    if seldom and not gathered:
-        return Digest(frequency, _in_time(_awake(_gathered_until(frequency, now, zone), wishes, zone), message))
     if (awake := _awake(now, wishes, zone)) > now:
         return Defer(_in_time(awake, message), Reason.QUIET_HOURS)
-    return Digest(frequency, now) if seldom else SendNow()
+    return Digest(frequency, now) if gathered and frequency is not Frequency.IMMEDIATE else SendNow()
+
+
+def _frequency(message: Message, wishes: Wishes) -> Frequency:
+    return wishes.frequency(message.type, message.category) if message.may_be_gathered else Frequency.IMMEDIATE
 
 
 def _objection(message: Message, wishes: Wishes, entries: Iterable[Entry], now: datetime) -> Reason | None:
@@ -140,7 +152,7 @@ def _switched_off(message: Message, wishes: Wishes) -> Reason | None:
         return Reason.CHANNEL_OFF
     if (category := wishes.categories.get(message.category)) and not category.allows(message.channel):
         return Reason.CATEGORY_OFF
-    type = wishes.types.get(message.type)
+    type = wishes.types.get(message.type) if message.type else None
     return Reason.TYPE_OFF if type and not type.allows(message.channel) else None
 
 
@@ -148,12 +160,13 @@ def _awake(moment: datetime, wishes: Wishes, zone: ZoneInfo) -> datetime:
     return wishes.quiet_hours.over(moment, zone) if wishes.quiet_hours else moment
 
 
-def _gathered_until(frequency: Frequency, now: datetime, zone: ZoneInfo) -> datetime:
-    """The end of the window that `now` is in: it is later than `now`."""
-    after = now + timedelta(microseconds=1)
+def _gathered_until(frequency: Frequency, now: datetime, zone: ZoneInfo, *, ahead: bool) -> datetime:
+    """The end of the window that `now` is in: it is later than `now`, or `now` itself if that is still `ahead`."""
+    after = now if ahead else now + timedelta(microseconds=1)
     match frequency:
         case Frequency.HOURLY:
-            return now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+            begun = after - timedelta(microseconds=1)
+            return begun.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
         case Frequency.DAILY:
             return next_time(DIGEST_AT, after, zone)
     return next_day(DIGEST_DAY, DIGEST_AT, after, zone)

@@ -60,9 +60,10 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     over: dict[str, Over] = {}
     duplicate_window: int | None = None
 
-    def over_for(self, category: str, purpose: Purpose) -> Over:
-        """Advertising that comes too late is worth nothing; all else is late rather than lost."""
-        return self.over.get(category, Over.SUPPRESS if purpose is Purpose.MARKETING else Over.DEFER)
+    def over_for(self, category: str, purpose: Purpose, scope: LimitScope) -> Over:
+        """Advertising that is too much for its reader is unwanted; all else is late rather than lost."""
+        unwanted = purpose is Purpose.MARKETING and scope is LimitScope.USER
+        return self.over.get(category, Over.SUPPRESS if unwanted else Over.DEFER)
 
 
 class Limits(Aggregate):

@@ -20,7 +20,8 @@ from domain.standing import Standing, reached_the_reader, reason_of, status_of
 from domain.template import TemplatePin
 from domain.vocabulary import Channel, Priority, Purpose, Reason, Status
 
-_UNTOLD = Standing(Status.DEFERRED, Reason.DIGEST, None, None, None)
+_WAITING = Standing(Status.DEFERRED, Reason.DIGEST, None, None, None)
+"""Of what is in a digest of which nothing has become yet."""
 
 _UNTIL_HELD = timedelta(minutes=1)
 """When an endpoint that is gone is due again: it has been disabled by then, so that it is held until it is resumed."""
@@ -32,6 +33,10 @@ class NotAttemptableError(Exception):
 
 class NotRetryableError(Exception):
     """Only a notification that failed, bounced or expired can be sent once more by hand."""
+
+
+class GoesWithDigestError(NotRetryableError):
+    """What is in a digest goes with it, or not at all: its digest is what can be sent once more."""
 
 
 class Due(msgspec.Struct, frozen=True):
@@ -106,7 +111,7 @@ class Notification(Aggregate):
         self.subscription = subscription
         self.happening = happening
         self.members = members or ()
-        self.told = _UNTOLD
+        self.told = _WAITING
         self.bundle: UUID | None = None
         self.digest_id: UUID | None = None
         self.generation = 1
@@ -417,17 +422,17 @@ class Notification(Aggregate):
         """Wait for the others of its bundle again, as this digest will not go out; False if it is not in that."""
         if self.digest_id != digest.id:
             return False
+        self._follow(digest, _WAITING, now, by)  # it may still stand as the digest did before that was tried once more
         self._wait(Reason.DIGEST, now, self.bundle, now, by)
         return True
 
     def follow(self, digest: "Notification", *, now: datetime, by: str) -> None:
-        """Take over what became of the digest that it is in. Once more, that changes nothing."""
-        if self.digest_id != digest.id:
-            return
-        became = digest.standing
-        if became != self.standing:
-            about = self._about(by, now)
-            self.trigger_event(self.Followed, **about, digest_id=digest.id, **msgspec.structs.asdict(became))
+        """Take over what became of the digest that it is in. Once more, that changes nothing.
+
+        The end of one that was taken apart is nobody else's.
+        """
+        if self.digest_id == digest.id and digest.reason_code is not Reason.DISSOLVED:
+            self._follow(digest, digest.standing, now, by)
 
     # What people ask
 
@@ -443,8 +448,11 @@ class Notification(Aggregate):
     def retry(self, *, now: datetime, by: str) -> None:
         """Send it once more, as a new generation: a provider will not take it for a repetition.
 
-        Raises NotRetryableError unless it failed, bounced or expired, and while a call is still on its way.
+        Raises NotRetryableError unless it failed, bounced or expired, and while a call is still on its way, and
+        GoesWithDigestError for what is in a digest.
         """
+        if self.digest_id:
+            raise GoesWithDigestError(f"notification {self.id} is in the digest {self.digest_id}: retry that")
         if self.in_flight or self.status not in (Status.FAILED, Status.BOUNCED, Status.EXPIRED):
             raise NotRetryableError(f"notification {self.id} is {self.status}")
         self.trigger_event(
@@ -513,6 +521,11 @@ class Notification(Aggregate):
         if self.members and (standing := self.standing) != self.told:
             about = self._about(said["by"], said["timestamp"])
             super().trigger_event(self.StandingChanged, **about, status=standing.status, reason=standing.reason)
+
+    def _follow(self, digest: "Notification", became: Standing, now: datetime, by: str) -> None:
+        if became != self.standing:
+            about = self._about(by, now)
+            self.trigger_event(self.Followed, **about, digest_id=digest.id, **msgspec.structs.asdict(became))
 
     def _wait(
         self,

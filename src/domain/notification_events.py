@@ -311,6 +311,8 @@ def _start_over(notification: "Notification") -> None:
     if notification.provider_id:
         notification.earlier_provider_ids |= {notification.provider_id}
     notification.attempts = notification.places = 0
+    notification.limited_by = None
+    notification.may_have_gone_out = False
     notification.provider = notification.provider_id = notification.key_until = None
     notification.sender = notification.reply_to = None
     notification.ended = notification.reason = notification.deferred_for = notification.bounce_reason = None

@@ -50,9 +50,9 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     categories: dict[str, Choice] = {}
     types: dict[str, Choice] = {}
 
-    def frequency(self, type: str, category: str) -> Frequency:
+    def frequency(self, type: str | None, category: str) -> Frequency:
         """That of the type, else of its category, else at once."""
-        chosen = [self.types.get(type), self.categories.get(category)]
+        chosen = [self.types.get(type) if type else None, self.categories.get(category)]
         return next((each.frequency for each in chosen if each and each.frequency), Frequency.IMMEDIATE)
 
     def with_category(self, category: str, channel: Channel, enabled: bool) -> "Wishes":

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -425,11 +426,17 @@ Carillon answers on {address}{_in_public(parts)}
 
 Send a first notification:
 
-  curl {address}/api/v1/notifications -H 'Authorization: Bearer {key}' \\
-    -H 'Content-Type: application/json' -d '{_first_notification(parts)}'
+  {first_call(address, key, _first_notification(parts))}
 
 {where}
 """)
+
+
+def first_call(address: str, key: str, body: str) -> str:
+    """One line for a shell, whatever is quoted in the body."""
+    headers = (f"Authorization: Bearer {key}", "Content-Type: application/json")
+    said = [part for header in headers for part in ("-H", header)]
+    return shlex.join(["curl", f"{address}/api/v1/notifications", *said, "-d", body])
 
 
 def _in_public(parts: Parts) -> str:

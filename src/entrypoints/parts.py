@@ -150,6 +150,7 @@ class Parts:
             dice=self.dice,
             log=log,
             sender_name=sender.name or sender.address,
+            postal_address=self.settings.postal_address,
             default_time_zone=self.settings.default_time_zone,
             name=name,
         )

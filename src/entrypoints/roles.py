@@ -160,7 +160,14 @@ async def follow(parts: Parts) -> None:
                 parts.clock,
             )
 
-            following = Following(parts.store, parts.store, PostgresPlace(parts.database, "following"), parts.clock)
+            following = Following(
+                parts.store,
+                parts.store,
+                PostgresPlace(parts.database, "following"),
+                parts.troubles,
+                parts.clock,
+                Lines("projector"),
+            )
 
             async def after_each(position: int) -> None:
                 try:

@@ -7,8 +7,7 @@ from adapters.email.capture import CapturedMails, CaptureEmailSender
 from adapters.email.resend import ResendEmailSender
 from adapters.email.smtp import SmtpEmailSender
 from adapters.http_client import http_client
-from adapters.memory.counters import MemoryCounters
-from adapters.rate_limiter import CountingRateLimiter
+from adapters.memory.rate_limiter import MemoryRateLimiter
 from adapters.redis_rate_limiter import RedisRateLimiter
 from adapters.webhook.sender import HttpWebhookSender
 from application.carriers.carrier import WorkRules
@@ -52,7 +51,7 @@ def email_sender(settings: Settings, mails: CapturedMails) -> EmailSender:
 def rate_limiter(settings: Settings) -> RateLimiter:
     """Several processes count together where they have something in common."""
     if settings.redis_url is None:
-        return CountingRateLimiter(MemoryCounters())
+        return MemoryRateLimiter()
     return RedisRateLimiter(settings.redis_url, Lines("limits").uncounted)
 
 

@@ -218,6 +218,21 @@ async def test_only_the_holder_can_release(house, due):
     assert await due.lease(EMAIL, 10, 10, MINUTE) == []
 
 
+async def test_what_is_released_for_later_is_nobodys_until_then(house, due):
+    one, other = await waiting(house, 2)
+    leases = {lease.notification: lease for lease in await due.lease(EMAIL, 2, 10, MINUTE)}
+    await due.release([leases[one]], after=MINUTE)
+    await due.release([leases[other]], after=SHORT)
+    assert await due.renew([*leases.values()], MINUTE) == []
+    assert await house.time.until(lambda: _given(due, other))
+    assert await due.lease(EMAIL, 2, 10, MINUTE) == []
+    assert timedelta(0) < (await due.next_due(EMAIL) or timedelta(0)) <= MINUTE
+
+
+async def _given(due: DueWork, id: UUID) -> bool:
+    return ids(await due.lease(EMAIL, 2, 10, MINUTE)) == [id]
+
+
 async def test_what_is_set_aside_is_due_again_after_twice_as_long_each_time_and_an_hour_at_most(house, due):
     (ill,) = await waiting(house)
     for minutes in (1, 2, 4, 8, 16, 32, 60, 60):
@@ -656,11 +671,13 @@ async def test_who_resumes_begins_with_an_open_lane(house, due):
     assert len(await due.lease(HOOK, 10, 10, MINUTE)) == 2
 
 
-async def bundled(house: Any, bundle: UUID, many: int = 1, *, wait: timedelta = timedelta(0)) -> list[Notification]:
+async def bundled(
+    house: Any, bundle: UUID, many: int = 1, *, wait: timedelta = timedelta(0), **wishes: Any
+) -> list[Notification]:
     """What waits for its digest, the oldest first by their ids."""
     now = house.time.now()
-    person = house.events.person("acme", "ada@example.com")
-    made = sorted((notification(uuid4(), person=person, now=now) for _ in range(many)), key=lambda each: each.id)
+    usual = {"person": house.events.person("acme", "ada@example.com"), "now": now}
+    made = sorted((notification(uuid4(), **(usual | wishes)) for _ in range(many)), key=lambda each: each.id)
     for each in made:
         each.wait(Reason.DIGEST, now + wait, now=now, by="key:k1", bundle=bundle)
     await house.events.save(*made)
@@ -673,9 +690,30 @@ async def test_what_goes_in_one_digest_is_found_whoever_holds_it_and_due_or_not(
     await bundled(house, other)
     await waiting(house)
     assert len(await due.lease(EMAIL, 10, 10, MINUTE)) == 4
-    assert await due.bundled(bundle, 10) == sorted(each.id for each in ours)
-    assert await due.bundled(bundle, 2) == sorted(each.id for each in ours)[:2]
+    assert sorted(await due.bundled(bundle, 10)) == sorted(each.id for each in ours)
+    assert len(await due.bundled(bundle, 2)) == 2
     assert await due.bundled(uuid4(), 10) == []
+
+
+async def test_what_goes_in_one_digest_has_one_order_and_what_is_leased_first_is_its_first(house, due):
+    bundle = uuid4()
+    later = await bundled(house, bundle, wait=MINUTE, priority=Priority.HIGH)
+    low = await bundled(house, bundle, 2, priority=Priority.LOW)
+    high = await bundled(house, bundle, 2, priority=Priority.HIGH)
+    order = [each.id for each in [*high, *low, *later]]
+    (first,) = leases = await due.lease(EMAIL, 1, 10, MINUTE)
+    assert first.notification in order[:2]
+    assert await due.bundled(bundle, 10) == order
+    await due.release(leases, after=timedelta(seconds=1))
+    assert await due.bundled(bundle, 10) == order
+
+
+async def test_what_was_set_aside_is_behind_what_goes_in_the_same_digest(house, due):
+    made = await bundled(house, bundle := uuid4(), 2)
+    first, second = [each.id for each in made]
+    leases = {lease.notification: lease for lease in await due.lease(EMAIL, 2, 10, MINUTE)}
+    await due.set_aside([leases[first]])
+    assert await due.bundled(bundle, 10) == [second, first]
 
 
 async def test_what_has_left_its_bundle_is_in_none(house, due):

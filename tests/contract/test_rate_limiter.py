@@ -8,10 +8,9 @@ from uuid import uuid4
 
 import pytest
 
-from adapters.memory.counters import MemoryCounters
-from adapters.rate_limiter import MOST_EXACT, CountingRateLimiter
+from adapters.memory.rate_limiter import MemoryRateLimiter
 from adapters.redis_rate_limiter import RedisRateLimiter
-from application.ports.rate_limiter import Place, RateLimiter
+from application.ports.rate_limiter import MOST_EXACT, Line, Place, RateLimiter
 from domain.limits import Rates, Window
 
 EARLY = datetime(2026, 3, 1, 12, 0, 1, tzinfo=UTC)
@@ -22,7 +21,7 @@ THREE_A_MINUTE = Rates(per_minute=3).windows()
 @pytest.fixture(params=["memory", "redis"])
 async def limiter(request: pytest.FixtureRequest) -> AsyncIterator[RateLimiter]:
     if request.param == "memory":
-        yield CountingRateLimiter(MemoryCounters())
+        yield MemoryRateLimiter()
         return
 
     def lost(error: Exception) -> None:
@@ -38,8 +37,15 @@ def key() -> str:
     return f"acme:{uuid4().hex}"
 
 
+async def take(
+    limiter: RateLimiter, key: str, windows: Sequence[Window], now: datetime, latest: datetime | None = None
+) -> Place:
+    """For somebody who has never asked before."""
+    return await limiter.take(uuid4().hex, [Line(key, windows)], now, latest)
+
+
 async def taken(limiter: RateLimiter, key: str, windows: Sequence[Window], times: Sequence[datetime]) -> list[Place]:
-    return [await limiter.take(key, windows, at) for at in times]
+    return [await take(limiter, key, windows, at) for at in times]
 
 
 def most_in(length: timedelta, places: Sequence[Place]) -> int:
@@ -92,7 +98,7 @@ async def test_no_stretch_of_time_sees_more_than_it_allows(limiter, key, seed):
     now, places = EARLY + MINUTE * dice.uniform(0, 3000), []
     for _ in range(120):
         now += dice.choice([timedelta(0), timedelta(0), SECOND * dice.random(), MINUTE * dice.random(), HOUR / 7])
-        places.append(await limiter.take(key, rates.windows(), now))
+        places.append(await take(limiter, key, rates.windows(), now))
         assert places[-1].at >= now
     for name, length in (("per_minute", MINUTE), ("per_hour", HOUR), ("per_day", DAY), ("burst", SECOND)):
         if count := getattr(rates, name):
@@ -116,29 +122,29 @@ async def test_those_that_wait_do_not_all_come_at_once(limiter, key):
 
 async def test_each_key_has_a_queue_of_its_own(limiter, key):
     await taken(limiter, key, THREE_A_MINUTE, [EARLY] * 5)
-    assert await limiter.take(f"{key}:other", THREE_A_MINUTE, EARLY) == Place(EARLY)
+    assert await take(limiter, f"{key}:other", THREE_A_MINUTE, EARLY) == Place(EARLY)
 
 
 async def test_a_place_that_would_be_too_late_is_told_and_not_taken(limiter, key):
     await taken(limiter, key, THREE_A_MINUTE, [EARLY] * 3)
     for _ in range(5):
-        assert (await limiter.take(key, THREE_A_MINUTE, EARLY, latest=EARLY)).at > EARLY
-    in_time = await limiter.take(key, THREE_A_MINUTE, EARLY, latest=EARLY + 2 * MINUTE)
+        assert (await take(limiter, key, THREE_A_MINUTE, EARLY, latest=EARLY)).at > EARLY
+    in_time = await take(limiter, key, THREE_A_MINUTE, EARLY, latest=EARLY + 2 * MINUTE)
     assert timedelta(0) <= in_time.at - (EARLY + MINUTE) < timedelta(milliseconds=2)
 
 
 async def test_of_many_at_the_same_moment_no_more_go_than_may(limiter, key):
     windows = Rates(per_hour=40, per_minute=10).windows()
-    places = await asyncio.gather(*(limiter.take(key, windows, EARLY) for _ in range(60)))
+    places = await asyncio.gather(*(take(limiter, key, windows, EARLY) for _ in range(60)))
     assert sum(place.at == EARLY for place in places) == 10
     assert most_in(HOUR, places) <= 40
 
 
-async def test_who_changes_the_windows_begins_with_what_was_counted_of_the_same_length(limiter, key):
+async def test_who_changes_the_windows_begins_with_what_was_taken_under_the_old_ones(limiter, key):
     await taken(limiter, key, THREE_A_MINUTE, [EARLY] * 3)
-    assert (await limiter.take(key, Rates(per_minute=4).windows(), EARLY)).at == EARLY
-    assert (await limiter.take(key, Rates(per_minute=4).windows(), EARLY)).at > EARLY
-    assert (await limiter.take(key, Rates(per_hour=1).windows(), EARLY)).at == EARLY
+    assert (await take(limiter, key, Rates(per_minute=4).windows(), EARLY)).at == EARLY
+    assert (await take(limiter, key, Rates(per_minute=4).windows(), EARLY)).at > EARLY
+    assert (await take(limiter, key, Rates(burst=9).windows(), EARLY)).at == EARLY, "nobody stands in the old queue"
 
 
 async def test_a_window_of_more_than_a_thousand_holds_about_as_well(limiter, key):
@@ -154,3 +160,115 @@ async def test_nobody_waits_for_longer_than_a_year(limiter, key):
     places = await taken(limiter, key, windows, [EARLY] * 40)
     assert max(place.at for place in places) <= EARLY + 396 * DAY
     assert places[12].at > EARLY + 300 * DAY
+
+
+# Who asks again
+
+
+async def test_who_asks_again_has_the_place_that_was_not_used(limiter, key):
+    one_an_hour = [Line(key, Rates(per_hour=1).windows())]
+    for after in (0, 1, 59):
+        assert await limiter.take("it/1", one_an_hour, EARLY + SECOND * after) == Place(EARLY + SECOND * after)
+    assert (await limiter.take("other/1", one_an_hour, EARLY)).at == EARLY + HOUR
+
+
+async def test_another_generation_is_somebody_else(limiter, key):
+    one_an_hour = [Line(key, Rates(per_hour=1).windows())]
+    assert (await limiter.take("it/1", one_an_hour, EARLY)).at == EARLY
+    assert (await limiter.take("it/2", one_an_hour, EARLY)).at == EARLY + HOUR
+
+
+@pytest.mark.parametrize("rates", [Rates(per_day=1), Rates(per_day=MOST_EXACT + 1)])
+async def test_who_comes_long_after_the_place_gives_it_back_for_the_next_one(limiter, key, rates):
+    line = [Line(key, rates.windows())]
+    await taken(limiter, key, rates.windows(), [EARLY] * ((rates.per_day or 0) - 1))
+    late = EARLY + HOUR
+    assert await limiter.take("it/1", line, EARLY) == Place(EARLY)
+    assert await limiter.take("it/1", line, late, latest=late) == Place(late), "its own place is not in its way"
+    assert (await take(limiter, key, rates.windows(), late)).at > late, "and counts once"
+
+
+async def test_who_asks_again_while_waiting_waits_for_the_same_place(limiter, key):
+    line = [Line(key, THREE_A_MINUTE)]
+    await taken(limiter, key, THREE_A_MINUTE, [EARLY] * 3)
+    waiting = [await limiter.take(f"{n}/1", line, EARLY) for n in range(10)]
+    again = [await limiter.take(f"{n}/1", line, EARLY + SECOND) for n in range(10)]
+    assert again == waiting
+
+
+async def test_a_place_that_was_given_back_is_free_for_others(limiter, key):
+    line = [Line(key, Rates(per_hour=1).windows())]
+    await limiter.take("first/1", line, EARLY)
+    assert (await limiter.take("it/1", line, EARLY)).at == EARLY + HOUR
+    assert (await limiter.take("it/1", line, EARLY + SECOND, latest=EARLY + SECOND)).at == EARLY + HOUR
+    assert (await limiter.take("other/1", line, EARLY + SECOND)).at == EARLY + HOUR
+
+
+# Several lines at once
+
+
+async def test_a_moment_is_one_that_all_lines_have_room_at(limiter, key):
+    """A tenant's hour is used up, and one reader gets a message each minute: they do not meet at its end."""
+    hour, minute = Rates(per_hour=60).windows(), Rates(per_minute=1).windows()
+    await taken(limiter, key, hour, [EARLY] * 60)
+    lines = [Line(f"{key}:jane", minute, "user"), Line(key, hour, "tenant")]
+    places = [await limiter.take(f"{n}/1", lines, EARLY + MINUTE * n) for n in range(10)]
+    assert [each.at for each in places] == [EARLY + HOUR + MINUTE * n for n in range(10)]
+    assert [each.line for each in places] == ["tenant"] + ["user"] * 9
+    assert {each.window for each in places} == {"per_hour", "per_minute"}
+
+
+async def test_who_waits_because_of_another_line_holds_nobody_up(limiter, key):
+    tenant = Rates(per_minute=5).windows()
+    jane = [Line(f"{key}:jane", Rates(per_hour=1).windows()), Line(key, tenant)]
+    places = [await limiter.take(f"{n}/1", jane, EARLY) for n in range(10)]
+    assert [each.at for each in places] == [EARLY + HOUR * n for n in range(10)]
+    assert await taken(limiter, key, tenant, [EARLY] * 4) == [Place(EARLY)] * 4
+
+
+async def test_where_nobody_waits_in_one_of_them_no_place_is_taken_in_any(limiter, key):
+    jane = Line(f"{key}:jane", Rates(per_hour=1).windows(), "user", waits=False)
+    tenant = Line(key, Rates(per_hour=2).windows(), "tenant")
+    assert (await limiter.take("0/1", [jane, tenant], EARLY)) == Place(EARLY)
+    for n in range(1, 5):
+        assert (await limiter.take(f"{n}/1", [jane, tenant], EARLY)).line == "user"
+    max_ = Line(f"{key}:max", Rates(per_hour=1).windows(), "user", waits=False)
+    assert (await limiter.take("5/1", [max_, tenant], EARLY)) == Place(EARLY)
+    eva = Line(f"{key}:eva", Rates(per_hour=1).windows(), "user", waits=False)
+    assert (await limiter.take("6/1", [eva, tenant], EARLY)) == Place(EARLY + HOUR, "tenant", "per_hour")
+    assert (await limiter.take("7/1", [eva, tenant], EARLY)).line == "user", "that place is taken"
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_no_line_sees_more_than_it_allows_whoever_stands_in_which(limiter, key, seed):
+    """Some are asked for again, early or late: what counts is the place that each had last."""
+    dice = Random(seed)
+    tenant = Rates(per_minute=dice.choice([3, 9]), per_hour=dice.choice([None, 40]))
+    user = Rates(burst=1, per_minute=dice.choice([None, 2]), per_hour=dice.choice([3, 7]))
+    now, places, of = EARLY, dict[str, Place](), dict[str, str]()
+    for n in range(150):
+        now += dice.choice([timedelta(0), timedelta(0), SECOND * dice.random(), MINUTE * dice.random(), HOUR / 30])
+        holder = dice.choice(list(places)) if n > 20 and dice.random() < 0.2 else f"{n}/1"
+        reader = of.setdefault(holder, dice.choice(["jane", "max", "eva"]))
+        lines = [Line(f"{key}:{reader}", user.windows()), Line(key, tenant.windows())]
+        before = places.get(holder)
+        place = await limiter.take(holder, lines, now)
+        if not (before and now - MINUTE <= before.at <= now):
+            places[holder] = place
+    for rates, those in (
+        (tenant, list(places.values())),
+        *((user, [places[each] for each in of if of[each] == reader]) for reader in set(of.values())),
+    ):
+        for window in rates.windows():
+            assert most_in(SECOND * window.seconds, those) <= window.count, window
+
+
+async def test_of_many_at_once_in_several_lines_no_more_go_than_may(limiter, key):
+    async def asks(n: int) -> Place:
+        user = Line(f"{key}:{n % 5}", Rates(per_minute=2).windows(), "user")
+        return await limiter.take(f"{n}/1", [user, Line(key, Rates(per_minute=7).windows(), "tenant")], EARLY)
+
+    places = await asyncio.gather(*(asks(n) for n in range(60)))
+    assert sum(place.at == EARLY for place in places) == 7
+    assert most_in(MINUTE, places) == 7
+    assert all(most_in(MINUTE, places[n::5]) <= 2 for n in range(5))

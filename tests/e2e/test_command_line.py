@@ -77,8 +77,8 @@ class Running:
 
     @property
     def curl(self) -> str:
-        """The command that the greeting offers, over all its lines."""
-        return re.findall(r"^  (curl .*\\\n.*)$", self.greeting, re.MULTILINE)[0]
+        """The command that the greeting offers, in one line."""
+        return re.findall(r"^  (curl .*}')$", self.greeting, re.MULTILINE)[0]
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> float:
         """The seconds from Ctrl-C, or another signal, to the end."""

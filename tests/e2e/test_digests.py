@@ -88,6 +88,16 @@ async def test_whoever_sends_is_told_until_when_it_waits(service: Service, tenan
     assert found["rule"]["may_be_gathered"]
 
 
+async def test_what_is_scheduled_for_the_time_of_the_digest_is_told_that_it_goes_in_it(tenant: Tenant):
+    await wish(tenant, categories={"registration": {"frequency": "daily"}}, time_zone="Asia/Kolkata")
+    local = await told(tenant, scheduled_local="09:00")
+    at = datetime.fromisoformat(local["until"]).astimezone(ZoneInfo("Asia/Kolkata"))
+    assert (local["reason_code"], at.hour, at.minute) == ("digest", 9, 0)
+    later = datetime.fromisoformat((await told(tenant))["until"])
+    assert datetime.fromisoformat((await told(tenant, scheduled_at=later.isoformat()))["until"]) == later
+    assert (await told(tenant, expires_at=later.isoformat()))["status"] == "pending"
+
+
 async def test_what_was_gathered_goes_out_as_one_message_that_says_who_leaves_where(service: Service, tenant: Tenant):
     await wish(tenant, categories={"promotion": {"frequency": "weekly"}})
     ids = [(await told(tenant, **offer(f"{percent} % off")))["id"] for percent in (10, 20, 30)]
@@ -140,6 +150,9 @@ async def test_what_is_reported_of_a_digest_is_told_of_its_members(service: Serv
     await bounced(service, digest_id)
     for id in ids:
         assert (await tenant.detail_when(id, status="bounced"))["reason_code"] == "hard_bounce"
+    refused = await tenant.post(f"/api/v1/notifications/{ids[0]}/retry")
+    assert (refused.status_code, refused.json()["code"]) == (409, "in_digest")
+    assert digest_id in refused.json()["detail"]
     assert not await service.differences()
 
 

@@ -61,9 +61,9 @@ MALFORMED = {
 @pytest.mark.parametrize("path", TAKE_A_BODY)
 @pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED.keys())
 async def test_what_cannot_be_read_is_malformed(service: Service, tenant: Tenant, path: str, body: bytes) -> None:
-    stored = await service.events()
+    stored = await service.events(tenant)
     assert_problem(await tenant.post(path, body), 400, "malformed")
-    assert await service.events() == stored
+    assert await service.events(tenant) == stored
 
 
 @pytest.mark.parametrize("path", TAKE_A_BODY)
@@ -154,11 +154,11 @@ INVALID: dict[str, tuple[dict[str, Any], list[str]]] = {
 async def test_what_does_not_fit_is_named_by_its_path(
     service: Service, tenant: Tenant, path: str, wishes: dict[str, Any], paths: list[str]
 ) -> None:
-    stored = await service.events()
+    stored = await service.events(tenant)
     problem = assert_problem(await tenant.post(path, welcome("a@example.com", **wishes)), 422, "invalid")
     assert [each["path"] for each in problem["errors"]] == paths
     assert all(each["message"] for each in problem["errors"])
-    assert await service.events() == stored
+    assert await service.events(tenant) == stored
 
 
 @pytest.mark.parametrize(
@@ -239,11 +239,11 @@ async def test_a_nul_is_refused_whichever_way_it_comes_in(
     service: Service, tenant: Tenant, wishes: dict[str, Any], path: str
 ) -> None:
     command = msgspec.convert(welcome("a@example.com", **wishes), SendNotification)
-    stored = await service.events()
+    stored = await service.events(tenant)
     with pytest.raises(InvalidCommandError) as caught:
         await service.parts.send(command, Caller(tenant.name, "test", frozenset(Scope)))
     assert [problem.path for problem in caught.value.problems] == [path]
-    assert await service.events() == stored
+    assert await service.events(tenant) == stored
 
 
 # Size, time and form

@@ -96,7 +96,7 @@ async def test_one_too_many_for_a_reader_waits_for_its_turn(service: Service, te
     wait = datetime.fromisoformat(step["until"]) - datetime.fromisoformat(sent["sent_at"])
     assert timedelta(minutes=59) < wait <= timedelta(hours=1)
     assert found["limits"]["channel"]["user"]["per_hour"] == 1
-    assert found["limits"]["over"] == "defer"
+    assert found["limits"]["over"] == {"tenant": "defer", "user": "defer"}
     assert found["words"] == "waits: so many went out that it was one too many"
 
 

@@ -119,13 +119,13 @@ async def test_a_thousand_recipients_are_accepted_and_one_more_is_not(service: S
     addresses = [f"reader{i}@example.com" for i in range(MOST_RECIPIENTS)]
     body = await tenant.send(*addresses, **at_noon)
     assert [each["recipient"]["email"] for each in body["notifications"]] == addresses
-    stored = await service.events()
+    stored = await service.events(tenant)
 
     answer = await tenant.post(API, welcome(*addresses, "one-too-many@example.com", **at_noon))
 
     assert answer.status_code == 422
     assert [each["path"] for each in answer.json()["errors"]] == ["recipients"]
-    assert await service.events() == stored
+    assert await service.events(tenant) == stored
 
 
 async def test_one_bad_address_among_many_refuses_them_all_and_is_named_by_its_index(
@@ -133,14 +133,14 @@ async def test_one_bad_address_among_many_refuses_them_all_and_is_named_by_its_i
 ) -> None:
     addresses = [f"reader{i}@example.com" for i in range(50)]
     addresses[17], addresses[41] = "not an address", "x@y"
-    stored = await service.events()
+    stored = await service.events(tenant)
 
     answer = await tenant.post(API, welcome(*addresses))
 
     assert answer.status_code == 422
     assert [each["path"] for each in answer.json()["errors"]] == ["recipients[17].email", "recipients[41].email"]
     assert "not an address" not in answer.text
-    assert await service.events() == stored
+    assert await service.events(tenant) == stored
     assert await tenant.listed() == []
 
 
@@ -431,11 +431,11 @@ async def test_what_came_to_nothing_is_sent_once_more_by_hand(service: Service, 
 async def test_the_same_request_again_gets_the_same_answer_byte_for_byte(service: Service, tenant: Tenant) -> None:
     body = welcome("jane@example.com", "max@example.com", scheduled_at=later(3600))
     first = await tenant.post(API, body, Idempotency_Key="order-1")
-    stored = await service.events()
+    stored = await service.events(tenant)
     for _ in range(3):
         again = await tenant.post(API, body, Idempotency_Key="order-1")
         assert (again.status_code, again.content) == (202, first.content)
-    assert await service.events() == stored
+    assert await service.events(tenant) == stored
 
 
 async def test_a_known_key_with_another_body_is_a_conflict(tenant: Tenant) -> None:

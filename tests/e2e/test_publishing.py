@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import uuid4
 
 import jsonschema
 import pytest
@@ -32,7 +33,9 @@ async def publishing(service: Service) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def service_at(conninfo: str, kafka: KafkaBroker, topic: str) -> AsyncIterator[Service]:
-    async with running(conninfo, KAFKA_BROKERS=kafka.brokers, KAFKA_EVENTS_TOPIC=topic) as service:
+    """In a group of its own: what it takes in is no matter here, and nobody waits for others to let go."""
+    settings = {"KAFKA_BROKERS": kafka.brokers, "KAFKA_EVENTS_TOPIC": topic, "KAFKA_GROUP_ID": uuid4().hex}
+    async with running(conninfo, **settings) as service:
         yield service
 
 

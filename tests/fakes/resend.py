@@ -78,7 +78,10 @@ FAULTS = {fault.name: fault for fault in (HANG, RESET, LOST, DRIP, SLOW, GARBAGE
 
 
 class Arrival(msgspec.Struct):
-    """One request. `email_id` is set if a message was taken under it, `new` if it was not there before."""
+    """One request. `email_id` is set if a message was taken under it, `new` if it was not there before.
+
+    `marks` are what tests wrote into messages to find them by, such as mark-7, in whatever mail they come.
+    """
 
     time: float
     key: str | None
@@ -89,6 +92,7 @@ class Arrival(msgspec.Struct):
     status: int | None = None
     email_id: str | None = None
     new: bool = False
+    marks: tuple[str, ...] = ()
 
 
 class _Tag(msgspec.Struct):
@@ -183,6 +187,8 @@ class FakeResend:
         answer = fault if fault and not fault.takes else self._take(arrival, request.body) or _taken(arrival, fault)
         arrival.fault = answer.name or None
         arrival.status = answer.status if answer.then == "answer" else None
+        if b"mark-" in request.body:
+            arrival.marks = tuple({mark.decode() for mark in _MARK.findall(request.body)})
         self._write(arrival)
         self._answer(connection, answer, arrival)
 
@@ -255,6 +261,7 @@ class FakeResend:
 
 
 _known = msgspec.json.Decoder(_Known)
+_MARK = re.compile(rb"mark-\d+")
 
 
 class _Request:

@@ -54,6 +54,7 @@ class Arrival(msgspec.Struct, frozen=True, rename={"address": "to"}):
     notification: str | None = None  # if the provider is told
     subject: str | None = None  # names the tenant and the key, so that the provider can see whose it is
     fault: str | None = None  # how the provider treated it
+    marks: tuple[str, ...] = ()  # what a scenario wrote into the messages that are in it
 
 
 class Event(msgspec.Struct, frozen=True):

@@ -1,7 +1,6 @@
 """Records as a member of a group is given them."""
 
 import asyncio
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -20,8 +19,7 @@ from domain.parked import Origin
 from tests.fakes.kafka import KafkaBroker, OwnKafkaBroker, Record
 
 SYNC_GROUP, INVALID_REQUEST = 14, 42
-SESSION = timedelta(seconds=6 if "KAFKA_BROKERS" in os.environ else 2)
-"""The least that Kafka grants if not told otherwise; a group of librdkafka's takes about as long to take shape."""
+SESSION = timedelta(seconds=6)
 
 
 class Log:

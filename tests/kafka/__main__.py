@@ -6,6 +6,7 @@ Needs Java 17 and Maven, which fetches the published jars the first time.
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -46,6 +47,8 @@ group.initial.rebalance.delay.ms=0
 @click.option("--port", type=click.IntRange(0, 65_535), default=9092, show_default=True, help="0: any that is free.")
 def main(port: int) -> None:
     """Run one node of Apache Kafka until Ctrl-C."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where the shell that started it lets none through
+        signal.signal(number, signal.default_int_handler)
     _demand_java()
     jars = _jars()
     port = port or _free_port()

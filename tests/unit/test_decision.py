@@ -154,6 +154,32 @@ def test_a_digest_is_gathered_until_the_end_of_its_window(frequency, until):
     assert asked(OFFER, wishes) == Digest(frequency, datetime.fromisoformat(until))
 
 
+NINE = datetime.fromisoformat("2026-03-02T09:00+01:00")
+DAILY = Wishes(categories={"promotion": Choice(frequency=Frequency.DAILY)})
+
+
+def test_what_is_to_come_at_the_time_of_a_digest_goes_in_that_one():
+    assert asked(OFFER, DAILY, local=time(9)) == Digest(Frequency.DAILY, NINE)
+    assert asked(OFFER, DAILY, local=time(9, 1)) == Digest(Frequency.DAILY, NINE + DAY)
+    assert decide(OFFER, DAILY, [], NINE, BERLIN, ahead=True) == Digest(Frequency.DAILY, NINE)
+    assert decide(OFFER, DAILY, [], NINE, BERLIN) == Digest(Frequency.DAILY, NINE + DAY)
+    hourly = Wishes(categories={"promotion": Choice(frequency=Frequency.HOURLY)})
+    assert asked(OFFER, hourly, local=time(9)) == Digest(Frequency.HOURLY, NINE)
+    assert asked(OFFER, hourly, local=time(9, 1)) == Digest(Frequency.HOURLY, NINE + timedelta(hours=1))
+
+
+def test_what_would_be_of_no_use_in_its_digest_does_not_wait_for_it():
+    for expires_at, decision in (
+        (NINE, SendNow()),
+        (NINE + timedelta(seconds=1), Digest(Frequency.DAILY, NINE)),
+        (NOON + timedelta(minutes=5), SendNow()),
+    ):
+        assert asked(msgspec.structs.replace(OFFER, expires_at=expires_at), DAILY) == decision
+    soon = msgspec.structs.replace(OFFER, expires_at=NINE)
+    napping = msgspec.structs.replace(DAILY, quiet_hours=NAPPING.quiet_hours)
+    assert asked(soon, napping) == Defer(TWO, Reason.QUIET_HOURS)
+
+
 def test_a_digest_does_not_wake_anybody():
     wishes = wish(types={OFFER.type: Choice(frequency=Frequency.DAILY)}, quiet_hours=QuietHours(time(22), time(10, 30)))
     assert asked(OFFER, wishes) == Digest(Frequency.DAILY, datetime.fromisoformat("2026-03-02T10:30+01:00"))
@@ -208,7 +234,8 @@ def test_whatever_waits_ends_as_one_message_one_digest_or_one_reason(message, wi
             case SendNow() | Suppress():
                 return
             case Digest(_, until):
-                assert now < until <= now + 9 * DAY or until == message.expires_at
+                assert now < until <= now + 9 * DAY
+                assert message.expires_at is None or until < message.expires_at
                 return
             case Defer(until, _):
                 if message.expires_at and until >= message.expires_at:

@@ -12,20 +12,22 @@ from adapters.address_digest import address_digests
 from adapters.allowance import Allowance
 from adapters.event_mapper import EventMapper
 from adapters.memory.budget import MemoryProviderBudget
-from adapters.memory.counters import MemoryCounters
 from adapters.memory.due_work import MemoryDueWork
 from adapters.memory.event_store import MemoryEventStore
+from adapters.memory.rate_limiter import MemoryRateLimiter
 from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys, WrongMasterKeyError
-from adapters.rate_limiter import CountingRateLimiter
 from application.carriers.email import EmailCarrier, EmailRules
 from application.limiting import Limiting
+from application.ports.due_work import Lease
 from application.ports.email import Email
 from application.ports.log import StoreUnavailableError
+from application.ports.rate_limiter import Place
 from application.ports.templates import RendererUnavailableError
 from application.processes import deliver
 from application.processes.deliver import Delivery
 from application.readers import Readers
+from domain.ids import suppression_id
 from domain.limits import ChannelLimits, Limits, Rates, Rules
 from domain.mailbox import Mailbox
 from domain.notification import Notification
@@ -103,7 +105,8 @@ class House:
         keys = PersonKeys(bytes(32))
         self.events = MemoryEventStore(self.due, MemoryWakeups(), EventMapper(keys), keys)
         self.readers = Readers(self.events, DIGEST)
-        self.limiting = Limiting(self.readers, CountingRateLimiter(MemoryCounters()), bytes.hex)
+        self.limiter: Any = MemoryRateLimiter()
+        self.limiting = Limiting(self.readers, self.limiter, bytes.hex)
         self.budget = MemoryProviderBudget(self.clock, {"resend": Allowance(per_day=10)})
         self.provider, self.words, self.log = Provider(), Words(), Notes()
         self.rules = EmailRules(sender=Mailbox("hello@acme.example"), reply_to=Mailbox("help@acme.example"))
@@ -612,3 +615,141 @@ async def test_what_its_provider_keeps_waiting_takes_no_place_meanwhile(house):
     house.clock.move(2 * MINUTE)
     await house.work()
     assert len(house.provider.calls) == 3
+
+
+async def advertised(house: House) -> Notification:
+    """Of advertising one mail an hour to each reader, what is one too many being dropped."""
+    await house.limit(per_hour=1)
+    return await house.accept(purpose=Purpose.MARKETING, category="promotion")
+
+
+async def test_an_intent_that_was_refused_as_stale_does_not_stand_behind_its_own_place(house):
+    it = await advertised(house)
+    render = house.words.render
+
+    async def meanwhile(*said: Any, **named: Any) -> Content:
+        house.words.render = render
+        await house.leave(Ground.SOFT_BOUNCES)
+        entry = await house.events.get(
+            Suppression, suppression_id("acme", Channel.EMAIL, DIGEST("acme", Channel.EMAIL, "jane@example.com"))
+        )
+        assert entry.remove(None, source="api", now=house.clock.now(), by="key:k1")
+        await house.events.save(entry)
+        return await render(*said, **named)
+
+    house.words.render = meanwhile
+    await house.work()
+    assert [type(r.event).__name__ for r in await house.events.history(it.id)] == ["Queued", "Rendered", "Sent"]
+
+
+async def test_what_cannot_be_read_while_the_store_is_away_is_read_once_it_is_back(house):
+    it = await house.accept()
+    renew, tries = house.due.renew, []
+
+    async def away(*given: Any, **named: Any) -> list[Lease]:
+        tries.append(given)
+        if len(tries) < 3:
+            raise StoreUnavailableError
+        return await renew(*given, **named)
+
+    house.due.renew = away
+    await house.work()
+    assert (await house.now(it)).status is Status.SENT
+
+
+async def test_whoever_stops_does_not_wait_for_the_store(house):
+    it = await house.accept()
+    delivery = house.delivery(EmailRules(sender=Mailbox("hello@acme.example")))
+
+    async def away(*_: Any, **__: Any) -> list[Lease]:
+        delivery.stop()
+        raise StoreUnavailableError
+
+    house.due.renew = house.due.release = away
+    await asyncio.wait_for(house.work(delivery), 5)
+    assert (await house.now(it)).sent_at is None
+
+
+async def test_what_was_left_when_the_store_went_away_does_not_stand_behind_its_own_place(house):
+    it = await advertised(house)
+    save = house.events.save
+
+    async def away(*_: Any, **__: Any) -> int:
+        house.events.save = save
+        raise StoreUnavailableError
+
+    house.events.save = away
+    await house.work()
+    house.clock.move(10 * MINUTE)
+    await house.work()
+    assert (await house.now(it)).status is Status.SENT
+
+
+async def test_what_a_lost_worker_left_before_its_intent_does_not_stand_behind_its_own_place(house):
+    it = await advertised(house)
+    rendering = asyncio.Event()
+
+    async def hangs(*_: Any, **__: Any) -> Content:
+        rendering.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    render, house.words.render = house.words.render, hangs
+    lost = asyncio.create_task(house.work())
+    await rendering.wait()
+    lost.cancel()
+    await asyncio.gather(lost, return_exceptions=True)
+    house.words.render = render
+    house.clock.move(10 * MINUTE)
+    await house.work()
+    assert (await house.now(it)).status is Status.SENT
+
+
+async def test_what_has_no_place_is_not_rendered_and_fills_no_place_of_a_call(house):
+    await house.limit(per_hour=1)
+    for _ in range(3):
+        await house.accept()
+    render, rendered = house.words.render, []
+
+    async def counted(*said: Any, **named: Any) -> Content:
+        rendered.append(said)
+        return await render(*said, **named)
+
+    house.words.render = counted
+    await house.work()
+    assert (len(rendered), len(house.provider.calls)) == (1, 1)
+
+
+async def test_who_waits_for_the_limiter_keeps_nobody_from_being_called(house):
+    """A limiter may take its time, and those of other tenants are not to feel it."""
+    await house.limit(per_hour=1)
+    limited, free = await house.accept(), await house.accept(tenant="globex")
+    answered, called = asyncio.Event(), asyncio.Event()
+    take, send = house.limiter.take, house.provider.send
+
+    async def slow(*said: Any, **named: Any) -> Place:
+        await answered.wait()
+        return await take(*said, **named)
+
+    async def sent(*said: Any) -> Outcome:
+        called.set()
+        return await send(*said)
+
+    house.limiter.take, house.provider.send = slow, sent
+    one_call = house.delivery(EmailRules(sender=Mailbox("hello@acme.example"), concurrency=1))
+    working = asyncio.create_task(house.work(one_call))
+    await called.wait()
+    assert (await house.now(limited)).in_flight is None
+    assert (await house.now(free)).in_flight
+    answered.set()
+    await working
+    assert (await house.now(limited)).status is Status.SENT
+
+
+async def test_to_look_for_rules_where_there_are_none_never_lets_others_go_first(house):
+    """Not one await of it gives the loop away: a step of the coroutine ends it."""
+    it = await house.accept()
+    await house.work()
+    with pytest.raises(StopIteration) as answer:
+        house.limiting.too_many(it, house.clock.now()).send(None)
+    assert answer.value.value is None

@@ -14,13 +14,12 @@ from adapters.address_digest import address_digests
 from adapters.event_mapper import EventMapper
 from adapters.http_client import Answer, NoAnswer
 from adapters.memory.budget import MemoryProviderBudget
-from adapters.memory.counters import MemoryCounters
 from adapters.memory.due_work import MemoryDueWork
 from adapters.memory.event_store import MemoryEventStore
+from adapters.memory.rate_limiter import MemoryRateLimiter
 from adapters.memory.wakeup import MemoryWakeups
 from adapters.memory.webhooks import MemoryWebhookSender
 from adapters.person_keys import PersonKeys, WrongMasterKeyError
-from adapters.rate_limiter import CountingRateLimiter
 from application.carriers.carrier import WorkRules
 from application.carriers.webhook import WebhookCarrier
 from application.limiting import Limiting
@@ -87,7 +86,7 @@ class House:
             log=self.lines,
             readers=readers,
             gathering=gathering(self.events, self.due, readers, self.clock),
-            limiting=Limiting(readers, CountingRateLimiter(MemoryCounters()), bytes.hex),
+            limiting=Limiting(readers, MemoryRateLimiter(), bytes.hex),
             name="worker:1",
         )
 

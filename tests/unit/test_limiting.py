@@ -1,5 +1,6 @@
 """Who is asked for which place, and what becomes of those for whom there is none."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -9,14 +10,13 @@ import pytest
 
 from adapters.address_digest import address_digests
 from adapters.event_mapper import EventMapper
-from adapters.memory.counters import MemoryCounters
 from adapters.memory.due_work import MemoryDueWork
 from adapters.memory.event_store import MemoryEventStore
+from adapters.memory.rate_limiter import MemoryRateLimiter
 from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys
-from adapters.rate_limiter import CountingRateLimiter
 from application.limiting import Limiting, TooMany, heed
-from application.ports.rate_limiter import Place, RateLimiter
+from application.ports.rate_limiter import Line, Place, RateLimiter
 from application.readers import Readers
 from domain.decision import SECURITY
 from domain.limits import ChannelLimits, Limits, Rates, Rules, Window
@@ -32,16 +32,19 @@ BOTH = ChannelLimits(tenant=Rates(per_minute=3), user=Rates(per_hour=1))
 
 
 class Asked:
-    """A limiter that says what it is told to, and remembers what it was asked."""
+    """A limiter in which one line says what it is told to, and which remembers what it was asked."""
 
     def __init__(self) -> None:
-        self.says: list[timedelta] = []
-        self.calls: list[tuple[str, list[str], datetime | None]] = []
+        self.says: list[tuple[str, timedelta]] = []
+        self.calls: list[tuple[str, list[Line], datetime | None]] = []
 
-    async def take(self, key: str, windows: Any, now: datetime, latest: datetime | None = None) -> Place:
-        self.calls.append((key, [window.name for window in windows], latest))
-        wait = self.says.pop(0) if self.says else timedelta(0)
-        return Place(now + wait, windows[0].name if wait else None)
+    async def take(self, holder: str, lines: Sequence[Line], now: datetime, latest: datetime | None = None) -> Place:
+        self.calls.append((holder, list(lines), latest))
+        if not self.says:
+            return Place(now)
+        name, wait = self.says.pop(0)
+        (line,) = [each for each in lines if each.name == name]
+        return Place(now + wait, name, line.windows[0].name)
 
     async def close(self) -> None: ...
 
@@ -82,13 +85,18 @@ async def test_where_nothing_was_chosen_nobody_is_asked(tenant, asked):
     assert asked.calls == []
 
 
-async def test_the_reader_s_limits_come_first_and_the_tenant_s_next(tenant, asked):
+async def test_for_both_limits_one_place_is_asked_for(tenant, asked):
     await tenant.choose()
-    assert await tenant.asks() is None
-    assert [names for _, names, _ in asked.calls] == [["per_hour"], ["per_minute"]]
-    keys = [key for key, _, _ in asked.calls]
-    assert keys[0] != keys[1]
-    assert "ada@example.com" not in keys[0]
+    it = mail()
+    assert await tenant.asks(it) is None
+    ((holder, (user, whole), _),) = asked.calls
+    assert holder == f"{it.id}/1"
+    assert [(each.name, [window.name for window in each.windows]) for each in (user, whole)] == [
+        ("user", ["per_hour"]),
+        ("tenant", ["per_minute"]),
+    ]
+    assert user.key != whole.key
+    assert "ada@example.com" not in user.key
 
 
 async def test_a_reader_is_the_user_at_whichever_address_else_the_address(tenant, asked):
@@ -103,52 +111,76 @@ async def test_a_reader_is_the_user_at_whichever_address_else_the_address(tenant
         mail(recipient_user_id="u-1", letter=elsewhere),
     ):
         await tenant.asks(it)
-    ada, same, other_address, user, user_elsewhere = [key for key, _, _ in asked.calls]
+    ada, same, other_address, user, user_elsewhere = [line.key for _, (line,), _ in asked.calls]
     assert ada == same
     assert user == user_elsewhere
     assert len({ada, other_address, user}) == 3
 
 
-async def test_what_is_one_too_many_waits_or_is_not_sent_as_its_category_says(tenant, asked):
+@pytest.mark.parametrize(
+    ("wishes", "by_its_reader_s", "by_the_tenant_s"),
+    [
+        ({"category": "account"}, Over.DEFER, Over.DEFER),
+        ({"category": "promotion", "purpose": Purpose.MARKETING}, Over.SUPPRESS, Over.DEFER),
+        ({"category": "news", "purpose": Purpose.MARKETING}, Over.DEFER, Over.DEFER),
+        ({"category": "order"}, Over.SUPPRESS, Over.SUPPRESS),
+    ],
+)
+async def test_what_is_one_too_many_waits_or_is_not_sent_as_its_category_says(
+    tenant, asked, wishes, by_its_reader_s, by_the_tenant_s
+):
+    """If that says nothing, advertising is not sent that is too much for its reader, and all else waits."""
     await tenant.choose(over={"news": Over.DEFER, "order": Over.SUPPRESS})
-    cases = [
-        (Purpose.TRANSACTIONAL, "account", NOON + HOUR),
-        (Purpose.MARKETING, "promotion", None),
-        (Purpose.MARKETING, "news", NOON + HOUR),
-        (Purpose.TRANSACTIONAL, "order", None),
-    ]
-    for purpose, category, until in cases:
-        asked.says = [HOUR]
-        assert await tenant.asks(mail(purpose=purpose, category=category)) == TooMany("user.per_hour", until)
-    assert [latest for _, _, latest in asked.calls] == [None, NOON, None, NOON]
+    asked.says = [("user", HOUR), ("tenant", HOUR)]
+    for limit, over in (("user.per_hour", by_its_reader_s), ("tenant.per_minute", by_the_tenant_s)):
+        until = NOON + HOUR if over is Over.DEFER else None
+        assert await tenant.asks(mail(**wishes)) == TooMany(limit, until)
+    for _, lines, _ in asked.calls:
+        assert [each.waits for each in lines] == [each is Over.DEFER for each in (by_its_reader_s, by_the_tenant_s)]
 
 
 @pytest.mark.parametrize("urgent", [{"category": SECURITY}, {"priority": Priority.CRITICAL}])
 async def test_what_insists_goes_at_once_and_counts(tenant, asked, urgent):
     await tenant.choose(over={SECURITY: Over.SUPPRESS, "account": Over.SUPPRESS})
-    asked.says = [HOUR, HOUR]
+    asked.says = [("user", HOUR)]
     assert await tenant.asks(mail(**urgent)) is None
-    assert [latest for _, _, latest in asked.calls] == [None, None]
+    ((_, lines, latest),) = asked.calls
+    assert (latest, [each.waits for each in lines]) == (None, [True, True])
+
+
+async def test_of_a_crowd_under_a_tenant_s_limit_all_advertising_is_sent_in_the_end():
+    tenant = Tenant(MemoryRateLimiter())
+    await tenant.choose(ChannelLimits(tenant=Rates(per_minute=10)))
+    ends = [await tenant.asks(mail(purpose=Purpose.MARKETING, category="promotion")) for _ in range(100)]
+    assert sum(each is None for each in ends) == 10
+    assert all(each.until for each in ends if each)
 
 
 async def test_advertising_never_insists(tenant, asked):
     await tenant.choose()
-    asked.says = [HOUR]
+    asked.says = [("user", HOUR)]
     assert await tenant.asks(mail(purpose=Purpose.MARKETING, priority=Priority.CRITICAL)) is not None
 
 
 async def test_who_has_waited_for_a_place_is_not_asked_for_it_again(tenant, asked):
-    """At first by the reader's limit, then by that of the tenant."""
     await tenant.choose()
-    asked.says = [HOUR, MINUTE]
+    asked.says = [("user", HOUR)]
     it = mail()
     heed(await tenant.asks(it), it, **BY)
     assert (it.status, it.reason_code, it.due_at) == (Status.DEFERRED, Reason.RATE_LIMITED, NOON + HOUR)
-    now = NOON + HOUR
-    assert await tenant.asks(it, now) == TooMany("tenant.per_minute", now + MINUTE)
-    heed(TooMany("tenant.per_minute", now + MINUTE), it, now=now, by="worker")
-    assert await tenant.asks(it, now + MINUTE) is None
-    assert len(asked.calls) == 2
+    assert await tenant.asks(it, NOON + HOUR) is None
+    assert len(asked.calls) == 1
+
+
+async def test_who_is_sent_once_more_by_hand_stands_in_line_again(tenant, asked):
+    await tenant.choose()
+    it = mail()
+    heed(TooMany("tenant.per_minute", NOON + HOUR), it, **BY)
+    it.fail(Reason.RENDER_FAILED, "", now=NOON + HOUR, by="worker")
+    it.retry(now=NOON + HOUR, by="key:k1")
+    asked.says = [("tenant", MINUTE)]
+    assert await tenant.asks(it, NOON + HOUR) == TooMany("tenant.per_minute", NOON + HOUR + MINUTE)
+    assert [holder for holder, _, _ in asked.calls] == [f"{it.id}/2"]
 
 
 async def test_who_comes_more_than_a_minute_late_has_to_stand_in_line_again(tenant, asked):
@@ -159,14 +191,14 @@ async def test_who_comes_more_than_a_minute_late_has_to_stand_in_line_again(tena
     assert await tenant.asks(it, NOON + HOUR + MINUTE) is None
     assert asked.calls == []
     await tenant.asks(it, NOON + HOUR + 2 * MINUTE)
-    assert len(asked.calls) == 2
+    assert len(asked.calls) == 1
 
 
 async def test_who_was_late_often_enough_goes(tenant, asked):
     await tenant.choose()
     it, now = mail(), NOON
     for _ in range(10):
-        asked.says = [HOUR]
+        asked.says = [("user", HOUR)]
         too_many = await tenant.asks(it, now)
         if too_many is None:
             break
@@ -181,7 +213,7 @@ async def test_who_waited_for_something_else_meanwhile_has_lost_the_place(tenant
     heed(TooMany("tenant.per_minute", NOON + MINUTE), it, **BY)
     it.wait(Reason.QUIET_HOURS, NOON + HOUR, **BY)
     await tenant.asks(it, NOON + HOUR)
-    assert len(asked.calls) == 2
+    assert len(asked.calls) == 1
 
 
 async def test_a_call_that_was_begun_has_its_place(tenant, asked):
@@ -194,7 +226,7 @@ async def test_a_call_that_was_begun_has_its_place(tenant, asked):
 
 async def test_what_would_come_too_late_is_due_when_it_expires(tenant, asked):
     await tenant.choose()
-    asked.says = [HOUR]
+    asked.says = [("user", HOUR)]
     it = mail(expires_at=NOON + MINUTE)
     assert await tenant.asks(it) == TooMany("user.per_hour", NOON + MINUTE)
     assert asked.calls[0][2] == NOON + MINUTE
@@ -205,7 +237,8 @@ async def test_of_a_reader_who_was_forgotten_only_the_tenant_s_limits_are_asked(
     it = mail()
     it.letter = Erased(SOMEBODY)
     await tenant.asks(it)
-    assert [names for _, names, _ in asked.calls] == [["per_minute"]]
+    ((_, lines, _),) = asked.calls
+    assert [each.name for each in lines] == ["tenant"]
 
 
 async def test_other_channels_and_other_tenants_are_not_limited(tenant, asked):
@@ -216,7 +249,7 @@ async def test_other_channels_and_other_tenants_are_not_limited(tenant, asked):
 
 
 async def test_what_is_not_sent_says_which_limit_it_was():
-    tenant = Tenant(CountingRateLimiter(MemoryCounters()))
+    tenant = Tenant(MemoryRateLimiter())
     await tenant.choose(ChannelLimits(user=Rates(per_day=1)), over={"account": Over.SUPPRESS})
     assert await tenant.asks() is None
     it = mail()

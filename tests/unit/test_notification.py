@@ -424,6 +424,14 @@ def test_what_may_have_gone_out_cannot_be_cancelled(how):
     assert not it.cancel(now=NOON, by="key:k1")
 
 
+def test_what_is_sent_again_by_hand_can_be_cancelled_until_it_may_have_gone_out_again():
+    it = notification(UUID(int=7), purpose=Purpose.MARKETING)
+    answered(attempted(it), Unknown())
+    assert it.status is Status.FAILED
+    it.retry(now=NOON, by="key:k1")
+    assert it.cancel(now=NOON, by="key:k1")
+
+
 def test_the_sender_stays_the_same_for_as_long_as_the_key_does():
     it = answered(called(), Retryable(Reason.TIMEOUT))
     assert it.sender == SENDER

@@ -3,10 +3,11 @@
 import json
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import jsonschema
+import msgspec
 import pytest
 
 from adapters.event_mapper import EventMapper, event_classes
@@ -26,9 +27,10 @@ from application.processes import publish
 from application.processes.publish import Publisher
 from domain.notification import Notification
 from domain.outcomes import Accepted, Refused, Retryable
-from domain.vocabulary import Channel, Reason
+from domain.standing import Standing
+from domain.vocabulary import Channel, Reason, Status
 from tests import announcements
-from tests.examples import POLICY, attempted, notification
+from tests.examples import NOON, POLICY, attempted, notification
 from tests.fakes.chance import SetClock
 
 ACME = Caller("acme", "key:k1")
@@ -307,6 +309,62 @@ async def test_another_one_tells_again_what_was_told_beyond_the_place_under_the_
     house.topic.refuses = lambda _: False
     await house.publisher().turn()
     assert [each["id"] for each in house.told] == [f"{ahead.id}/1", f"{stuck.id}/1", f"{ahead.id}/1"]
+
+
+@pytest.mark.parametrize(
+    ("became", "fact", "more"),
+    [
+        (Standing(Status.SENT, None, NOON, None, None), "sent", {}),
+        (Standing(Status.DELIVERED, None, NOON, NOON, None), "delivered", {"occurred_at": "2026-03-01T12:00:00Z"}),
+        (
+            Standing(Status.BOUNCED, Reason.HARD_BOUNCE, NOON, None, NOON),
+            "bounced",
+            {"reason": "hard_bounce", "occurred_at": "2026-03-01T12:00:00Z"},
+        ),
+        (
+            Standing(Status.FAILED, Reason.PROVIDER_REFUSED, None, None, None),
+            "failed",
+            {"reason": "provider_refused"},
+        ),
+        (
+            Standing(Status.FAILED, Reason.PROVIDER_REJECTED_LATER, NOON, None, None),
+            "rejected",
+            {"reason": "provider_rejected_later"},
+        ),
+        (
+            Standing(Status.SUPPRESSED, Reason.UNSUBSCRIBED, None, None, None),
+            "suppressed",
+            {"reason": "unsubscribed"},
+        ),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+async def test_what_became_of_a_digest_is_told_of_what_is_in_it(
+    house: House, became: Standing, fact: str, more: dict[str, Any]
+) -> None:
+    it = await house.queue(correlation_id="order-1042")
+    now, digest = house.clock.now(), cast("Notification", Digest(uuid4(), became))
+    it.wait(Reason.DIGEST, now, now=now, by="key:k1", bundle=uuid4())
+    it.merge(digest, now=now, by="worker")
+    it.follow(digest, now=now, by="digest")
+    again = cast("Notification", Digest(digest.id, Standing(Status.DEFERRED, Reason.DIGEST, None, None, None)))
+    it.follow(again, now=now, by="digest")
+    await house.events.save(it)
+    await house.publisher().turn()
+    *before, followed = house.told
+    assert [each["type"] for each in before] == ["email.queued", "email.deferred", "email.merged"]
+    assert followed["type"] == f"email.{fact}"
+    assert followed["data"]["correlation_id"] == "order-1042"
+    assert followed["data"]["digest_id"] == str(digest.id)
+    assert {name: value for name, value in followed["data"].items() if name in ("reason", "occurred_at")} == more
+
+
+class Digest(msgspec.Struct, frozen=True):
+    """As much of one as its members look at."""
+
+    id: UUID
+    standing: Standing
+    reason_code: Reason | None = None
 
 
 async def test_origins_are_forgotten_and_found_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

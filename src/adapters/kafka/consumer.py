@@ -4,7 +4,7 @@ import asyncio
 import struct
 import zlib
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from gzip import BadGzipFile
 from time import monotonic
@@ -30,12 +30,16 @@ from aiokafka.errors import (
 )
 
 from adapters.kafka.connection import Connection
+from adapters.stopping import stopped
 from application.inbound.event import Record
 from domain.parked import Origin
 
 MOST_RECORDS = 500
 _POLL_SECONDS = 1.0
+_LEAVE_SECONDS = 5.0
 _REBALANCE_MS = 30_000
+_ANSWER_MS = 10_000
+"""Who joins is answered only when all others have let go, and then some."""
 _HAND_OVER_SECONDS = 20.0
 """Longer than a save may take, and less than others wait for us to let go."""
 _NEVER_MS = 2**31 - 1
@@ -79,8 +83,10 @@ async def inflow(
 ) -> AsyncIterator["KafkaInflow"]:
     """A member of the group, from which it takes its leave when the block ends. Raises KafkaError."""
     session_ms = round(session.total_seconds() * 1000)
+    rebalance_ms = max(_REBALANCE_MS, session_ms)
+    arguments = connection.arguments() | {"request_timeout_ms": rebalance_ms + _ANSWER_MS}
     consumer = AIOKafkaConsumer(
-        **connection.arguments(),
+        **arguments,
         group_id=group,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
@@ -90,7 +96,7 @@ async def inflow(
         max_poll_interval_ms=_NEVER_MS,
         session_timeout_ms=session_ms,
         heartbeat_interval_ms=session_ms // 4,
-        rebalance_timeout_ms=max(_REBALANCE_MS, session_ms),
+        rebalance_timeout_ms=rebalance_ms,
         metadata_max_age_ms=_NEW_TOPICS_MS,
     )
     await consumer.start()
@@ -99,7 +105,22 @@ async def inflow(
         consumer.subscribe(topics=sorted(topics), listener=flow)
         yield flow
     finally:
-        await consumer.stop()
+        await _take_leave(consumer)
+
+
+async def _take_leave(consumer: AIOKafkaConsumer) -> None:
+    """To the end, however often we are asked to stop meanwhile: half of it would leave connections open.
+
+    Within seconds all the same, for the brokers may be away.
+    """
+    leaving = asyncio.create_task(consumer.stop())
+    now = asyncio.get_running_loop().time
+    until = now() + _LEAVE_SECONDS
+    while not leaving.done() and now() < until:
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([leaving], timeout=until - now())
+    await stopped(leaving)
+    await consumer._client.close()  # where it did not come to that
 
 
 class _Torn(msgspec.Struct):

@@ -179,11 +179,13 @@ class MemoryDueWork:
                 self._hold(work, duration)
         return [lease for lease, _ in kept]
 
-    async def release(self, leases: Sequence[Lease]) -> None:
+    async def release(self, leases: Sequence[Lease], *, after: timedelta = timedelta(0)) -> None:
         for lease in leases:
             if work := self._leased(lease):
                 work.lease_until = work.token = None
                 work.rank_at = work.due_at + work.head_start
+                if after:
+                    self._hold(work, after)
 
     async def set_aside(self, leases: Sequence[Lease]) -> None:
         for lease in leases:
@@ -199,7 +201,13 @@ class MemoryDueWork:
                 del self._schedule[lease.notification]
 
     async def bundled(self, bundle: UUID, limit: int) -> list[UUID]:
-        return sorted(work.notification for work in self._schedule.values() if work.bundle == bundle)[:limit]
+        now = self._clock.now()
+        there = sorted(
+            (work.due_at > now, work.unreadable > 0, work.due_at + work.head_start, work.notification)
+            for work in self._schedule.values()
+            if work.bundle == bundle
+        )
+        return [id for *_, id in there[:limit]]
 
     async def next_due(self, channel: Channel) -> timedelta | None:
         held = Counter(work.lane for work in self._on(channel) if self._is_held(work))

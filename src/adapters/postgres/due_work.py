@@ -183,6 +183,13 @@ CREATE_LEASE_IN_BUDGET = f"""
 """
 """A turn of a dispatcher in one call: each statement of it sees what the one before has done."""
 
+_RELEASE_LATER = """
+    UPDATE schedule s SET lease_until = now() + %(after)s, lease_token = NULL,
+        rank_at = now() + %(after)s + s.head_start
+    FROM unnest(%(ids)b::uuid[], %(tokens)b::uuid[]) AS held (id, token)
+    WHERE s.notification_id = held.id AND s.lease_token = held.token
+"""
+
 
 class PostgresDueWork:
     """Leases by `FOR UPDATE SKIP LOCKED`: dispatchers never wait for what workers do nor take the same work.
@@ -219,7 +226,10 @@ class PostgresDueWork:
         kept = {id for (id,) in await self._database.rows(_RENEW, values)}
         return [lease for lease in leases if lease.notification in kept]
 
-    async def release(self, leases: Sequence[Lease]) -> None:
+    async def release(self, leases: Sequence[Lease], *, after: timedelta = timedelta(0)) -> None:
+        if after:
+            await self._database.rows(_RELEASE_LATER, {"after": after, **_columns(leases)})
+            return
         await self._database.rows(
             "UPDATE schedule s SET lease_until = NULL, lease_token = NULL, rank_at = s.due_at + s.head_start"
             " FROM unnest(%(ids)b::uuid[], %(tokens)b::uuid[]) AS held (id, token)"
@@ -248,7 +258,9 @@ class PostgresDueWork:
 
     async def bundled(self, bundle: UUID, limit: int) -> list[UUID]:
         rows = await self._database.rows(
-            "SELECT notification_id FROM schedule WHERE bundle = %s ORDER BY notification_id LIMIT %s", (bundle, limit)
+            "SELECT notification_id FROM schedule WHERE bundle = %s"
+            " ORDER BY due_at > now(), unreadable > 0, due_at + head_start, notification_id LIMIT %s",
+            (bundle, limit),
         )
         return [id for (id,) in rows]
 

@@ -54,14 +54,7 @@ class EmailCarrier:
 
     async def prepare(self, notification: Notification) -> Parcel:
         """All attempts of a generation come from whom the first one came from."""
-        if not isinstance(notification.letter, Letter):
-            raise UnsendableError(Reason.PERSON_ERASED)
-        try:
-            content = await message.rendered(notification, self._renderer)
-        except RenderError as error:
-            raise UnsendableError(Reason.RENDER_FAILED, str(error)) from None
-        if self._rules.postal_address and not _shows_imprint(notification, content, self._rules.postal_address):
-            raise UnsendableError(Reason.IMPRINT_MISSING)
+        content = await made(notification, self._renderer, self._rules.postal_address)
         email = message.email(
             notification,
             content,
@@ -76,6 +69,22 @@ class EmailCarrier:
             email.reply_to,
             partial(self._sender.send, email, notification.idempotency_key),
         )
+
+
+async def made(notification: Notification, renderer: TemplateRenderer, postal_address: str | None) -> Content:
+    """What it says, which is fit to go out: advertising shows `postal_address`, or its sender's, if there is one.
+
+    Raises UnsendableError, and RendererUnavailableError.
+    """
+    if not isinstance(notification.letter, Letter):
+        raise UnsendableError(Reason.PERSON_ERASED)
+    try:
+        content = await message.rendered(notification, renderer)
+    except RenderError as error:
+        raise UnsendableError(Reason.RENDER_FAILED, str(error)) from None
+    if postal_address and not _shows_imprint(notification, content, postal_address):
+        raise UnsendableError(Reason.IMPRINT_MISSING)
+    return content
 
 
 def _shows_imprint(notification: Notification, content: Content, postal_address: str) -> bool:

@@ -29,7 +29,7 @@ class ChooseLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         dict[Name, Over],
         Meta(
             description="By category: `defer` what is too much, so that it waits for its turn, or `suppress` it. "
-            "Default: advertising is suppressed, all else deferred"
+            "Default: advertising that is too much for its reader is suppressed, all else deferred"
         ),
     ] = {}
     duplicate_window_seconds: Annotated[

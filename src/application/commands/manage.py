@@ -52,7 +52,10 @@ async def cancel(command: CancelNotification, caller: Caller, *, events: EventSt
 
 
 async def retry(command: RetryNotification, caller: Caller, *, events: EventStore, clock: Clock) -> RetryAnswer:
-    """Send it once more, now. Raises NotRetryableError while it may still go, or has gone, out."""
+    """Send it once more, now.
+
+    Raises NotRetryableError while it may still go, or has gone, out, and GoesWithDigestError for what is in a digest.
+    """
     notification = await _own(command.id, caller, events)
     notification.retry(now=clock.now(), by=caller.by)
     position = await events.save(notification)

@@ -177,7 +177,8 @@ async def send(
             _queued(to, command, variables, request, caller, links, persons, now, dice) for to in addressees
         ]
         for notification, reader in zip(notifications, found, strict=True):
-            decision = reader.decide(notification, max(now, notification.due_at), default_time_zone, local)
+            due = notification.due_at
+            decision = reader.decide(notification, max(now, due), default_time_zone, local, ahead=due > now)
             reader.heed(decision, notification, now=now, by=caller.by)
         sayings = _NOTHING_SAID
         if rules and rules.duplicate_window:

@@ -17,6 +17,7 @@ from application.faults import fault_of
 from application.ports.log import ConflictError, EventStore, Persons
 from application.ports.time_and_chance import Clock
 from application.problems import InvalidCommandError, Problem
+from application.queries.suppressions import of_text
 from application.readers import AddressDigest
 from domain.ids import suppression_id
 from domain.personal import Listed
@@ -207,7 +208,9 @@ def _rows(reader: "csv.DictReader[str]") -> Iterator[Suppress | RowFault]:
 
 
 def _row(row: dict[str, Any], line: int) -> Suppress | RowFault:
-    given = {name: row[name] for name in ("channel", "address", "ground", "category", "until") if row.get(name)}
+    given = {
+        name: of_text(row[name]) for name in ("channel", "address", "ground", "category", "until") if row.get(name)
+    }
     try:
         command = msgspec.convert(given, Suppress)
         address = _address(command.channel, command.address, command.category)

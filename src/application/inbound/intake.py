@@ -3,7 +3,6 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from time import monotonic
 from typing import Any, Protocol
 
 import msgspec
@@ -282,13 +281,14 @@ class _Slices:
 
     async def __aenter__(self) -> None:
         await self._turn.acquire()
-        if monotonic() >= self._until:
+        now = asyncio.get_running_loop().time
+        if now() >= self._until:
             try:
                 await asyncio.sleep(0)
             except BaseException:
                 self._turn.release()
                 raise
-            self._until = monotonic() + _SLICE
+            self._until = now() + _SLICE
 
     async def __aexit__(self, *_: object) -> None:
         self._turn.release()

@@ -70,8 +70,8 @@ class DueWork(Protocol):
         Answers those that are still held by these tokens.
         """
 
-    async def release(self, leases: Sequence[Lease]) -> None:
-        """Give back those still held: they are due again at once."""
+    async def release(self, leases: Sequence[Lease], *, after: timedelta = timedelta(0)) -> None:
+        """Give back those still held: they are due again at once, or `after` a while."""
 
     async def set_aside(self, leases: Sequence[Lease]) -> None:
         """Give back what cannot be read: due again in a minute, then in two, twice as long each time, an hour at most.
@@ -83,9 +83,11 @@ class DueWork(Protocol):
         """Forget what turned out to need no work."""
 
     async def bundled(self, bundle: UUID, limit: int) -> list[UUID]:
-        """What is to go in one digest, whoever holds it and due or not; the oldest first where it is more than `limit`.
+        """What is to go in one digest, whoever holds it and due or not; no more than `limit`.
 
-        Who may take it is for the log to say: of two who do, one is refused.
+        In one order, however often it is leased: what is due before what is not, what was set aside behind the
+        others, and else as it is leased for the first time. Who may take it is for the log to say: of two who do,
+        one is refused.
         """
 
     async def next_due(self, channel: Channel) -> timedelta | None:

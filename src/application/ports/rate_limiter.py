@@ -1,31 +1,55 @@
 """How much of what is a tenant's own may go out when."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import msgspec
 
 from domain.limits import Window
 
+MOST_EXACT = 1_000
+"""Of windows that allow no more, the time of each place is kept; of others it is taken to be evenly spread."""
+
+KEPT = timedelta(minutes=1)
+"""A place that passed by longer ago is lost, or all who were due while nobody worked would go at once."""
+
+REMEMBERED = timedelta(hours=1)
+LONGEST_WAIT = timedelta(days=366)
+
+
+class Line(msgspec.Struct, frozen=True):
+    """A queue, known by `key`, and what its places have to keep to; `waits`: whether anybody is to wait in it."""
+
+    key: str
+    windows: Sequence[Window]
+    name: str = ""
+    waits: bool = True
+
 
 class Place(msgspec.Struct, frozen=True):
-    """When it is somebody's turn, and the name of the window that made them wait, if one did."""
+    """When it is somebody's turn, and which line and window made them wait, if one did."""
 
     at: datetime
+    line: str | None = None
     window: str | None = None
 
 
 class RateLimiter(Protocol):
-    """Who may go when, so that no window sees more than it allows; one queue for each key."""
+    """Who may go when, so that no window sees more than it allows."""
 
-    async def take(self, key: str, windows: Sequence[Window], now: datetime, latest: datetime | None = None) -> Place:
-        """The next free place: that of `now` while there is room, else the first in which there is some.
+    async def take(self, holder: str, lines: Sequence[Line], now: datetime, latest: datetime | None = None) -> Place:
+        """The first moment from `now` on at which all of these lines have room, taken in each of them.
 
-        It is taken, unless it is later than `latest`. Places that are taken are not asked for again: whoever comes
-        later stands behind. In any stretch as long as a window there are never more places than that allows; where it
-        allows more than a thousand, about as many. However long the queue, the wait is a year at most. Never raises:
-        what cannot be asked is decided by what this process knows.
+        It is not taken where it is later than `latest`, or later than now because of a line in which nobody waits.
+
+        Whoever asks again has not used the place taken before: that still holds for `KEPT` after its moment; else it is
+        given back, so that nobody stands behind themselves. It is remembered as long as the longest window of no more
+        than `MOST_EXACT` counts it, and `REMEMBERED` at the least.
+
+        Whoever comes later stands behind. In any stretch as long as a window there are never more places than that
+        allows; where it allows more than `MOST_EXACT`, about as many. However long the queue, nobody waits for longer
+        than `LONGEST_WAIT`. Never raises: what cannot be asked is decided by what this process knows.
         """
 
     async def close(self) -> None: ...

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Protocol, TypedDict
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from application.ports.time_and_chance import Clock, Dice
 from application.ports.webhooks import WebhookCall
 from application.processes.gather import Gathering
 from application.readers import Reader, Readers, Who
+from application.reading import readable
 from domain.decision import Digest, SendNow
 from domain.notification import NotAttemptableError, Notification
 from domain.notification_events import Attempt
@@ -30,6 +32,9 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
 _GRACE = 0.25
 """Seconds that a sender gets to end by its own deadline, for it knows best how far a call has come."""
+
+
+_WHILE_OTHERS_MERGE = timedelta(seconds=1)
 
 
 class AttemptLog(Protocol):
@@ -96,14 +101,29 @@ class Delivery:
 
     async def deliver(self, channel: Channel, leases: Sequence[Lease]) -> None:
         """Attend to each of these once. Whatever cannot be finished comes back when its lease lapses."""
-        called = 0 if self._stopping else await self._work(channel, leases)
-        if self._stopping and not called:
-            await self._due.release(leases)
-        if called < len(leases):
-            await self._budget.give_back(self._carriers[channel].provider, len(leases) - called)
+        called = await self._work_once_the_store_answers(channel, leases)
+        with suppress(StoreUnavailableError):  # then their leases lapse, and the budget is a little too small for a day
+            if self._stopping and not called:
+                await self._due.release(leases)
+            if called < len(leases):
+                await self._budget.give_back(self._carriers[channel].provider, len(leases) - called)
 
-    async def _work(self, channel: Channel, leases: Sequence[Lease]) -> int:
-        """Attend to each that is still held; answers how many calls that made."""
+    async def _work_once_the_store_answers(self, channel: Channel, leases: Sequence[Lease]) -> int:
+        """Half of the time that they are held for: after that a lapse brings them back sooner."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + self._carriers[channel].rules.certain.total_seconds() / 2
+        pause = _FIRST_PAUSE
+        while not self._stopping:
+            if (called := await self._work(channel, leases)) is not None:
+                return called
+            if loop.time() + pause > give_up:
+                break
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        return 0
+
+    async def _work(self, channel: Channel, leases: Sequence[Lease]) -> int | None:
+        """Attend to each that is still held; answers how many calls that made. None: the store is away."""
         carrier = self._carriers[channel]
         rules = carrier.rules
         lapses = asyncio.get_running_loop().time() + rules.certain.total_seconds()
@@ -114,11 +134,18 @@ class Delivery:
             )
             if unread := [lease for lease in held if lease.notification not in found]:
                 await self._due.set_aside(unread)
-            found = await self._gathering.gathered(found, self._read)
+            gathered = await self._gathering.gathered(
+                {lease.notification: found[lease.notification] for lease in held if lease.notification in found},
+                self._read,
+            )
+            if gathered.later:
+                later = [lease for lease in held if lease.notification in gathered.later]
+                await self._due.release(later, after=_WHILE_OTHERS_MERGE)
+            found = gathered.alone
             load = await carrier.load(found.values())
         except StoreUnavailableError:
-            self._log.note("store away, left for later", leases[0].notification, others=len(leases) - 1)
-            return 0
+            self._log.note("store away, asked again", leases[0].notification, others=len(leases) - 1)
+            return None
         readers = await self._readers_of(found.values())
         work = [
             self._attend(notification, lease, lapses, carrier, load, readers.get(notification.id))
@@ -139,18 +166,7 @@ class Delivery:
         return {}
 
     async def _read(self, ids: Sequence[UUID]) -> Mapping[UUID, Notification]:
-        """Those that can be read. One that cannot is looked for by halves, for the others must not wait for it."""
-        try:
-            return await self._events.get_many(Notification, ids)
-        except StoreUnavailableError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a lost key, an event of a later version: whatever it is, it is theirs
-            if len(ids) < 2:
-                for id in ids:
-                    self._log.unreadable(id, error)
-                return {}
-            half = len(ids) // 2
-            return {**await self._read(ids[:half]), **await self._read(ids[half:])}
+        return await readable(ids, partial(self._events.get_many, Notification), self._log.unreadable)
 
     async def _attend(
         self,
@@ -167,6 +183,8 @@ class Delivery:
                 await self._due.drop([lease])
             elif not await self._settle_without_a_call(notification, load):
                 return await self._send_if_wished(notification, lease, lapses, carrier, load, reader)
+        except UnreadableError:
+            await self._due.set_aside([lease])
         except (ConflictError, NotAttemptableError):
             self._log.note("moved on elsewhere", notification.id)
         except StoreUnavailableError:
@@ -232,6 +250,10 @@ class Delivery:
         load: Load,
         seen: Mapping[UUID, int],
     ) -> bool:
+        if too_many := await self._limiting.too_many(notification, self._clock.now()):
+            limiting.heed(too_many, notification, **self._signed())
+            await self._events.save(notification)
+            return False
         try:
             parcel = await load.prepare(notification)
         except UnsendableError as error:
@@ -240,16 +262,9 @@ class Delivery:
         except HeldError:
             await self._due.release([lease])
             return False
-        except UnreadableError:
-            await self._due.set_aside([lease])
-            return False
         async with self._slots[notification.channel]:
             if not self._may_begin(notification.channel, lapses):
                 await self._due.release([lease])
-                return False
-            if too_many := await self._limiting.too_many(notification, self._clock.now()):
-                limiting.heed(too_many, notification, **self._signed())
-                await self._events.save(notification)
                 return False
             called = await self._attempt(notification, parcel, carrier, lapses, seen)
         if called is None:

@@ -9,7 +9,8 @@ from uuid import UUID
 import msgspec
 
 from application import message
-from application.carriers.email import envelope
+from application.carriers.carrier import UnreadableError, UnsendableError
+from application.carriers.email import envelope, made
 from application.ports.due_work import DueWork
 from application.ports.log import ConflictError, EventStore
 from application.ports.templates import CurrentTexts, TemplateRenderer
@@ -19,7 +20,7 @@ from domain.decision import Digest, Suppress
 from domain.notification import Notification
 from domain.personal import Envelope, Letter
 from domain.template import CurrentTemplate, RenderError, UnknownTemplateError
-from domain.vocabulary import Reason
+from domain.vocabulary import Purpose, Reason
 
 DIGEST = "digest"
 """The type of the house that says many things at once."""
@@ -27,7 +28,6 @@ DIGEST = "digest"
 MOST_MEMBERS = 100
 """Of one digest; a mail of more is cut off by mailboxes. What is beyond goes in the next one, at the same time."""
 
-_MOST_LOOKED_AT = 500
 _TRIES = 5
 
 _SENDERS = ("shop_name", "company_name", "product_name")
@@ -69,6 +69,7 @@ class Gathering:
         dice: Dice,
         log: GatherLog,
         sender_name: str,
+        postal_address: str | None = None,
         default_time_zone: str = "UTC",
         name: str = "worker",
     ) -> None:
@@ -82,31 +83,38 @@ class Gathering:
         self._dice = dice
         self._log = log
         self._sender_name = sender_name
+        self._postal_address = postal_address
         self._default_time_zone = default_time_zone
         self._name = name
 
-    async def gathered(self, found: Mapping[UUID, Notification], read: Read) -> Mapping[UUID, Notification]:
-        """Those of `found` that go by themselves, as they are now.
-
-        The others have gone into digests, or are left to be taken up once more.
-        """
-        bundles = {each.bundle for each in found.values() if each.bundle and each.awaits_others}
+    async def gathered(self, found: Mapping[UUID, Notification], read: Read) -> "Gathered":
+        """What is to become of what somebody holds: a digest is made by who holds the first of what goes in it."""
+        bundles: dict[UUID, dict[UUID, Notification]] = {}
+        for id, it in found.items():
+            if it.bundle and it.awaits_others:
+                bundles.setdefault(it.bundle, {})[id] = it
         if not bundles:
-            return found
-        lots = await asyncio.gather(*(self._opened(bundle, read) for bundle in bundles))
-        alone = {id: it for lot in lots for id, it in lot.items() if id in found}
-        return {id: it for id, it in found.items() if not it.awaits_others} | alone
+            return Gathered(found)
+        lots = await asyncio.gather(*(self._opened(bundle, held, read) for bundle, held in bundles.items()))
+        alone = {id: it for id, it in found.items() if not it.awaits_others}
+        for lot in lots:
+            alone |= lot.alone
+        return Gathered(alone, [id for lot in lots for id in lot.later])
 
     async def dissolved(self, digest: Notification, reader: Reader, read: Read) -> bool:
         """Take the digest apart if something in it may not go out any more; False if all may, or it may have gone out.
 
-        Each member then waits for the others once more, and is decided on by itself. Raises ConflictError.
+        Each member then waits for the others once more, and is decided on by itself. Raises ConflictError, and
+        UnreadableError where it cannot be told what is in it.
         """
         if digest.may_have_gone_out:
             return False
-        members = [it for it in (await read(digest.members)).values() if it.digest_id == digest.id]
+        found = await read(digest.members)
+        if len(found) < len(digest.members):
+            raise UnreadableError
+        members = [it for it in found.values() if it.digest_id == digest.id]
         now = self._clock.now()
-        if all(self._may_go(it, reader, now) for it in members):
+        if len(members) == len(found) and all(self._may_go(it, reader, now) for it in members):
             return False
         digest.suppress(Reason.DISSOLVED, now=now, by=self._name)
         for it in members:
@@ -115,28 +123,50 @@ class Gathering:
         self._log.note("digest dissolved", digest.id, members=len(members))
         return True
 
-    async def _opened(self, bundle: UUID, read: Read) -> Mapping[UUID, Notification]:
-        """Make digests of what goes together in this bundle; answers what goes by itself."""
+    async def _opened(self, bundle: UUID, held: Mapping[UUID, Notification], read: Read) -> "Gathered":
+        """Make digests of what goes together in this bundle. What fails stays with who holds it until that lapses."""
         try:
-            return await self._merged(bundle, read)
+            return await self._merged(bundle, held, read)
         except Exception as error:  # noqa: BLE001 - whatever it is, the others of the lot must not pay for it
-            self._log.note("not gathered, left for later", bundle, error=type(error).__name__)
-            return {}
+            first = next(iter(held))
+            self._log.note("not gathered, left for later", first, bundle=str(bundle), error=type(error).__name__)
+            return Gathered({})
 
-    async def _merged(self, bundle: UUID, read: Read) -> Mapping[UUID, Notification]:
-        conflicts = 0
+    async def _merged(self, bundle: UUID, held: Mapping[UUID, Notification], read: Read) -> "Gathered":
+        """Who holds the first makes all of them, one after the other, until somebody else is seen to do so."""
+        ours, conflicts = False, 0
         while conflicts < _TRIES:
-            found = await read(await self._due.bundled(bundle, _MOST_LOOKED_AT))
+            ids = await self._due.bundled(bundle, MOST_MEMBERS)
+            if not ids or not (ours or ids[0] in held):
+                return Gathered({}, list(held))
+            found = await read(ids)
             members = {id: it for id, it in found.items() if it.bundle == bundle and it.awaits_others}
-            lot = await self._together(members.values())
-            if lot is None:
-                return members
+            merger = await self._merger(members.values())
+            if merger is None:
+                return Gathered(
+                    {id: it for id, it in members.items() if id in held}, [id for id in held if id not in found]
+                )
             try:
-                await self._merge(lot)
+                await self._save(merger)
+                ours = True
             except ConflictError:
-                self._readers.forget(lot.reader.seen)
-                conflicts += 1
+                self._readers.forget(merger.reader.seen)
+                ours, conflicts = False, conflicts + 1
         raise ConflictError(f"bundle {bundle} keeps changing")
+
+    async def _merger(self, members: Collection[Notification]) -> "_Merger | None":
+        """The next digest; None where there are no two that go together, or nobody would get it as it would be."""
+        lot = await self._together(members)
+        if lot is None:
+            return None
+        digest = self._digest(lot)
+        try:
+            await made(digest, self._renderer, self._postal_address)
+        except UnsendableError as error:
+            newest = lot.members[-1]
+            self._log.note("no digest can be made, each goes alone", newest.id, reason=error.reason.value)
+            return None
+        return _Merger(digest, lot.members, lot.reader, lot.now)
 
     async def _together(self, members: Collection[Notification]) -> "_Lot | None":
         """What makes the next digest; None where there are no two of them."""
@@ -160,17 +190,13 @@ class Gathering:
         return isinstance(reader.decide(notification, moment, self._default_time_zone, gathered=True), Digest)
 
     async def _shown(self, wanted: Sequence[Notification]) -> AsyncIterator["_Shown"]:
-        """As many as fit, but for what cannot be made: that goes, and fails, by itself."""
-        many = 0
+        """All but what cannot be made: that goes, and fails, by itself."""
         for notification in wanted:
             try:
                 content = await message.rendered(notification, self._renderer)
             except RenderError:
                 continue
             yield _Shown(notification, envelope(notification, content))
-            many += 1
-            if many == MOST_MEMBERS:
-                return
 
     def _template(self, like: Notification) -> CurrentTemplate | None:
         try:
@@ -178,9 +204,15 @@ class Gathering:
         except UnknownTemplateError:
             return None
 
-    async def _merge(self, lot: "_Lot") -> None:
+    async def _save(self, merger: "_Merger") -> None:
+        for it in merger.members:
+            it.merge(merger.digest, now=merger.now, by=self._name)
+        await self._events.save(merger.digest, *merger.members, seen=merger.reader.seen)
+        self._log.note("gathered", merger.digest.id, members=len(merger.members))
+
+    def _digest(self, lot: "_Lot") -> Notification:
         newest = lot.members[-1]
-        digest = Notification.queue(
+        return Notification.queue(
             self._dice.id(),
             tenant=newest.tenant,
             channel=newest.channel,
@@ -199,28 +231,42 @@ class Gathering:
             secrets=lot.template.type.secrets,
             members=[it.id for it in lot.members],
         )
-        for it in lot.members:
-            it.merge(digest, now=lot.now, by=self._name)
-        await self._events.save(digest, *lot.members, seen=lot.reader.seen)
-        self._log.note("gathered", digest.id, members=len(lot.members))
 
     def _letter(self, lot: "_Lot") -> Letter:
         """Like the newest of its members; of what is said of the sender, the newest that any of them says."""
         letters = [it.letter for it in reversed(lot.members) if isinstance(it.letter, Letter)]
         newest = letters[0]
         who, category = _who(lot.members[-1]), lot.members[-1].category
+        ours = {"postal_address": self._postal_address} if lot.members[-1].purpose is Purpose.MARKETING else {}
         return Letter(
             person=newest.person,
             address=newest.address,
             name=newest.name,
             variables={
-                **{name: value for name in _FROM_MEMBERS if (value := next(_given(letters, name), None))},
+                **{name: value for name in _FROM_MEMBERS if (value := next(_given(letters, name), ours.get(name)))},
                 "sender_name": next(_given(letters, *_SENDERS), self._sender_name),
                 "messages": [_item(shown) for shown in lot.shown],
                 **({"preferences_url": link} if (link := self._links.choose(who, category)) else {}),
             },
             unsubscribe_url=newest.unsubscribe_url,
         )
+
+
+class Gathered(msgspec.Struct, frozen=True):
+    """What goes by itself now, as it is now, and what is to be taken up again in a moment, when somebody has merged.
+
+    The rest has gone into digests, or waits until its lease lapses.
+    """
+
+    alone: Mapping[UUID, Notification]
+    later: Sequence[UUID] = ()
+
+
+class _Merger(msgspec.Struct, frozen=True):
+    digest: Notification
+    members: list[Notification]
+    reader: Reader
+    now: datetime
 
 
 class _Shown(msgspec.Struct, frozen=True):

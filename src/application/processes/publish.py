@@ -10,7 +10,7 @@ from uuid import UUID
 from application.announced import TOPICS, Origin, announcement, is_told, origin_of
 from application.ports.log import AlteredError, EventLog, EventStore, Recorded, StoreUnavailableError, Wakeup
 from application.ports.publishing import Announcement, EventTopic, Troubles, Untold
-from application.processes.settle import Place
+from application.processes.bookmark import Place
 from domain.ids import publishing_id
 from domain.notification import Notification
 from domain.personal import Letter

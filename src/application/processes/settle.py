@@ -6,6 +6,7 @@ from uuid import UUID
 
 from application.ports.log import ConflictError, EventLog, EventStore, Recorded
 from application.ports.time_and_chance import Clock
+from application.processes.bookmark import Bookmark, Place
 from domain.notification import Notification
 from domain.personal import Remark
 from domain.receipts import Receipt
@@ -32,14 +33,6 @@ class ReceiptsReader(Protocol):
         """The receipts that came for these without naming a notification."""
 
 
-class Place(Protocol):
-    """Where a process stands in the log."""
-
-    async def position(self) -> int: ...
-
-    async def move(self, position: int) -> None: ...
-
-
 class Settlement:
     """Follows the log behind the read models and applies each receipt to its notification.
 
@@ -52,22 +45,21 @@ class Settlement:
         self._log = log
         self._events = events
         self._reader = reader
-        self._place = place
+        self._bookmark = Bookmark(place)
         self._clock = clock
         self._position: int | None = None
 
     async def catch_up(self, limit: int) -> int:
         """Settle what the log holds up to `limit`, a position that what is READ has reached; answers how many."""
         if self._position is None:
-            self._position = await self._place.position()
+            self._position = await self._bookmark.position()
         settled = 0
         while self._position < limit:
             batch = [r for r in await self._log.read(self._position, _BATCH, _TOPICS) if r.position <= limit]
-            settled += await self._settle(batch)
+            settled += (now := await self._settle(batch))
             full = len(batch) == _BATCH
             self._position = batch[-1].position if full else limit
-            if batch:
-                await self._place.move(self._position)
+            await self._bookmark.reached(self._position, worthwhile=now > 0)
         return settled
 
     async def _settle(self, batch: Sequence[Recorded]) -> int:

@@ -5,7 +5,7 @@ from typing import Any
 
 from application.ports.log import ConflictError, EventLog, EventStore, Persons
 from application.ports.time_and_chance import Clock
-from application.processes.settle import Place
+from application.processes.bookmark import Bookmark, Place
 from application.readers import AddressDigest
 from domain.ids import suppression_id
 from domain.notification import Notification
@@ -29,22 +29,21 @@ class Suppressing:
         self._events = events
         self._persons = persons
         self._digest = digest
-        self._place = place
+        self._bookmark = Bookmark(place)
         self._clock = clock
         self._position: int | None = None
 
     async def catch_up(self, limit: int) -> int:
         """As far as `limit`, a position of the log; answers how many events were of interest."""
         if self._position is None:
-            self._position = await self._place.position()
+            self._position = await self._bookmark.position()
         taken = 0
         while self._position < limit:
             read = await self._log.read(self._position, _BATCH, _TOPICS, personal=False)
             batch = [recorded for recorded in read if recorded.position <= limit]
-            taken += await self._take([recorded.event for recorded in batch])
+            taken += (now := await self._take([recorded.event for recorded in batch]))
             self._position = batch[-1].position if len(batch) == _BATCH else limit
-            if batch:
-                await self._place.move(self._position)
+            await self._bookmark.reached(self._position, worthwhile=now > 0)
         return taken
 
     async def _take(self, events: Sequence[Any]) -> int:

@@ -22,7 +22,7 @@ from domain.notification import Notification
 from domain.personal import Letter
 from domain.preferences import Preferences, Wishes
 from domain.suppression import Entry, Suppression
-from domain.vocabulary import Frequency, Over, Priority, Purpose, Reason, Status
+from domain.vocabulary import Frequency, LimitScope, Over, Priority, Purpose, Reason, Status
 
 
 class ExplainedStep(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,11 +66,12 @@ class ExplainedReader(msgspec.Struct, frozen=True, kw_only=True):
 class ExplainedLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What the tenant let go out then, by this channel, and what became of what was too much of this category.
 
-    What insists goes at once all the same, and as often as it is said.
+    `over` says that for what was too much in all (`tenant`), and for a reader (`user`). What insists goes at once all
+    the same, and as often as it is said.
     """
 
     channel: GivenChannelLimits | None
-    over: Over
+    over: dict[LimitScope, Over]
     duplicate_window_seconds: int | None
 
 
@@ -209,7 +210,7 @@ async def _rules(notification: Notification, events: EventStore, moment: datetim
 def _limits(notification: Notification, rules: Rules) -> ExplainedLimits:
     return ExplainedLimits(
         channel=shown_limits(rules).channels.get(notification.channel),
-        over=rules.over_for(notification.category, notification.purpose),
+        over={each: rules.over_for(notification.category, notification.purpose, each) for each in LimitScope},
         duplicate_window_seconds=rules.duplicate_window,
     )
 

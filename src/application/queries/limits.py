@@ -22,7 +22,9 @@ class GivenRates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     per_minute: Count | None = None
     per_hour: Count | None = None
     per_day: Annotated[Count | None, Meta(description="In any 24 hours")] = None
-    burst: Annotated[Count | None, Meta(description="In any second")] = None
+    burst: Annotated[
+        Count | None, Meta(description="In any second, give or take what the way to the provider takes")
+    ] = None
 
 
 class GivenChannelLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

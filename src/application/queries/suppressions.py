@@ -17,6 +17,8 @@ _AT_ONCE = 1_000
 _COLUMNS = ("channel", "address", "ground", "category", "since", "until", "source")
 """Of a file: the first two are needed to read one, `since` and `source` are only written."""
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+_TEXT = "'"
+"""What a spreadsheet takes to say that no formula follows."""
 
 
 class ListSuppressions(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,8 +89,18 @@ def _lines(row: SuppressionRow) -> list[list[str]]:
     ]
 
 
+def as_text(cell: str) -> str:
+    """What a spreadsheet would take for a formula is not one in it; and what looks as if this had been done, too."""
+    return _TEXT + cell if cell.removeprefix(_TEXT).startswith((*_FORMULAS, _TEXT)) else cell
+
+
+def of_text(cell: str) -> str:
+    """What `as_text` was given."""
+    bare = cell.removeprefix(_TEXT)
+    return bare if bare.startswith((*_FORMULAS, _TEXT)) else cell
+
+
 def _written(rows: Iterable[Sequence[str]]) -> str:
-    """Lines of CSV. What a spreadsheet would take for a formula is not one in it."""
     file = StringIO(newline="")
-    csv.writer(file).writerows([f"'{cell}" if cell.startswith(_FORMULAS) else cell for cell in row] for row in rows)
+    csv.writer(file).writerows([as_text(cell) for cell in row] for row in rows)
     return file.getvalue()

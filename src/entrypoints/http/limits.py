@@ -25,8 +25,8 @@ class LimitsController(Controller):
         """So many messages of a channel in all, and to any one reader; and whether the same may go to the same address
         twice within a while. What is not said is not limited any more. What waits for its turn already keeps it.
 
-        What is one too many waits (`deferred`) or is not sent (`suppressed`), with the reason `rate_limited`; the same
-        once more is not sent, with the reason `duplicate_content`. What is critical, and what is of the category
-        `security`, is sent at once, and counts."""
+        What is one too many waits (`deferred`) or, by its category, is not sent (`suppressed`), with the reason
+        `rate_limited`; the same once more is not sent, with the reason `duplicate_content`. What is critical, and what
+        is of the category `security`, is sent at once, and counts."""
         demand(request.caller, Scope.ADMIN)
         return await request.parts.choose_limits(data, request.caller)

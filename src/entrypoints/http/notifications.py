@@ -133,7 +133,7 @@ class NotificationsController(Controller):
 
     @post("/{id:uuid}/retry", status_code=202, operation_id="RetryNotification", summary="Send once more")
     async def retry(self, id: FromPath[UUID], request: JsonRequest) -> RetryAnswer:
-        """Only what failed, bounced or expired."""
+        """Only what failed, bounced or expired. What is in a digest is sent again with it: retry its `digest_id`."""
         demand(request.caller, Scope.SEND)
         return await request.parts.retry(RetryNotification(id), request.caller)
 

@@ -18,7 +18,7 @@ from application.ports.templates import RendererUnavailableError, TenantSlowErro
 from application.problems import EventIdReusedError, InvalidCommandError, KeyReusedError, NotFoundError, Problem
 from domain.limits import TooManyCategoriesError
 from domain.mapping import TooManyMappingsError
-from domain.notification import NotRetryableError
+from domain.notification import GoesWithDigestError, NotRetryableError
 from domain.own_template import (
     NoSuchVersionError,
     NothingToRollBackError,
@@ -66,6 +66,7 @@ _ANSWERS: Mapping[type[Exception], _Answer] = {
     KeyReusedError: _Answer(409, "idempotency_key_reused", "The idempotency key belongs to another request"),
     EventIdReusedError: _Answer(409, "idempotency_key_reused", "The id belongs to another event"),
     NotRetryableError: _Answer(409, "not_retryable", "Only what failed, bounced or expired can be sent again"),
+    GoesWithDigestError: _Answer(409, "in_digest", "What is in a digest is sent again with it"),
     NoSuchVersionError: _Answer(404, "not_found", "There is no such version"),
     NameTakenError: _Answer(409, "name_taken", "You have a template of this name"),
     NothingToRollBackError: _Answer(409, "nothing_to_roll_back", "No version was active before"),
