@@ -2,8 +2,9 @@
 
 from collections.abc import AsyncIterator
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+import click
 import msgspec
 import pytest
 import pytest_asyncio
@@ -11,6 +12,7 @@ from aiokafka import AIOKafkaProducer
 
 from adapters.kafka.house import SHIPPED
 from application.caller import Scope
+from entrypoints import maintenance
 from tests.application import Service, Tenant, running, until
 from tests.fakes.kafka import KafkaBroker, Record
 
@@ -241,6 +243,16 @@ async def test_what_is_discarded_is_erased(bus, acme):
     assert (detail["status"], detail["value"], detail["problems"]) == ("discarded", None, [])
     replayed = (await acme.post("/api/v1/kafka/parked/replay", {"ids": [found["id"]]})).json()["records"][0]
     assert not replayed["replayed"]
+
+
+async def test_whoever_runs_the_service_gives_up_what_is_whosoever_s(bus, acme, capsys):
+    await bus.tell("interview-events", invitation(acme, data={"candidateEmail": "jane@example.com"}))
+    (found,) = await parked(acme)
+    await maintenance.discard_parked(bus.service.parts, [UUID(found["id"])])
+    assert capsys.readouterr().out == f"{found['id']} is discarded\n"
+    assert (await acme.get(f"/api/v1/kafka/parked/{found['id']}")).json()["value"] is None
+    with pytest.raises(click.ClickException):
+        await maintenance.discard_parked(bus.service.parts, [uuid4()])
 
 
 async def test_those_that_stay_parked_do_not_hide_the_ones_behind_them(bus, acme):

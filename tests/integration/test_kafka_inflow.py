@@ -247,7 +247,7 @@ async def test_whoever_joins_is_given_what_others_hold_only_behind_it(kafka, gro
                 held += await first.next()
         async with member(kafka, group, topic) as second:
             joining = asyncio.create_task(_until_joined(second))
-            await asyncio.wait([joining], timeout=2 * SESSION.total_seconds())
+            await asyncio.wait([joining], timeout=SESSION.total_seconds() / 3)
             assert not joining.done()
             await first.done(held)
             staying = asyncio.create_task(_keeps_reading(first))

@@ -117,15 +117,15 @@ class ParkedController(Controller):
     @post("/replay", status_code=200, operation_id="ReplayParked", summary="Try again")
     async def replay(self, data: JSONBody[ReplayParked], request: JsonRequest) -> ParkedReplay:
         """As if the records came now, by the mappings now in force; up to 100 at once. What became of an event before
-        becomes nothing more, and what is in a record that was replayed is erased. `next` of the answer as `after` goes on
-        behind those that stay parked."""
+        becomes nothing more, and what is in a record that was replayed is erased. With `next` of the answer as `after`
+        the next request goes on behind those that stay parked."""
         demand(request.caller, Scope.ADMIN)
         return await request.parts.inbound.parked.replay(data, request.caller, request.caller.tenant)
 
     @delete("/{id:uuid}", status_code=200, operation_id="DiscardParked", summary="Give one up")
     async def discard(self, id: FromPath[UUID], request: JsonRequest) -> Removed:
-        """What is in it is erased for good; that it was there stays known. If Kafka delivers it again, it is taken as any
-        other record."""
+        """What is in it is erased for good; that it was there stays known. If Kafka delivers it again, it is taken as
+        any other record."""
         demand(request.caller, Scope.ADMIN)
         return Removed(await request.parts.inbound.parked.discard(id, request.caller, request.caller.tenant))
 
