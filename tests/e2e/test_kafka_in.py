@@ -249,7 +249,7 @@ async def test_whoever_runs_the_service_gives_up_what_is_whosoever_s(bus, acme, 
     await bus.tell("interview-events", invitation(acme, data={"candidateEmail": "jane@example.com"}))
     (found,) = await parked(acme)
     await maintenance.discard_parked(bus.service.parts, [UUID(found["id"])])
-    assert capsys.readouterr().out == f"{found['id']} is discarded\n"
+    assert f"{found['id']} is discarded\n" in capsys.readouterr().out
     assert (await acme.get(f"/api/v1/kafka/parked/{found['id']}")).json()["value"] is None
     with pytest.raises(click.ClickException):
         await maintenance.discard_parked(bus.service.parts, [uuid4()])
