@@ -170,6 +170,7 @@ async def follow(parts: Parts) -> None:
             )
 
             async def after_each(position: int) -> None:
+                log.until = position
                 try:
                     await settlement.catch_up(position)
                 finally:

@@ -40,6 +40,7 @@ async def test_what_the_projector_has_read_is_not_read_again() -> None:
     log = Log()
     along = ReadAlong(log)
     await along.read(0, 100)
+    along.until = 6
     assert [each.position for each in await along.read(0, 100, SENT)] == [3, 6]
     assert [each.position for each in await along.read(3, 100, SENT)] == [6]
     assert [each.position for each in await along.read(0, 1, SENT)] == [3]
@@ -50,15 +51,24 @@ async def test_what_lies_before_or_behind_is_asked_of_the_log() -> None:
     log = Log()
     along = ReadAlong(log)
     await along.read(2, 2)  # 3 and 4
+    along.until = 4
     assert [each.position for each in await along.read(0, 100, SENT)] == [3, 6]
     assert [each.position for each in await along.read(4, 100, SENT)] == [6]
-    assert [each.position for each in await along.read(2, 100, SENT)] == [3]  # as far as it goes
     assert log.asked == 3
+
+
+async def test_the_stretch_of_a_read_model_that_is_behind_is_not_taken_for_all_there_is() -> None:
+    log = Log()
+    along = ReadAlong(log)
+    await along.read(2, 2)  # 3 and 4, for who is behind; the others have come to 6
+    along.until = 6
+    assert [each.position for each in await along.read(2, 100, SENT)] == [3, 6]
 
 
 async def test_what_was_read_sealed_is_no_answer() -> None:
     log = Log()
     along = ReadAlong(log)
+    along.until = 6
     await along.read(0, 100, personal=False)
     await along.read(0, 100, SENT)
     assert log.asked == 2
