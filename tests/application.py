@@ -18,7 +18,7 @@ from adapters.email.capture import CapturedMail
 from adapters.stopping import stopped
 from application.caller import Scope
 from application.processes.rebuild import Difference, verify
-from entrypoints import roles
+from entrypoints import kafka_roles, roles
 from entrypoints.bootstrap import opened
 from entrypoints.http.app import create_app
 from entrypoints.parts import Parts
@@ -191,7 +191,7 @@ async def running(conninfo: str, **environment: str) -> AsyncIterator[Service]:
         await stack.enter_async_context(roles.working(parts))
         await stack.enter_async_context(_tasks(roles.dispatch(parts), roles.follow(parts)))
         if settings.kafka:
-            await stack.enter_async_context(_tasks(roles.take_in(parts)))
+            await stack.enter_async_context(_tasks(kafka_roles.take_in(parts)))
         yield Service(parts, app, http)
 
 

@@ -9,7 +9,9 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
+from importlib import import_module
 from ipaddress import ip_network
+from types import ModuleType
 from typing import Any, TextIO
 from uuid import UUID
 
@@ -109,10 +111,15 @@ async def _run(parts: Parts) -> None:
         await _stop_signal()
 
 
+def _kafka_roles() -> ModuleType:
+    return import_module("entrypoints.kafka_roles")  # which only a process with brokers needs
+
+
 def _with_kafka(parts: Parts) -> Iterator[Coroutine[Any, Any, None]]:
     if parts.settings.kafka:
-        yield roles.publish(parts)
-        yield roles.take_in(parts)
+        roles_of_kafka = _kafka_roles()
+        yield roles_of_kafka.publish(parts)
+        yield roles_of_kafka.take_in(parts)
 
 
 async def _serve(parts: Parts) -> None:
@@ -140,12 +147,12 @@ async def _follow(parts: Parts) -> None:
 
 
 async def _take_in(parts: Parts) -> None:
-    async with _tasks(roles.take_in(parts)):
+    async with _tasks(_kafka_roles().take_in(parts)):
         await _stop_signal()
 
 
 async def _publish(parts: Parts) -> None:
-    async with _tasks(roles.publish(parts)):
+    async with _tasks(_kafka_roles().publish(parts)):
         await _stop_signal()
 
 

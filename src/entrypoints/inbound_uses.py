@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from adapters.kafka.envelope import read_record
-from adapters.kafka.group import KafkaGroup
 from adapters.kafka.house import SHIPPED, MappingFileError, read_house
 from adapters.paths import JmesPaths
 from adapters.postgres.database import Database
@@ -19,7 +19,10 @@ from application.ports.log import EventStore, Persons
 from application.ports.time_and_chance import Clock
 from application.processes.consume import RecordCounts
 from entrypoints.logs import Lines
-from entrypoints.settings import SettingError, Settings
+from entrypoints.settings import Kafka, SettingError, Settings
+
+if TYPE_CHECKING:
+    from adapters.kafka.group import KafkaGroup
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class InboundUses:
     parked: ParkedUses
     parked_reader: ParkedReader
     counts: RecordCounts
-    group: KafkaGroup | None
+    group: "KafkaGroup | None"
 
 
 def inbound_uses(
@@ -65,7 +68,6 @@ def inbound_uses(
         nobody=settings.kafka_tenant or "",
     )
     reader = PostgresParkedReader(database)
-    kafka = settings.kafka
     return InboundUses(
         house=house,
         intake=intake,
@@ -73,7 +75,7 @@ def inbound_uses(
         parked=ParkedUses(intake, reader, events, persons, clock),
         parked_reader=reader,
         counts=PostgresRecordCounts(database),
-        group=KafkaGroup(kafka.connection, kafka.group_id, house.topics) if kafka else None,
+        group=_group(settings.kafka, house) if settings.kafka else None,
     )
 
 
@@ -82,3 +84,9 @@ def _house(settings: Settings, paths: JmesPaths) -> House:
         return read_house(settings.mappings or SHIPPED, paths)
     except MappingFileError as error:
         raise SettingError("MAPPINGS_PATH", f"names a file that cannot be used: {error}") from None
+
+
+def _group(kafka: Kafka, house: House) -> "KafkaGroup":
+    from adapters.kafka.group import KafkaGroup
+
+    return KafkaGroup(kafka.connection, kafka.group_id, house.topics)

@@ -8,7 +8,6 @@ from taskiq import AsyncBroker
 
 from adapters.callbacks.resend import ResendCallbacks
 from adapters.email.capture import CapturedMails
-from adapters.kafka.event_topic import KafkaEventTopic
 from adapters.postgres.api_keys import PostgresApiKeys
 from adapters.postgres.budget import PostgresProviderBudget
 from adapters.postgres.chain import PostgresChain
@@ -53,7 +52,7 @@ from entrypoints.inbound_uses import InboundUses
 from entrypoints.logs import Lines
 from entrypoints.reader_uses import ReaderUses
 from entrypoints.senders import email_rules, webhook_retries, webhook_rules
-from entrypoints.settings import Settings, check_kafka
+from entrypoints.settings import Settings
 from entrypoints.template_uses import TemplateUses
 from entrypoints.webhook_uses import WebhookUses
 
@@ -158,11 +157,6 @@ class Parts:
     def health_check(self) -> HealthCheck:
         link = f"{self.settings.address}/docs"
         return HealthCheck(self.subscriptions, self.store, self.store, self.send, self.clock, Lines("health"), link)
-
-    def event_topic(self) -> KafkaEventTopic:
-        """Raises SettingError where there is no Kafka."""
-        kafka = check_kafka(self.settings)
-        return KafkaEventTopic(kafka.connection, kafka.events_topic)
 
     def publisher(self, topic: EventTopic) -> Publisher:
         return Publisher(self.store, self.store, topic, self.published, self.troubles, Lines("publisher"))

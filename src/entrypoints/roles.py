@@ -5,25 +5,19 @@ import errno
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from time import monotonic
 from typing import Any
 
 import structlog
 import uvicorn
-from aiokafka.errors import KafkaError
 
-from adapters.kafka.connection import in_words
-from adapters.kafka.consumer import inflow
 from adapters.postgres.leadership import leading
 from adapters.postgres.readers import PostgresPlace, PostgresReceiptsReader
 from adapters.stopping import stopped
 from adapters.taskiq_queue import TaskiqWorker
-from application.ports.log import StoreUnavailableError
-from application.ports.publishing import Troubles
 from application.processes.chain import Chainer
-from application.processes.consume import consume
 from application.processes.follow import Following
 from application.processes.project import Followed, Projector
 from application.processes.read_along import ReadAlong
@@ -35,7 +29,7 @@ from entrypoints.http.one_write import OneWriteProtocol
 from entrypoints.logs import Lines
 from entrypoints.parts import Parts
 from entrypoints.read_models import PROJECTIONS
-from entrypoints.settings import SettingError, check_kafka
+from entrypoints.settings import SettingError
 
 _TO_RECORD_SECONDS = 5.0
 _MAIL_TASKS = 8
@@ -105,7 +99,7 @@ async def dispatch(parts: Parts) -> None:
     async with asyncio.TaskGroup() as loops:
         for channel in parts.brokers:
             run = partial(dispatcher.run, channel, parts.work.bell(channel))
-            loops.create_task(_supervised("dispatcher", run), name=f"dispatch {channel}")
+            loops.create_task(supervised("dispatcher", run), name=f"dispatch {channel}")
 
 
 @asynccontextmanager
@@ -182,71 +176,15 @@ async def follow(parts: Parts) -> None:
             followed = [Followed(projection, parts.view(projection)) for projection in PROJECTIONS]
             await Projector(log, followed, Lines("projector")).run(bell, after_each, behind=READ)
 
-    await _supervised("projector", lead)
-
-
-async def take_in(parts: Parts) -> None:
-    """Read what other services tell by Kafka, until cancelled. Several processes share the partitions."""
-    kafka, inbound, lines = check_kafka(parts.settings), parts.inbound, Lines("consumer")
-    trouble = Trouble(parts.troubles, "consumer")
-
-    async def member() -> None:
-        async with inflow(kafka.connection, kafka.group_id, inbound.house.topics, kafka.session, lines) as flow:
-            await consume(flow, inbound.intake.take, inbound.counts, lines, trouble.over)
-
-    async def told() -> None:
-        try:
-            await member()
-        except (KafkaError, OSError) as error:
-            await trouble.tell(in_words(error))
-            raise
-
-    await _supervised("consumer", told)
-
-
-async def publish(parts: Parts) -> None:
-    """Tell other systems what happens to notifications, until cancelled. One process at a time does it."""
-    bell = parts.wakeups.bell()
-
-    async def lead() -> None:
-        async with leading(parts.conninfo, "publisher"):
-            topic = parts.event_topic()
-            try:
-                await parts.publisher(topic).run(bell)
-            finally:
-                await topic.close()
-
-    await _supervised("publisher", lead)
-
-
-class Trouble:
-    """What keeps this process from one part of its work. Each process takes back what it has told, and no other's."""
-
-    def __init__(self, troubles: Troubles, part: str) -> None:
-        self._troubles = troubles
-        self._part = part
-        self._told = False
-
-    async def tell(self, problem: str) -> None:
-        """Nothing where the store is away, which is told by others."""
-        structlog.get_logger(self._part).error("cannot read", problem=problem)
-        with suppress(StoreUnavailableError):
-            await self._troubles.tell(self._part, problem)
-            self._told = True
-
-    async def over(self) -> None:
-        if self._told:
-            with suppress(StoreUnavailableError):
-                await self._troubles.over(self._part)
-                self._told = False
+    await supervised("projector", lead)
 
 
 async def _chain(parts: Parts) -> None:
-    await _supervised("chain", lambda: Chainer(parts.store.lately, parts.chain).run())
+    await supervised("chain", lambda: Chainer(parts.store.lately, parts.chain).run())
 
 
 async def _judge_health(parts: Parts) -> None:
-    await _supervised("health", parts.health_check().run)
+    await supervised("health", parts.health_check().run)
 
 
 @asynccontextmanager
@@ -259,7 +197,7 @@ async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await stopped(task)
 
 
-async def _supervised(name: str, work: Callable[[], Awaitable[None]]) -> None:
+async def supervised(name: str, work: Callable[[], Awaitable[None]]) -> None:
     """Begin again whenever it fails, after pauses that double, until cancelled."""
     pause = _FIRST_PAUSE
     while True:

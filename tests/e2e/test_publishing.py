@@ -13,7 +13,7 @@ import pytest
 from adapters.kafka import connection, event_topic
 from adapters.stopping import stopped
 from application.caller import Scope
-from entrypoints import roles
+from entrypoints import kafka_roles
 from tests.announcements import SCHEMA
 from tests.application import Service, running, until
 from tests.e2e.test_metrics import scraped
@@ -24,7 +24,7 @@ PUBLISHING = "/api/v1/publishing"
 
 @asynccontextmanager
 async def publishing(service: Service) -> AsyncIterator[None]:
-    task = asyncio.create_task(roles.publish(service.parts))
+    task = asyncio.create_task(kafka_roles.publish(service.parts))
     try:
         yield
     finally:

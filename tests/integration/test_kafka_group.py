@@ -8,9 +8,9 @@ from uuid import uuid4
 import pytest
 
 from adapters.kafka import group as watching
-from adapters.kafka.connection import Connection
+from adapters.kafka.connection import BrokersAwayError, Connection
 from adapters.kafka.consumer import inflow
-from adapters.kafka.group import BrokersAwayError, KafkaGroup
+from adapters.kafka.group import KafkaGroup
 from entrypoints.logs import Lines
 from tests.fakes.kafka import KafkaBroker, OwnKafkaBroker, Record
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from adapters.memory.troubles import MemoryTroubles
-from entrypoints import roles
+from entrypoints import kafka_roles, roles
 from tests.fakes.chance import SetClock
 
 
@@ -22,13 +22,13 @@ async def test_what_fails_begins_again_after_pauses_that_double_up_to_a_limit(mo
 
     monkeypatch.setattr(roles.asyncio, "sleep", slept)
     with pytest.raises(asyncio.CancelledError):
-        await roles._supervised("dispatcher", failing)
+        await roles.supervised("dispatcher", failing)
     assert pauses == [0.5, 1, 2, 4, 5, 5]
 
 
 async def test_a_process_takes_back_the_trouble_that_it_told_and_no_other_s() -> None:
     troubles = MemoryTroubles(SetClock())
-    mine, other = roles.Trouble(troubles, "consumer"), roles.Trouble(troubles, "consumer")
+    mine, other = kafka_roles.Trouble(troubles, "consumer"), kafka_roles.Trouble(troubles, "consumer")
     await mine.tell("the brokers do not let us be in the group")
     await other.over()
     assert await troubles.known() == {"consumer": "the brokers do not let us be in the group"}

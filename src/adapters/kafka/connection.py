@@ -5,12 +5,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-from aiokafka.errors import (
-    ClusterAuthorizationFailedError,
-    GroupAuthorizationFailedError,
-    KafkaConnectionError,
-    TopicAuthorizationFailedError,
-)
 
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
@@ -70,17 +64,5 @@ class Connection(msgspec.Struct, frozen=True):
         return "SSL" if self.tls else "PLAINTEXT"
 
 
-def in_words(error: Exception) -> str:
-    """What is between us and what we would read, for whoever runs the service."""
-    match error:
-        case TopicAuthorizationFailedError():
-            return "the brokers do not let us read every topic"
-        case GroupAuthorizationFailedError():
-            return "the brokers do not let us be in the group"
-        case ClusterAuthorizationFailedError():
-            return "the brokers do not let us in"
-        case KafkaConnectionError():
-            return "no broker can be reached, or none lets us in"
-        case TimeoutError():
-            return "the brokers do not answer"
-    return f"the brokers refuse it: {type(error).__name__}"
+class BrokersAwayError(Exception):
+    """The message says whether they do not answer, or refuse us."""

@@ -14,7 +14,7 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
 )
 
-from adapters.kafka.connection import Connection
+from adapters.kafka.connection import BrokersAwayError, Connection
 
 _SECONDS = 2.0
 _FRESH = 5.0
@@ -25,10 +25,6 @@ _OF_A_TOPIC = {
     UnknownTopicOrPartitionError.errno: "is not there",
     TopicAuthorizationFailedError.errno: "refuses us",
 }
-
-
-class BrokersAwayError(Exception):
-    """The message says whether they do not answer, or refuse us."""
 
 
 class KafkaGroup:

@@ -10,7 +10,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from adapters.kafka.group import BrokersAwayError
+from adapters.kafka.connection import BrokersAwayError
 from application.ports.due_work import Backlog
 from application.ports.log import StoreUnavailableError
 from application.projections.metrics import BUCKETS, RESPONDED, MetricTotal, labelled
