@@ -254,9 +254,7 @@ async def test_what_is_held_is_done_before_its_partition_goes_to_somebody_else(k
         assert await flow._consumer.committed(TopicPartition(topic, 0)) == 2
 
 
-@pytest.mark.skipif(
-    "KAFKA_BROKERS" not in os.environ, reason="librdkafka's broker lets nobody join meanwhile"
-)
+@pytest.mark.skipif("KAFKA_BROKERS" not in os.environ, reason="librdkafka's broker lets nobody join meanwhile")
 async def test_whoever_joins_is_given_what_others_hold_only_behind_it(kafka, group) -> None:
     topic = kafka.topic(partitions=2)
     await kafka.produce(topic, *(Record(str(n).encode(), partition=n % 2) for n in range(20)))
