@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from adapters.postgres.schedule import PostgresSchedule
+from application.ports.log import StoreUnavailableError
 from application.processes.reschedule import reschedule
 from domain.notification import Notification
 from domain.vocabulary import Channel, Reason
@@ -41,6 +42,24 @@ async def test_what_is_leased_stays_its_holders(house):
     assert await rewritten(house) == 1
     assert await house.due.lease(EMAIL, 10, 10, MINUTE) == []
     assert await house.due.renew(leases, MINUTE) == leases
+
+
+async def test_what_was_leased_by_a_call_whose_answer_was_lost_is_leased_again_at_once(house, monkeypatch):
+    it = await accepted(house)
+    rows = house.database.rows
+
+    async def unheard(query, values=(), **how):
+        await rows(query, values, **how)
+        raise StoreUnavailableError
+
+    await house.budget.terms("daily")
+    with monkeypatch.context() as patch:
+        patch.setattr(house.database, "rows", unheard)
+        with pytest.raises(StoreUnavailableError):
+            await house.due.lease_in_budget(EMAIL, "daily", 10, MINUTE)
+    assert await house.due.lease(EMAIL, 10, 10, MINUTE) == []
+    turn = await house.due.lease_in_budget(EMAIL, "daily", 10, MINUTE)
+    assert [lease.notification for lease in turn.leases] == [it.id]
 
 
 async def test_what_waits_is_due_as_before(house):

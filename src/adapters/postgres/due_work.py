@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from datetime import timedelta
+from time import monotonic
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -10,6 +11,7 @@ from msgspec.structs import astuple
 from adapters.postgres.budget import ACCOUNT, TODAY, PostgresProviderBudget
 from adapters.postgres.database import Database
 from application.ports.due_work import Backlog, Lease, Turn
+from application.ports.log import StoreUnavailableError
 from domain.breaker import PROVEN_FOR, SLOW_AFTER
 from domain.subscription import SLOWEST
 from domain.vocabulary import Channel, Priority
@@ -138,6 +140,14 @@ _RENEW = """
     UNION ALL SELECT notification_id FROM renewed
 """
 
+_TAKE_BACK = """
+    UPDATE schedule SET lease_until = NULL, lease_token = NULL, rank_at = due_at + head_start
+    WHERE channel = %s AND lease_until > now() AND lease_token = ANY(%s)
+"""
+
+_UNHEARD_SECONDS = 30.0
+"""For which a dispatcher takes back what was leased by calls whose answer never came."""
+
 _LEASE_LOCK = 0x0CA7
 _IN_TURN = "SELECT pg_advisory_xact_lock(%s, hashtext(%s))"
 
@@ -200,6 +210,7 @@ class PostgresDueWork:
     def __init__(self, database: Database, budget: PostgresProviderBudget | None = None) -> None:
         self._database = database
         self._budget = budget or PostgresProviderBudget(database, {})
+        self._unheard: dict[UUID, float] = {}
 
     async def lease(self, channel: Channel, limit: int, window: int, duration: timedelta) -> list[Lease]:
         token = uuid4()
@@ -212,11 +223,22 @@ class PostgresDueWork:
 
     async def lease_in_budget(self, channel: Channel, provider: str, window: int, duration: timedelta) -> Turn:
         token, terms = uuid4(), await self._budget.terms(provider)
-        ((taken, wait),) = await self._database.rows(
-            "SELECT * FROM lease_in_budget(%s, %s, %s, %s, %s, %s, %s, %s, %s)",
-            (channel, window, duration, token, provider, *astuple(terms)),
-        )
+        if self._unheard:
+            await self._take_back_unheard(channel)
+        try:
+            ((taken, wait),) = await self._database.rows(
+                "SELECT * FROM lease_in_budget(%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+                (channel, window, duration, token, provider, *astuple(terms)),
+            )
+        except StoreUnavailableError:
+            self._unheard[token] = monotonic() + _UNHEARD_SECONDS
+            raise
         return Turn([Lease(id, token, channel) for id in taken or ()], wait)
+
+    async def _take_back_unheard(self, channel: Channel) -> None:
+        """What a server leased to us after we had given it up: it may still do so once it moves again."""
+        await self._database.rows(_TAKE_BACK, (channel, list(self._unheard)))
+        self._unheard = {token: until for token, until in self._unheard.items() if until > monotonic()}
 
     async def renew(
         self, leases: Sequence[Lease], duration: timedelta, *, enough: timedelta | None = None
