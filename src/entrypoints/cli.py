@@ -35,9 +35,6 @@ from entrypoints.http.callbacks import RESEND_CALLBACK
 from entrypoints.parts import Parts
 from entrypoints.settings import SettingError, Settings, check_kafka, check_queue, load
 
-_SWITCH_SECONDS = 0.0005
-"""How long the thread that writes the log waits for the busy event loop to let it on, several times in each commit."""
-
 _STOP_SECONDS = 3.0
 """How long calls may go on when everything in one process is asked to stop."""
 
@@ -370,7 +367,6 @@ async def _with_parts(
 
 def tune() -> None:
     """What was imported is never garbage, and short-lived batches should not make the collector look for it."""
-    sys.setswitchinterval(_SWITCH_SECONDS)
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)

@@ -18,7 +18,7 @@ APPEND_LOCK = 0x0CA7_1110
 """The lock under which positions are drawn and committed, so that the log never shows a gap that fills later."""
 
 _PATIENCE_WITH_THE_HOLDER = 2  # seconds: who is stopped in the middle of an append stops everybody else's
-_TRIES, _PAUSE = 2, 0.05
+_PAUSE = 0.05  # seconds before the one more try after a lost connection
 _Version = tuple[UUID | str, int]
 
 _ALONE = UUID(int=0)
@@ -77,14 +77,12 @@ class LogWriter:
     async def _insert(self, appends: Sequence[Append]) -> list[int]:
         """Once more after a lost connection: what was stored before the answer was lost is refused, and then found."""
         values = _values(appends)
-        for last in (False, True):
-            try:
-                return [position for (position,) in await self._rows(_APPEND, values)]
-            except psycopg.OperationalError:
-                if last:
-                    raise
-                await asyncio.sleep(_PAUSE)
-        raise AssertionError("unreachable")
+        try:
+            rows = await self._rows(_APPEND, values)
+        except psycopg.OperationalError:
+            await asyncio.sleep(_PAUSE)
+            rows = await self._rows(_APPEND, values)
+        return [position for (position,) in rows]
 
     def _sort_out(
         self,
@@ -241,7 +239,6 @@ _STORED = """
     JOIN unnest(%b::uuid[], %b::bigint[]) AS new (id, version)
       ON e.originator_id = new.id AND e.originator_version = new.version
 """
-
 
 _NO_LANES = [None] * 6
 
