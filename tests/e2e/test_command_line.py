@@ -540,13 +540,12 @@ def invoked(*arguments: str, given: str = "", **settings: str) -> Result:
 
 @contextmanager
 def as_tuned_before() -> Iterator[None]:
-    threshold, interval = gc.get_threshold(), sys.getswitchinterval()
+    threshold = gc.get_threshold()
     try:
         yield
     finally:
         gc.unfreeze()
         gc.set_threshold(*threshold)
-        sys.setswitchinterval(interval)
 
 
 @pytest.fixture
