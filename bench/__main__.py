@@ -17,6 +17,7 @@ PARTS: dict[str, Callable[[Stage], list[Figure]]] = {
     "wishes": wishes.wishes,
     "latency": flow.latencies,
     "sustained": flow.sustained,
+    "apart": flow.apart,
     "webhooks": webhooks.told,
     "records": records.taken_in,
     "published": kafka.published,

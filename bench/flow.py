@@ -1,37 +1,78 @@
 """From the request to the last arrival at a local sink, with everything on this machine."""
 
 import time
+from typing import NamedTuple
 
 from bench.figures import Figure, against
 from bench.load import Answers, percentile
-from bench.stage import Flow, Running, Stage, flowing
+from bench.stage import APART, TOGETHER, Flow, Running, Stage, flowing
 
 SECONDS = 60
 RATES = (50, 100, 200, 500, 750, 1_000)
 LATENCY_SECONDS = 20
+APART_SECONDS, APART_RATE = 20, 500
 
 
 def sustained(stage: Stage, seconds: float = SECONDS) -> list[Figure]:
     """As much as goes in for a minute, every request with an Idempotency-Key, until the last message is out."""
     with flowing(stage) as flow, stage.answering("-m", "bench.sink") as other:
         client = _raw_client(stage, other.address)
-        before = flow.arrived()["arrived"]
         spent = {name: running.cpu for name, running in metered(stage, flow).items()}
-        began = time.monotonic()
-        taken = stage.load(flow.address, seconds=seconds, idempotent=True)
-        accepted = time.monotonic()
-        last = flow.await_arrivals(before + taken.requests)
-        seen = flow.await_projected()
+        full = _as_much_as_goes_in(stage, flow, seconds)
         used = {name: running.cpu - spent[name] for name, running in metered(stage, flow).items()}
         memory = {name: running.memory for name, running in flow.roles.items()}
     return [
         Figure("the raw client against the sink", client, "requests/s"),
-        *against("end to end, accept to sink", taken.requests / (last - began), "sends/s", the_raw_client=client),
-        Figure("end to end, accept to read model", taken.requests / (seen - began), "sends/s"),
-        Figure("sent", taken.requests, "messages"),
-        Figure("last arrival after the last accept", max(0.0, last - accepted), "s"),
-        *(Figure(f"CPU of {name}", seconds / taken.requests * 1e6, "us/message") for name, seconds in used.items()),
+        *against("end to end, accept to sink", full.sent / full.until_sent, "sends/s", the_raw_client=client),
+        Figure("end to end, accept to read model", full.sent / full.until_seen, "sends/s"),
+        Figure("sent", full.sent, "messages"),
+        Figure("last arrival after the last accept", max(0.0, full.until_sent - full.accepting), "s"),
+        *(Figure(f"CPU of {name}", spent_s / full.sent * 1e6, "us/message") for name, spent_s in used.items()),
         *(Figure(f"memory of {name} under load", megabytes, "MB") for name, megabytes in memory.items()),
+    ]
+
+
+class _Full(NamedTuple):
+    """Messages, and the seconds from the first request to the last answer, the last arrival, the last row."""
+
+    sent: int
+    accepting: float
+    until_sent: float
+    until_seen: float
+
+
+def _as_much_as_goes_in(stage: Stage, flow: Flow, seconds: float) -> _Full:
+    before = flow.arrived()["arrived"]
+    began = time.monotonic()
+    taken = stage.load(flow.address, seconds=seconds, idempotent=True)
+    accepted = time.monotonic()
+    last = flow.await_arrivals(before + taken.requests)
+    seen = flow.await_projected()
+    return _Full(taken.requests, accepted - began, last - began, seen - began)
+
+
+def apart(stage: Stage, seconds: float = APART_SECONDS, rate: int = APART_RATE) -> list[Figure]:
+    """One process that leases and delivers, and two with Redis between them: what each carries, and how soon."""
+    together, two = (_carried(stage, seconds, rate, beside) for beside in (TOGETHER, APART))
+    return [
+        figure
+        for (name, one, unit), (_, each, _) in zip(together, two, strict=True)
+        for figure in (
+            Figure(f"deliverer: {name}", one, unit),
+            *against(f"dispatcher and worker: {name}", each, unit, the_deliverer=one),
+        )
+    ]
+
+
+def _carried(stage: Stage, seconds: float, rate: int, beside: tuple[str, ...]) -> list[tuple[str, float, str]]:
+    with flowing(stage, beside) as flow:
+        answers, arrivals = _at_rate(stage, flow, rate, seconds)
+        full = _as_much_as_goes_in(stage, flow, seconds)
+    return [
+        ("end to end, accept to sink", full.sent / full.until_sent, "sends/s"),
+        (f"at {rate}/s, accept p99", answers.p99, "ms"),
+        (f"at {rate}/s, request to sink p50", percentile(arrivals, 0.5), "ms"),
+        (f"at {rate}/s, request to sink p95", percentile(arrivals, 0.95), "ms"),
     ]
 
 

@@ -21,6 +21,10 @@ from adapters.embedded_postgres import EmbeddedPostgres
 from bench.load import Answers, Order
 
 ACCEPT = "/api/v1/notifications"
+TOGETHER = ("deliverer", "projector")
+APART = ("dispatcher", "worker", "projector")
+"""The roles beside the API: one that leases and delivers, or one for each with Redis between them."""
+
 _RECIPIENT = {"email": "jane@example.com", "name": "Jane", "locale": "en"}
 _VARIABLES = {"user_name": "Jane", "product_name": "Acme", "action_url": "https://acme.example.com/start"}
 
@@ -170,15 +174,14 @@ class Flow:
 
 
 @contextmanager
-def flowing(stage: Stage) -> Iterator[Flow]:
-    """Every role in a process of its own, and warm."""
+def flowing(stage: Stage, beside: tuple[str, ...] = TOGETHER) -> Iterator[Flow]:
+    """The API and the roles `beside` it, each in a process of its own, and warm."""
     stage.forget_the_work()
     with ExitStack() as stack:
         sink = stack.enter_context(stage.answering("-m", "bench.sink"))
         api = stack.enter_context(stage.answering("-m", "entrypoints", "api", RESEND_BASE_URL=sink.address))
         roles = {"API": api} | {
-            name: stack.enter_context(stage.role(name, RESEND_BASE_URL=sink.address))
-            for name in ("dispatcher", "worker", "projector")
+            name: stack.enter_context(stage.role(name, RESEND_BASE_URL=sink.address)) for name in beside
         }
         flow = Flow(sink, roles, stage)
         stage.load(api.address, requests=2_000)

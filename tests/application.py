@@ -188,8 +188,8 @@ async def running(conninfo: str, **environment: str) -> AsyncIterator[Service]:
         app = create_app(parts)
         http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://carillon", timeout=60)
         await stack.enter_async_context(http)
-        await stack.enter_async_context(roles.working(parts))
-        await stack.enter_async_context(_tasks(roles.dispatch(parts), roles.follow(parts)))
+        await stack.enter_async_context(roles.delivering(parts))
+        await stack.enter_async_context(_tasks(roles.follow(parts)))
         if settings.kafka:
             await stack.enter_async_context(_tasks(kafka_roles.take_in(parts)))
         yield Service(parts, app, http)

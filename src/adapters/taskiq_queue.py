@@ -25,7 +25,9 @@ from application.ports.due_work import Lease
 from domain.vocabulary import Channel
 
 Deliver = Callable[[Channel, Sequence[Lease]], Awaitable[None]]
+Brokers = Mapping[Channel, AsyncBroker]
 
+_CHANNELS = (Channel.EMAIL, Channel.WEBHOOK)
 _TASK = "deliver"
 _STREAM = "carillon:deliver"
 _STREAM_LENGTH = 10_000
@@ -34,13 +36,19 @@ _LONGEST_BACKOFF = 2.0
 logging.getLogger("taskiq").setLevel(logging.ERROR)
 
 
-def memory_broker() -> AsyncBroker:
+def memory_brokers() -> Brokers:
     """Tasks run in this process, as many as are put: the dispatcher is what bounds them."""
-    return InMemoryBroker(cast_types=False).with_result_backend(DummyResultBackend())
+    return {
+        channel: InMemoryBroker(cast_types=False).with_result_backend(DummyResultBackend()) for channel in _CHANNELS
+    }
 
 
-def redis_broker(url: str, channel: Channel = Channel.EMAIL) -> AsyncBroker:
+def redis_brokers(url: str) -> Brokers:
     """Each channel has a stream of its own, so that the slow calls of one keep no task of another waiting."""
+    return {channel: _redis_broker(url, channel) for channel in _CHANNELS}
+
+
+def _redis_broker(url: str, channel: Channel) -> AsyncBroker:
     return _PatientStreamBroker(
         url,
         queue_name=_STREAM if channel is Channel.EMAIL else f"{_STREAM}:{channel}",
@@ -55,9 +63,7 @@ def redis_broker(url: str, channel: Channel = Channel.EMAIL) -> AsyncBroker:
 class TaskiqDeliveryQueue:
     """Implements the port DeliveryQueue. A queue that does not answer is only waited for a second."""
 
-    def __init__(
-        self, brokers: Mapping[Channel, AsyncBroker], on_loss: Callable[[Exception], None] = lambda _: None
-    ) -> None:
+    def __init__(self, brokers: Brokers, on_loss: Callable[[Exception], None] = lambda _: None) -> None:
         self._brokers = brokers
         self._on_loss = on_loss
 

@@ -40,7 +40,6 @@ from adapters.reader_tokens import ReaderTokens
 from adapters.sandboxed_schemas import SandboxedSchemas
 from adapters.stopping import stopped
 from adapters.system import SystemDice
-from adapters.taskiq_queue import memory_broker, redis_broker
 from adapters.templates.files import FileTemplates
 from adapters.templates.maker import JinjaTemplateMaker
 from adapters.templates.renderer import JinjaRenderer
@@ -59,7 +58,6 @@ from application.queries.limits import get_limits
 from application.queries.proof import prove
 from application.readers import HeardOf, Readers
 from application.subscriptions import SubscriptionDirectory
-from domain.vocabulary import Channel
 from entrypoints.inbound_uses import inbound_uses
 from entrypoints.parts import Parts
 from entrypoints.reader_uses import reader_uses
@@ -166,10 +164,6 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             work=work,
             troubles=PostgresTroubles(database),
             published=PostgresPlace(database, "publisher"),
-            brokers={
-                channel: redis_broker(settings.redis_url, channel) if settings.redis_url else memory_broker()
-                for channel in (Channel.EMAIL, Channel.WEBHOOK)
-            },
             clock=clock,
             dice=dice,
             template_uses=template_uses(

@@ -22,6 +22,7 @@ import uvloop
 
 from adapters.loki import LokiPush
 from adapters.stopping import stopped
+from adapters.taskiq_queue import redis_brokers
 from application.addresses import InvalidAddressError, email_address
 from application.caller import Scope
 from application.commands.parked import ReplayParked
@@ -76,6 +77,12 @@ def worker() -> None:
 
 
 @main.command()
+def deliverer() -> None:
+    """Dispatcher and worker in one: leases what is due, renders and sends. Needs no Redis."""
+    _start(_deliver)
+
+
+@main.command()
 def projector() -> None:
     """The projector alone: keeps the read models up with the log."""
     _start(_follow)
@@ -97,8 +104,8 @@ async def _run(parts: Parts) -> None:
     server = roles.HttpServer(parts)
     key = await _dev_key(parts)
     async with (
-        roles.working(parts, _STOP_SECONDS),
-        _tasks(roles.dispatch(parts), roles.follow(parts), *_with_kafka(parts)),
+        roles.delivering(parts, _STOP_SECONDS),
+        _tasks(roles.follow(parts), *_with_kafka(parts)),
         _serving(server),
     ):
         _greet(server.address, key, parts)
@@ -127,14 +134,20 @@ async def _serve(parts: Parts) -> None:
 
 
 async def _dispatch(parts: Parts) -> None:
-    for broker in parts.brokers.values():
+    brokers = redis_brokers(check_queue(parts.settings))
+    for broker in brokers.values():
         await broker.startup()
-    async with _tasks(roles.dispatch(parts)):
+    async with _tasks(roles.dispatch(parts, brokers)):
         await _stop_signal()
 
 
 async def _work(parts: Parts) -> None:
-    async with roles.working(parts):
+    async with roles.working(parts, redis_brokers(check_queue(parts.settings))):
+        await _stop_signal()
+
+
+async def _deliver(parts: Parts) -> None:
+    async with roles.delivering(parts):
         await _stop_signal()
 
 

@@ -1,10 +1,8 @@
 """What a role may need, and what is made of it for each that delivers."""
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
-
-from taskiq import AsyncBroker
 
 from adapters.callbacks.resend import ResendCallbacks
 from adapters.email.capture import CapturedMails
@@ -21,7 +19,7 @@ from adapters.postgres.troubles import PostgresTroubles
 from adapters.postgres.views import PostgresView
 from adapters.postgres.wakeup import PostgresWakeups
 from adapters.system import SystemDice
-from adapters.taskiq_queue import TaskiqDeliveryQueue
+from adapters.taskiq_queue import Brokers, TaskiqDeliveryQueue
 from adapters.templates.files import FileTemplates
 from adapters.templates.renderer import JinjaRenderer
 from application.caller import Caller
@@ -82,7 +80,6 @@ class Parts:
     work: PostgresWakeups
     troubles: PostgresTroubles
     published: PostgresPlace
-    brokers: Mapping[Channel, AsyncBroker]
     clock: PostgresClock
     dice: SystemDice
     template_uses: TemplateUses
@@ -161,7 +158,7 @@ class Parts:
     def publisher(self, topic: EventTopic) -> Publisher:
         return Publisher(self.store, self.store, topic, self.published, self.troubles, Lines("publisher"))
 
-    def dispatcher(self, on_loss: Callable[[Exception], None]) -> Dispatcher:
+    def dispatcher(self, brokers: Brokers, on_loss: Callable[[Exception], None]) -> Dispatcher:
         """Webhooks need no preparing, so that no more of them are leased than may be called at a time."""
         settings = self.settings
         mail = DispatchRules(self.email_sender.provider, settings.lease, settings.window, batch=_batch(settings.window))
@@ -171,7 +168,7 @@ class Parts:
             settings.webhook_concurrency,
             batch=_batch(settings.webhook_concurrency),
         )
-        queue = TaskiqDeliveryQueue(self.brokers, on_loss)
+        queue = TaskiqDeliveryQueue(brokers, on_loss)
         return Dispatcher(self.due, queue, self.budget, {Channel.EMAIL: mail, Channel.WEBHOOK: webhooks})
 
 

@@ -16,7 +16,7 @@ import uvicorn
 from adapters.postgres.leadership import leading
 from adapters.postgres.readers import PostgresPlace, PostgresReceiptsReader
 from adapters.stopping import stopped
-from adapters.taskiq_queue import TaskiqWorker
+from adapters.taskiq_queue import Brokers, TaskiqWorker, memory_brokers
 from application.processes.chain import Chainer
 from application.processes.follow import Following
 from application.processes.project import Followed, Projector
@@ -88,22 +88,22 @@ def _listening(host: str, port: int) -> socket.socket:
         raise SettingError("HOST", "is not an address of this machine") from None
 
 
-async def dispatch(parts: Parts) -> None:
+async def dispatch(parts: Parts, brokers: Brokers) -> None:
     """Lease what is due and tell the workers, until cancelled."""
     log = structlog.get_logger("dispatcher")
 
     def on_loss(error: Exception) -> None:
         log.warning("queue does not answer", error=type(error).__name__)
 
-    dispatcher = parts.dispatcher(on_loss)
+    dispatcher = parts.dispatcher(brokers, on_loss)
     async with asyncio.TaskGroup() as loops:
-        for channel in parts.brokers:
+        for channel in brokers:
             run = partial(dispatcher.run, channel, parts.work.bell(channel))
             loops.create_task(supervised("dispatcher", run), name=f"dispatch {channel}")
 
 
 @asynccontextmanager
-async def working(parts: Parts, patience: float | None = None) -> AsyncIterator[None]:
+async def working(parts: Parts, brokers: Brokers, patience: float | None = None) -> AsyncIterator[None]:
     """Deliver what the queue brings; on leaving, what has begun is finished first.
 
     Calls get until their deadline, and what they came to is recorded; or `patience` seconds, and what is then still
@@ -114,10 +114,8 @@ async def working(parts: Parts, patience: float | None = None) -> AsyncIterator[
         patience = longest.total_seconds() + _TO_RECORD_SECONDS
     delivery = parts.delivery(f"worker:{socket.gethostname()}:{os.getpid()}")
     at_once = {Channel.EMAIL: _MAIL_TASKS, Channel.WEBHOOK: parts.settings.webhook_concurrency}
-    workers = [
-        TaskiqWorker(broker, delivery.deliver, at_once=at_once[channel]) for channel, broker in parts.brokers.items()
-    ]
-    for worker, broker in zip(workers, parts.brokers.values(), strict=True):
+    workers = [TaskiqWorker(broker, delivery.deliver, at_once=at_once[channel]) for channel, broker in brokers.items()]
+    for worker, broker in zip(workers, brokers.values(), strict=True):
         await broker.startup()
         await worker.start()
     structlog.get_logger("worker").info("worker started")
@@ -126,6 +124,14 @@ async def working(parts: Parts, patience: float | None = None) -> AsyncIterator[
     finally:
         delivery.stop()
         await asyncio.gather(*(worker.close(patience) for worker in workers))
+
+
+@asynccontextmanager
+async def delivering(parts: Parts, patience: float | None = None) -> AsyncIterator[None]:
+    """Lease what is due and deliver it in this process; on leaving, as `working` does."""
+    brokers = memory_brokers()
+    async with working(parts, brokers, patience), _beside(dispatch(parts, brokers)):
+        yield
 
 
 async def follow(parts: Parts) -> None:

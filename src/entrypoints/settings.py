@@ -154,10 +154,11 @@ def load(environment: Mapping[str, str]) -> Settings:
     return settings
 
 
-def check_queue(settings: Settings) -> None:
-    """A dispatcher and workers in processes of their own meet at Redis only. Raises SettingError."""
+def check_queue(settings: Settings) -> str:
+    """The address of Redis, where alone a dispatcher and workers apart from it can meet. Raises SettingError."""
     if not settings.redis_url:
         raise SettingError("REDIS_URL", "must be set when the dispatcher and the workers are processes of their own")
+    return settings.redis_url
 
 
 def check_kafka(settings: Settings) -> Kafka:

@@ -28,8 +28,15 @@ def test_everything_that_goes_in_comes_out_once(stage):
     """Which the run itself sees to: it ends when a message is missing at the sink, or there again."""
     figures = named(flow.sustained(stage, seconds=2))
     assert figures["sent"] > 0
-    assert {f"CPU of {role}" for role in ("API", "dispatcher", "worker", "projector", "PostgreSQL")} <= figures.keys()
+    assert {f"CPU of {role}" for role in ("API", "deliverer", "projector", "PostgreSQL")} <= figures.keys()
     assert all(megabytes < 150 for name, megabytes in figures.items() if name.startswith("memory"))
+
+
+def test_dispatcher_and_worker_apart_bring_out_the_same(stage):
+    """As the run itself sees to, with one process for both and with one for each."""
+    figures = flow.apart(stage, seconds=1, rate=20)
+    assert {figure.name.split(":")[0] for figure in figures} == {"deliverer", "dispatcher and worker"}
+    assert all(figure.value > 0 for figure in figures)
 
 
 def test_every_webhook_comes_out_once_at_each_endpoint(stage):

@@ -615,7 +615,7 @@ def test_a_wrong_secret_is_not_repeated() -> None:
     assert "hunter2" not in invoked("keys", "list", DATABASE_URL=url).output
 
 
-@pytest.mark.parametrize("role", ["api", "dispatcher", "worker", "projector"])
+@pytest.mark.parametrize("role", ["api", "dispatcher", "worker", "deliverer", "projector"])
 def test_no_role_but_run_starts_without_a_provider(migrated_url: str, role: str) -> None:
     redis = "redis://localhost:1/0"
     finished = invoked(role, DATABASE_URL=migrated_url, CARILLON_MASTER_KEY=KEY, REDIS_URL=redis)

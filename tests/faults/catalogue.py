@@ -63,6 +63,7 @@ SCENARIOS = (
     Scenario("workers-killed-without-keys", kills.workers_killed, {"kills": 1}, {"kills": 5}, {"kills": 20}, "smtp"),
     Scenario("api-killed", kills.apis_killed, {"kills": 1}, {"kills": 5}, {"kills": 20}),
     Scenario("dispatcher-killed", kills.dispatchers_killed, {"kills": 1}, {"kills": 3}, {"kills": 15}),
+    Scenario("deliverers-killed", kills.deliverers_killed, {"kills": 1}, {"kills": 5}, {"kills": 20}),
     Scenario("projector-killed", kills.projectors_killed, None, {"kills": 3}, {"kills": 15}),
     Scenario("all-killed-at-once", kills.all_killed_at_once, None, {"rounds": 1}, {"rounds": 3}),
     Scenario("sigterm", kills.drained, None, {"rounds": 1}, {"rounds": 4}),

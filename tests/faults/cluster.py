@@ -37,7 +37,7 @@ FULL_SET = ("api", "dispatcher", "projector", "worker", "worker")
 
 _LATENCY_MS = 40  # of the providers, so that there are always calls on their way
 _CARILLON = (sys.executable, "-m", "entrypoints")
-_FOLLOWERS = ("dispatcher", "projector", "publisher")
+_FOLLOWERS = ("dispatcher", "deliverer", "projector", "publisher")
 _LISTENERS = (
     "SELECT pid FROM pg_stat_activity"
     " WHERE application_name LIKE 'carillon listener%%' AND datname = current_database()"
@@ -161,7 +161,8 @@ class Cluster:
 
         def all_take_work() -> bool:
             self.check_that_all_live()
-            return all("worker started" in worker.said for worker in self.all_of("worker"))
+            workers = [*self.all_of("worker"), *self.all_of("deliverer")]
+            return all("worker started" in worker.said for worker in workers)
 
         await until(all_follow, "all who follow the log listen", within)
         await until(all_take_work, "all workers have started", within)

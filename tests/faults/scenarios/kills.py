@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from msgspec import structs
 
@@ -18,16 +18,31 @@ async def workers_killed(trial: Trial, *, kills: int) -> None:
 
     Without keys what was cut short may go out twice, and so may a call whose answer never came.
     """
+    await _killed_with_calls_on_their_way(trial, "worker", kills, {})
+
+
+async def deliverers_killed(trial: Trial, *, kills: int) -> None:
+    """The same where those who send lease for themselves, two of them, and there is no Redis."""
+    cluster, without_redis = trial.cluster, {"REDIS_URL": ""}
+    for role in [*cluster.all_of("dispatcher"), *cluster.all_of("worker")]:
+        role.kill()
+    for _ in range(2):
+        cluster.start("deliverer", trial.provider, changes=without_redis)
+    await cluster.ready()
+    await _killed_with_calls_on_their_way(trial, "deliverer", kills, without_redis)
+
+
+async def _killed_with_calls_on_their_way(trial: Trial, kind: str, kills: int, changes: Mapping[str, str]) -> None:
     cluster, faults, cut_short = trial.cluster, [], Counter[str]()
     async with trial.traffic():
         for _ in trial.faults(kills, "kills"):
             await trial.some_time()
-            worker = trial.luck.choice(cluster.all_of("worker"))
+            worker = trial.luck.choice(cluster.all_of(kind))
             await until(lambda worker=worker: cluster.calls_on_their_way(worker), "calls on their way")
             worker.kill()
             faults.append(time.time())
             cut_short.update(await _cut_short(trial, worker))
-            cluster.start("worker", trial.provider)
+            cluster.start(kind, trial.provider, changes=changes)
             trial.watch(time.monotonic())
     await trial.settled()
     events = await cluster.events(trial.began)
