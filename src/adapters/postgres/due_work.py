@@ -172,6 +172,7 @@ CREATE_LEASE_IN_BUDGET = f"""
         account record;
         granted int := 0;
     BEGIN
+        PERFORM set_config('synchronous_commit', 'off', true);
         PERFORM pg_advisory_xact_lock({_LEASE_LOCK}, hashtext(of_channel));
         {ACCOUNT % _GIVEN} INTO account;
         IF FOUND THEN
@@ -191,7 +192,11 @@ CREATE_LEASE_IN_BUDGET = f"""
         {_NEXT_DUE % _GIVEN} INTO wait;
     END $$;
 """
-"""A turn of a dispatcher in one call: each statement of it sees what the one before has done."""
+"""A turn of a dispatcher in one call: each statement of it sees what the one before has done.
+
+It does not wait for the disk. A crash of the server may undo a lease and its charge, but never under a call that was
+made: that call's intent was appended behind them, and an append is not answered before all that precedes it is safe.
+"""
 
 _RELEASE_LATER = """
     UPDATE schedule s SET lease_until = now() + %(after)s, lease_token = NULL,
