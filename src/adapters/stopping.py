@@ -1,9 +1,19 @@
 """Ending tasks, for certain."""
 
 import asyncio
+from collections.abc import Collection
+from contextlib import suppress
 from typing import Any
 
 _ASK_AGAIN = 2.0
+
+
+async def finished(tasks: Collection["asyncio.Task[Any]"], patience: float) -> None:
+    """Let these and those that they begin come to their end, for so many seconds: `tasks` are those still under way."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(patience):
+            while tasks:
+                await asyncio.wait(set(tasks))
 
 
 async def stopped(*tasks: "asyncio.Task[Any]") -> None:

@@ -1,4 +1,4 @@
-"""Telling workers what to look at, through Taskiq: in this process, or over a Redis stream.
+"""Telling workers what to look at, through Taskiq over a Redis stream.
 
 Whatever Redis loses costs time, never a message: the leases in the database lapse and are taken again. So nothing is
 acknowledged, and nothing is ever claimed from a worker that died.
@@ -6,25 +6,25 @@ acknowledged, and nothing is ever claimed from a worker that died.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
-from taskiq import AsyncBroker, InMemoryBroker
+from taskiq import AsyncBroker
 from taskiq.acks import AcknowledgeType
 from taskiq.api import run_receiver_task
 from taskiq.kicker import AsyncKicker
 from taskiq.result_backends.dummy import DummyResultBackend
 from taskiq_redis import RedisStreamBroker
 
-from adapters.stopping import stopped
+from adapters.in_process_queue import Deliver
+from adapters.stopping import finished, stopped
 from application.ports.due_work import Lease
 from domain.vocabulary import Channel
 
-Deliver = Callable[[Channel, Sequence[Lease]], Awaitable[None]]
 Brokers = Mapping[Channel, AsyncBroker]
 
 _CHANNELS = (Channel.EMAIL, Channel.WEBHOOK)
@@ -34,13 +34,6 @@ _STREAM_LENGTH = 10_000
 _LONGEST_BACKOFF = 2.0
 
 logging.getLogger("taskiq").setLevel(logging.ERROR)
-
-
-def memory_brokers() -> Brokers:
-    """Tasks run in this process, as many as are put: the dispatcher is what bounds them."""
-    return {
-        channel: InMemoryBroker(cast_types=False).with_result_backend(DummyResultBackend()) for channel in _CHANNELS
-    }
 
 
 def redis_brokers(url: str) -> Brokers:
@@ -85,7 +78,7 @@ class TaskiqWorker:
         self._broker = broker
         self._deliver = deliver
         self._at_once = at_once
-        self._running: set[asyncio.Task[None] | None] = set()
+        self._running: set[asyncio.Task[None]] = set()
         self._receiver: asyncio.Task[None] | None = None
 
         async def deliver_these(channel: str, ids: list[list[str]]) -> None:
@@ -94,8 +87,6 @@ class TaskiqWorker:
         broker.register_task(deliver_these, task_name=_TASK)
 
     async def start(self) -> None:
-        if isinstance(self._broker, InMemoryBroker):
-            return
         self._receiver = asyncio.create_task(
             run_receiver_task(
                 self._broker,
@@ -110,13 +101,11 @@ class TaskiqWorker:
         """Take no more, and give what has begun `patience` seconds to end."""
         if self._receiver:
             await stopped(self._receiver)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(patience):
-                while running := {task for task in self._running if task}:
-                    await asyncio.wait(running)
+        await finished(self._running, patience)
 
     async def _work(self, channel: str, ids: list[list[str]]) -> None:
         task = asyncio.current_task()
+        assert task
         self._running.add(task)
         try:
             of = Channel(channel)

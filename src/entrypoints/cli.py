@@ -22,7 +22,6 @@ import uvloop
 
 from adapters.loki import LokiPush
 from adapters.stopping import stopped
-from adapters.taskiq_queue import redis_brokers
 from application.addresses import InvalidAddressError, email_address
 from application.caller import Scope
 from application.commands.parked import ReplayParked
@@ -134,15 +133,12 @@ async def _serve(parts: Parts) -> None:
 
 
 async def _dispatch(parts: Parts) -> None:
-    brokers = redis_brokers(check_queue(parts.settings))
-    for broker in brokers.values():
-        await broker.startup()
-    async with _tasks(roles.dispatch(parts, brokers)):
+    async with _tasks(roles.dispatch(parts, check_queue(parts.settings))):
         await _stop_signal()
 
 
 async def _work(parts: Parts) -> None:
-    async with roles.working(parts, redis_brokers(check_queue(parts.settings))):
+    async with roles.working(parts, check_queue(parts.settings)):
         await _stop_signal()
 
 

@@ -19,7 +19,6 @@ from adapters.postgres.troubles import PostgresTroubles
 from adapters.postgres.views import PostgresView
 from adapters.postgres.wakeup import PostgresWakeups
 from adapters.system import SystemDice
-from adapters.taskiq_queue import Brokers, TaskiqDeliveryQueue
 from adapters.templates.files import FileTemplates
 from adapters.templates.renderer import JinjaRenderer
 from application.caller import Caller
@@ -30,6 +29,7 @@ from application.commands.manage import CancelAnswer, CancelNotification, RetryA
 from application.commands.publishing import ChoosePublishing, PublishingAnswer, PublishingChoice
 from application.commands.send import SendAnswer
 from application.limiting import Limiting
+from application.ports.due_work import DeliveryQueue
 from application.ports.email import EmailSender
 from application.ports.publishing import EventTopic
 from application.ports.webhooks import WebhookSender
@@ -158,7 +158,7 @@ class Parts:
     def publisher(self, topic: EventTopic) -> Publisher:
         return Publisher(self.store, self.store, topic, self.published, self.troubles, Lines("publisher"))
 
-    def dispatcher(self, brokers: Brokers, on_loss: Callable[[Exception], None]) -> Dispatcher:
+    def dispatcher(self, queue: DeliveryQueue) -> Dispatcher:
         """Webhooks need no preparing, so that no more of them are leased than may be called at a time."""
         settings = self.settings
         mail = DispatchRules(self.email_sender.provider, settings.lease, settings.window, batch=_batch(settings.window))
@@ -168,7 +168,6 @@ class Parts:
             settings.webhook_concurrency,
             batch=_batch(settings.webhook_concurrency),
         )
-        queue = TaskiqDeliveryQueue(brokers, on_loss)
         return Dispatcher(self.due, queue, self.budget, {Channel.EMAIL: mail, Channel.WEBHOOK: webhooks})
 
 

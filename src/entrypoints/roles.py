@@ -13,11 +13,14 @@ from typing import Any
 import structlog
 import uvicorn
 
+from adapters.in_process_queue import InProcessQueue
 from adapters.postgres.leadership import leading
 from adapters.postgres.readers import PostgresPlace, PostgresReceiptsReader
 from adapters.stopping import stopped
-from adapters.taskiq_queue import Brokers, TaskiqWorker, memory_brokers
+from adapters.taskiq_queue import TaskiqDeliveryQueue, TaskiqWorker, redis_brokers
+from application.ports.due_work import DeliveryQueue
 from application.processes.chain import Chainer
+from application.processes.deliver import Delivery
 from application.processes.follow import Following
 from application.processes.project import Followed, Projector
 from application.processes.read_along import ReadAlong
@@ -88,31 +91,35 @@ def _listening(host: str, port: int) -> socket.socket:
         raise SettingError("HOST", "is not an address of this machine") from None
 
 
-async def dispatch(parts: Parts, brokers: Brokers) -> None:
-    """Lease what is due and tell the workers, until cancelled."""
+async def dispatch(parts: Parts, redis: str) -> None:
+    """Lease what is due and tell the workers by Redis, until cancelled."""
     log = structlog.get_logger("dispatcher")
 
     def on_loss(error: Exception) -> None:
         log.warning("queue does not answer", error=type(error).__name__)
 
-    dispatcher = parts.dispatcher(brokers, on_loss)
+    brokers = redis_brokers(redis)
+    for broker in brokers.values():
+        await broker.startup()
+    await _dispatch(parts, TaskiqDeliveryQueue(brokers, on_loss))
+
+
+async def _dispatch(parts: Parts, queue: DeliveryQueue) -> None:
+    dispatcher = parts.dispatcher(queue)
     async with asyncio.TaskGroup() as loops:
-        for channel in brokers:
+        for channel in dispatcher.channels:
             run = partial(dispatcher.run, channel, parts.work.bell(channel))
             loops.create_task(supervised("dispatcher", run), name=f"dispatch {channel}")
 
 
 @asynccontextmanager
-async def working(parts: Parts, brokers: Brokers, patience: float | None = None) -> AsyncIterator[None]:
-    """Deliver what the queue brings; on leaving, what has begun is finished first.
+async def working(parts: Parts, redis: str) -> AsyncIterator[None]:
+    """Deliver what Redis tells of; on leaving, what has begun is finished first.
 
-    Calls get until their deadline, and what they came to is recorded; or `patience` seconds, and what is then still
-    under way has an unknown outcome, as after a crash.
+    Calls get until their deadline, and what they came to is recorded.
     """
-    if patience is None:
-        longest = max(parts.settings.email_deadline, parts.settings.webhook_deadline)
-        patience = longest.total_seconds() + _TO_RECORD_SECONDS
-    delivery = parts.delivery(f"worker:{socket.gethostname()}:{os.getpid()}")
+    delivery = _delivery(parts)
+    brokers = redis_brokers(redis)
     at_once = {Channel.EMAIL: _MAIL_TASKS, Channel.WEBHOOK: parts.settings.webhook_concurrency}
     workers = [TaskiqWorker(broker, delivery.deliver, at_once=at_once[channel]) for channel, broker in brokers.items()]
     for worker, broker in zip(workers, brokers.values(), strict=True):
@@ -123,15 +130,34 @@ async def working(parts: Parts, brokers: Brokers, patience: float | None = None)
         yield
     finally:
         delivery.stop()
+        patience = _patience(parts)
         await asyncio.gather(*(worker.close(patience) for worker in workers))
 
 
 @asynccontextmanager
 async def delivering(parts: Parts, patience: float | None = None) -> AsyncIterator[None]:
-    """Lease what is due and deliver it in this process; on leaving, as `working` does."""
-    brokers = memory_brokers()
-    async with working(parts, brokers, patience), _beside(dispatch(parts, brokers)):
-        yield
+    """Lease what is due and deliver it in this process; on leaving, what has begun is finished first, as by a worker.
+
+    With a `patience`, in seconds, what is then still under way has an unknown outcome, as after a crash.
+    """
+    delivery = _delivery(parts)
+    queue = InProcessQueue(delivery.deliver)
+    structlog.get_logger("worker").info("worker started")
+    try:
+        async with _beside(_dispatch(parts, queue)):
+            yield
+    finally:
+        delivery.stop()
+        await queue.close(_patience(parts) if patience is None else patience)
+
+
+def _delivery(parts: Parts) -> Delivery:
+    return parts.delivery(f"worker:{socket.gethostname()}:{os.getpid()}")
+
+
+def _patience(parts: Parts) -> float:
+    longest = max(parts.settings.email_deadline, parts.settings.webhook_deadline)
+    return longest.total_seconds() + _TO_RECORD_SECONDS
 
 
 async def follow(parts: Parts) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 from uuid import uuid4
 
 import pytest
@@ -60,6 +61,14 @@ async def test_what_was_leased_by_a_call_whose_answer_was_lost_is_leased_again_a
     assert await house.due.lease(EMAIL, 10, 10, MINUTE) == []
     turn = await house.due.lease_in_budget(EMAIL, "daily", 10, MINUTE)
     assert [lease.notification for lease in turn.leases] == [it.id]
+
+
+async def test_a_lease_knows_since_when_it_may_be_held(house):
+    """So that who took it need not ask for it again."""
+    await accepted(house)
+    before = monotonic()
+    (lease,) = (await house.due.lease_in_budget(EMAIL, "daily", 10, MINUTE)).leases
+    assert before <= lease.since <= monotonic()
 
 
 async def test_what_waits_is_due_as_before(house):

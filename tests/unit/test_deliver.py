@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Collection, Mapping
 from datetime import datetime, time, timedelta
+from time import monotonic
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from msgspec.structs import replace
 
 from adapters.address_digest import address_digests
 from adapters.allowance import Allowance
@@ -66,6 +68,7 @@ class Words:
 
     broken = False
     away = False
+    takes = 0.0
 
     async def render(
         self,
@@ -77,6 +80,7 @@ class Words:
         at: datetime,
         time_zone: str | None,
     ) -> Content:
+        await asyncio.sleep(self.takes)
         if self.away:
             raise RendererUnavailableError("too many wait")
         if self.broken:
@@ -319,6 +323,34 @@ async def test_a_lease_that_somebody_else_holds_now_is_left_alone(house):
     house.clock.move(2 * MINUTE)
     assert await house.due.lease(Channel.EMAIL, 10, 10, MINUTE)
     await house.delivery().deliver(Channel.EMAIL, lapsed)
+    assert house.provider.calls == []
+
+
+@pytest.mark.parametrize(("age", "asked"), [(0, 0), (30, 1)])
+async def test_what_this_process_took_just_now_is_not_asked_for_again(house, monkeypatch, age: float, asked: int):
+    """What has lain for a quarter of its time is."""
+    await house.accept()
+    leases = await house.due.lease(Channel.EMAIL, 10, 10, MINUTE)
+    renewed, renew = [], house.due.renew
+
+    async def counted(these, duration, *, enough=None):
+        renewed.append(these)
+        return await renew(these, duration, enough=enough)
+
+    monkeypatch.setattr(house.due, "renew", counted)
+    await house.delivery().deliver(Channel.EMAIL, [replace(lease, since=monotonic() - age) for lease in leases])
+    assert len(renewed) == asked
+    assert len(house.provider.calls) == 1
+
+
+async def test_no_call_begins_that_would_outlast_a_lease_taken_long_ago(house, monkeypatch):
+    """As where the answer to the lease came late."""
+    await house.accept()
+    leases = await house.due.lease(Channel.EMAIL, 10, 10, MINUTE)
+    house.words.takes = 0.3
+    rules = replace(house.rules, lease=timedelta(seconds=1), deadline=timedelta(seconds=0.4))
+    old = [replace(lease, since=monotonic() - 0.2) for lease in leases]
+    await house.delivery(rules).deliver(Channel.EMAIL, old)
     assert house.provider.calls == []
 
 

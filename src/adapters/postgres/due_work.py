@@ -218,18 +218,19 @@ class PostgresDueWork:
         self._unheard: dict[UUID, float] = {}
 
     async def lease(self, channel: Channel, limit: int, window: int, duration: timedelta) -> list[Lease]:
-        token = uuid4()
+        token, since = uuid4(), monotonic()
         values = {"channel": channel, "limit": limit, "window": window, "duration": duration, "token": token}
         async with self._database.connection() as connection, connection.pipeline(), connection.transaction():
             await connection.execute(_IN_TURN, (_LEASE_LOCK, channel), prepare=True)
             leased = await connection.execute(_LEASE, values, prepare=True, binary=True)
             rows = await leased.fetchall()
-        return [Lease(id, token, channel) for (id,) in rows]
+        return [Lease(id, token, channel, since) for (id,) in rows]
 
     async def lease_in_budget(self, channel: Channel, provider: str, window: int, duration: timedelta) -> Turn:
         token, terms = uuid4(), await self._budget.terms(provider)
         if self._unheard:
             await self._take_back_unheard(channel)
+        since = monotonic()
         try:
             ((taken, wait),) = await self._database.rows(
                 "SELECT * FROM lease_in_budget(%s, %s, %s, %s, %s, %s, %s, %s, %s)",
@@ -238,7 +239,7 @@ class PostgresDueWork:
         except StoreUnavailableError:
             self._unheard[token] = monotonic() + _UNHEARD_SECONDS
             raise
-        return Turn([Lease(id, token, channel) for id in taken or ()], wait)
+        return Turn([Lease(id, token, channel, since) for id in taken or ()], wait)
 
     async def _take_back_unheard(self, channel: Channel) -> None:
         """What a server leased to us after we had given it up: it may still do so once it moves again."""

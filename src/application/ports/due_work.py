@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
+from math import inf
 from typing import Protocol
 from uuid import UUID
 
@@ -11,11 +12,16 @@ from domain.vocabulary import Channel
 
 
 class Lease(msgspec.Struct, frozen=True, array_like=True):
-    """The right to work on one notification until `expires_at` of the store's clock."""
+    """The right to work on one notification, for as long as was asked for.
+
+    `since` is the moment, by this process's monotonic clock in seconds, before which it cannot have been taken; minus
+    infinity where nobody here knows, as of one that another process took.
+    """
 
     notification: UUID
     token: UUID
     channel: Channel
+    since: float = -inf
 
 
 class Backlog(msgspec.Struct, frozen=True):

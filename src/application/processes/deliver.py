@@ -5,11 +5,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
+from math import inf
 from typing import Any, Protocol, TypedDict
 from uuid import UUID
 
 from application import limiting
-from application.carriers.carrier import Carrier, HeldError, Load, Parcel, UnreadableError, UnsendableError
+from application.carriers.carrier import (
+    Carrier,
+    HeldError,
+    Load,
+    Parcel,
+    UnreadableError,
+    UnsendableError,
+    WorkRules,
+)
 from application.limiting import Limiting
 from application.ports.due_work import DueWork, Lease, ProviderBudget
 from application.ports.log import ConflictError, EventStore, StaleError, StoreUnavailableError
@@ -125,12 +134,9 @@ class Delivery:
     async def _work(self, channel: Channel, leases: Sequence[Lease]) -> int | None:
         """Attend to each that is still held; answers how many calls that made. None: the store is away."""
         carrier = self._carriers[channel]
-        rules = carrier.rules
-        lapses = asyncio.get_running_loop().time() + rules.certain.total_seconds()
         try:
-            held, found = await asyncio.gather(
-                self._due.renew(leases, rules.lease, enough=rules.certain),
-                self._read([lease.notification for lease in leases]),
+            (held, lapses), found = await asyncio.gather(
+                self._held(leases, carrier.rules), self._read([lease.notification for lease in leases])
             )
             if unread := [lease for lease in held if lease.notification not in found]:
                 await self._due.set_aside(unread)
@@ -157,6 +163,17 @@ class Delivery:
             if isinstance(failure, BaseException):
                 raise failure
         return ends.count(True)
+
+    async def _held(self, leases: Sequence[Lease], rules: WorkRules) -> tuple[Sequence[Lease], float]:
+        """Those that are still held, and until when for certain, by the loop's clock.
+
+        What this process took just now need not be asked for again.
+        """
+        now, enough = asyncio.get_running_loop().time(), rules.certain.total_seconds()
+        lapses = min((lease.since for lease in leases), default=-inf) + rules.lease.total_seconds()
+        if lapses - now >= enough:
+            return leases, lapses
+        return await self._due.renew(leases, rules.lease, enough=rules.certain), now + enough
 
     async def _readers_of(self, notifications: Iterable[Notification]) -> Mapping[UUID, Reader]:
         """All at once. Should it fail, each will meet that again, for the others must not pay for it."""

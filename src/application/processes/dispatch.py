@@ -1,7 +1,7 @@
 """Leasing what is due and telling the workers."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 
 import msgspec
@@ -41,6 +41,10 @@ class Dispatcher:
         self._queue = queue
         self._budget = budget
         self._rules = rules
+
+    @property
+    def channels(self) -> Collection[Channel]:
+        return self._rules.keys()
 
     async def run(self, channel: Channel, wakeup: Wakeup) -> None:
         """Until cancelled."""
