@@ -1,7 +1,7 @@
 """Ending tasks, for certain."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -14,6 +14,19 @@ async def finished(tasks: Collection["asyncio.Task[Any]"], patience: float) -> N
         async with asyncio.timeout(patience):
             while tasks:
                 await asyncio.wait(set(tasks))
+
+
+async def together(*works: Coroutine[Any, Any, None]) -> None:
+    """Do these side by side, until all have ended or one fails; then, or when cancelled, the others are stopped.
+
+    Each cancellation of who waits here is passed on to all of them, where a TaskGroup passes on the first one only:
+    see `stopped`.
+    """
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        await stopped(*tasks)
 
 
 async def stopped(*tasks: "asyncio.Task[Any]") -> None:

@@ -16,7 +16,7 @@ import uvicorn
 from adapters.in_process_queue import InProcessQueue
 from adapters.postgres.leadership import leading
 from adapters.postgres.readers import PostgresPlace, PostgresReceiptsReader
-from adapters.stopping import stopped
+from adapters.stopping import stopped, together
 from adapters.taskiq_queue import TaskiqDeliveryQueue, TaskiqWorker, redis_brokers
 from application.ports.due_work import DeliveryQueue
 from application.processes.chain import Chainer
@@ -106,10 +106,8 @@ async def dispatch(parts: Parts, redis: str) -> None:
 
 async def _dispatch(parts: Parts, queue: DeliveryQueue) -> None:
     dispatcher = parts.dispatcher(queue)
-    async with asyncio.TaskGroup() as loops:
-        for channel in dispatcher.channels:
-            run = partial(dispatcher.run, channel, parts.work.bell(channel))
-            loops.create_task(supervised("dispatcher", run), name=f"dispatch {channel}")
+    runs = [partial(dispatcher.run, channel, parts.work.bell(channel)) for channel in dispatcher.channels]
+    await together(*(supervised("dispatcher", run) for run in runs))
 
 
 @asynccontextmanager
