@@ -34,7 +34,7 @@ def test_everything_that_goes_in_comes_out_once(stage):
 
 def test_dispatcher_and_worker_apart_bring_out_the_same(stage):
     """As the run itself sees to, with one process for both and with one for each."""
-    figures = flow.apart(stage, seconds=1, rate=20)
+    figures = flow.apart(stage, seconds=1, rate=20, turns=1)
     assert {figure.name.split(":")[0] for figure in figures} == {"deliverer", "dispatcher and worker"}
     assert all(figure.value > 0 for figure in figures)
 
