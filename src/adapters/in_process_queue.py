@@ -12,17 +12,26 @@ Deliver = Callable[[Channel, Sequence[Lease]], Awaitable[None]]
 
 
 class InProcessQueue:
-    """Implements the port DeliveryQueue: each lot is a task, as many as are put. The dispatcher is what bounds them."""
+    """Implements the port DeliveryQueue: each lot is a task, as many as are put. The dispatcher is what bounds them.
 
-    def __init__(self, deliver: Deliver) -> None:
+    A lot that fails as a whole is told of; what is in it comes back when its leases lapse.
+    """
+
+    def __init__(self, deliver: Deliver, on_failure: Callable[[BaseException], None] = lambda _: None) -> None:
         self._deliver = deliver
+        self._on_failure = on_failure
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def put(self, channel: Channel, leases: Sequence[Lease]) -> bool:
         task = asyncio.ensure_future(self._deliver(channel, leases))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         return True
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (failure := task.exception()):
+            self._on_failure(failure)
 
     async def close(self, patience: float) -> None:
         """Give what has begun `patience` seconds to end."""

@@ -12,15 +12,15 @@ async def finished(tasks: Collection["asyncio.Task[Any]"], patience: float) -> N
     """Let these and those that they begin come to their end, for so many seconds: `tasks` are those still under way."""
     with suppress(TimeoutError):
         async with asyncio.timeout(patience):
-            while tasks:
-                await asyncio.wait(set(tasks))
+            while running := {task for task in tasks if not task.done()}:
+                await asyncio.wait(running)
 
 
 async def together(*works: Coroutine[Any, Any, None]) -> None:
     """Do these side by side, until all have ended or one fails; then, or when cancelled, the others are stopped.
 
-    Each cancellation of who waits here is passed on to all of them, where a TaskGroup passes on the first one only:
-    see `stopped`.
+    Each cancellation of who waits here is passed on to all of them, where a TaskGroup passes on the first one only. So
+    whoever uses `stopped` ends them for certain, though one of them may miss a cancellation.
     """
     tasks = [asyncio.ensure_future(work) for work in works]
     try:

@@ -133,7 +133,7 @@ async def _serve(parts: Parts) -> None:
 
 
 async def _dispatch(parts: Parts) -> None:
-    async with _tasks(roles.dispatch(parts, check_queue(parts.settings))):
+    async with roles.dispatching(parts, check_queue(parts.settings)):
         await _stop_signal()
 
 

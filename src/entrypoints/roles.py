@@ -16,7 +16,7 @@ import uvicorn
 from adapters.in_process_queue import InProcessQueue
 from adapters.postgres.leadership import leading
 from adapters.postgres.readers import PostgresPlace, PostgresReceiptsReader
-from adapters.stopping import stopped, together
+from adapters.stopping import finished, stopped, together
 from adapters.taskiq_queue import TaskiqDeliveryQueue, TaskiqWorker, redis_brokers
 from application.ports.due_work import DeliveryQueue
 from application.processes.chain import Chainer
@@ -35,6 +35,7 @@ from entrypoints.read_models import PROJECTIONS
 from entrypoints.settings import SettingError
 
 _TO_RECORD_SECONDS = 5.0
+_LAST_TURN_SECONDS = 5.0
 _MAIL_TASKS = 8
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 _WELL_AFTER = 30.0
@@ -91,8 +92,9 @@ def _listening(host: str, port: int) -> socket.socket:
         raise SettingError("HOST", "is not an address of this machine") from None
 
 
-async def dispatch(parts: Parts, redis: str) -> None:
-    """Lease what is due and tell the workers by Redis, until cancelled."""
+@asynccontextmanager
+async def dispatching(parts: Parts, redis: str) -> AsyncIterator[None]:
+    """Lease what is due and tell the workers by Redis; on leaving, the turn that has begun ends first."""
     log = structlog.get_logger("dispatcher")
 
     def on_loss(error: Exception) -> None:
@@ -101,13 +103,21 @@ async def dispatch(parts: Parts, redis: str) -> None:
     brokers = redis_brokers(redis)
     for broker in brokers.values():
         await broker.startup()
-    await _dispatch(parts, TaskiqDeliveryQueue(brokers, on_loss))
+    async with _dispatching(parts, TaskiqDeliveryQueue(brokers, on_loss)):
+        yield
 
 
-async def _dispatch(parts: Parts, queue: DeliveryQueue) -> None:
+@asynccontextmanager
+async def _dispatching(parts: Parts, queue: DeliveryQueue) -> AsyncIterator[None]:
     dispatcher = parts.dispatcher(queue)
     runs = [partial(dispatcher.run, channel, parts.work.bell(channel)) for channel in dispatcher.channels]
-    await together(*(supervised("dispatcher", run) for run in runs))
+    task = asyncio.create_task(together(*(supervised("dispatcher", run) for run in runs)), name="dispatch")
+    try:
+        yield
+    finally:
+        dispatcher.stop()
+        await finished([task], _LAST_TURN_SECONDS)
+        await stopped(task)
 
 
 @asynccontextmanager
@@ -138,11 +148,15 @@ async def delivering(parts: Parts, patience: float | None = None) -> AsyncIterat
 
     With a `patience`, in seconds, what is then still under way has an unknown outcome, as after a crash.
     """
-    delivery = _delivery(parts)
-    queue = InProcessQueue(delivery.deliver)
-    structlog.get_logger("worker").info("worker started")
+    delivery, log = _delivery(parts), structlog.get_logger("worker")
+
+    def on_failure(error: BaseException) -> None:
+        log.error("lot failed, left for later", error=type(error).__name__)
+
+    queue = InProcessQueue(delivery.deliver, on_failure)
+    log.info("worker started")
     try:
-        async with _beside(_dispatch(parts, queue)):
+        async with _dispatching(parts, queue):
             yield
     finally:
         delivery.stop()
@@ -228,12 +242,12 @@ async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 
 async def supervised(name: str, work: Callable[[], Awaitable[None]]) -> None:
-    """Begin again whenever it fails, after pauses that double, until cancelled."""
+    """Begin again whenever it fails, after pauses that double, until it ends or is cancelled."""
     pause = _FIRST_PAUSE
     while True:
         began = monotonic()
         try:
-            await work()
+            return await work()
         except Exception as error:  # noqa: BLE001 - supervised: it is logged and begins again
             if monotonic() - began > _WELL_AFTER:
                 pause = _FIRST_PAUSE

@@ -12,7 +12,7 @@ from taskiq_redis import RedisStreamBroker
 from application.ports.email import Email, EmailSender
 from domain.outcomes import Accepted, Outcome
 from domain.vocabulary import Channel
-from entrypoints import bootstrap, cli
+from entrypoints import bootstrap, cli, roles
 
 
 class _Wrapped:
@@ -65,7 +65,7 @@ def _listen_from_now_on() -> None:
             url, queue_name=f"carillon:deliver:{channel}", consumer_group_name="carillon"
         ).with_result_backend(DummyResultBackend())
 
-    bootstrap.redis_broker = broker
+    roles.redis_brokers = lambda url: {channel: broker(url, channel) for channel in (Channel.EMAIL, Channel.WEBHOOK)}
 
 
 MISTAKES: Mapping[str, Callable[[], None]] = {

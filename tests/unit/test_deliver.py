@@ -343,6 +343,26 @@ async def test_what_this_process_took_just_now_is_not_asked_for_again(house, mon
     assert len(house.provider.calls) == 1
 
 
+async def test_what_was_taken_before_the_store_was_away_is_asked_for_again(house, monkeypatch):
+    """Somebody else may hold it by then."""
+    await house.accept()
+    leases = await house.due.lease(Channel.EMAIL, 10, 10, MINUTE)
+    read, tries = house.events.get_many, []
+
+    async def away_at_first(kind, ids):
+        tries.append(ids)
+        if len(tries) == 1:
+            house.clock.move(2 * MINUTE)
+            assert await house.due.lease(Channel.EMAIL, 10, 10, MINUTE)
+            raise StoreUnavailableError
+        return await read(kind, ids)
+
+    monkeypatch.setattr(house.events, "get_many", away_at_first)
+    await house.delivery().deliver(Channel.EMAIL, [replace(lease, since=monotonic()) for lease in leases])
+    assert len(tries) > 1
+    assert house.provider.calls == []
+
+
 async def test_no_call_begins_that_would_outlast_a_lease_taken_long_ago(house, monkeypatch):
     """As where the answer to the lease came late."""
     await house.accept()

@@ -1,5 +1,6 @@
 """What the dispatcher leases, and what it does when nobody hears of it. In memory."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 from uuid import uuid4
@@ -127,4 +128,26 @@ async def test_a_paused_provider_is_sent_nothing():
     assert house.queue.told == []
     house.clock.move(MINUTE)
     await house.turn()
+    assert len(house.queue.told) == 2
+
+
+async def test_who_is_stopped_in_a_turn_tells_of_what_it_leased_and_takes_no_more():
+    house, took, go_on = House(), asyncio.Event(), asyncio.Event()
+    await house.accept(2)
+    lease = house.due.lease_in_budget
+
+    async def slowly(*given):
+        turn = await lease(*given)
+        took.set()
+        await go_on.wait()
+        return turn
+
+    house.due.lease_in_budget = slowly  # type: ignore[method-assign]
+    running = asyncio.create_task(house.dispatcher.run(Channel.EMAIL, MemoryWakeups().bell()))
+    await took.wait()
+    house.dispatcher.stop()
+    await house.accept(3)
+    go_on.set()
+    async with asyncio.timeout(10):
+        await running
     assert len(house.queue.told) == 2

@@ -32,6 +32,18 @@ async def test_what_is_put_is_begun_beside_what_is_under_way_and_nobody_waits_fo
     assert worker.ended == 0
 
 
+async def test_a_lot_that_fails_is_told_of_and_keeps_no_other_from_its_end():
+    async def failing(_: Channel, __: list[Lease]) -> None:
+        raise KeyError
+
+    failures: list[BaseException] = []
+    queue = InProcessQueue(failing, failures.append)
+    assert await queue.put(Channel.EMAIL, LEASES)
+    await queue.close(60)
+    await asyncio.sleep(0)
+    assert [type(failure) for failure in failures] == [KeyError]
+
+
 async def test_closing_waits_for_what_has_begun():
     worker = Worker()
     queue = InProcessQueue(worker.deliver)

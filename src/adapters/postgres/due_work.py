@@ -172,7 +172,6 @@ CREATE_LEASE_IN_BUDGET = f"""
         account record;
         granted int := 0;
     BEGIN
-        PERFORM set_config('synchronous_commit', 'off', true);
         PERFORM pg_advisory_xact_lock({_LEASE_LOCK}, hashtext(of_channel));
         {ACCOUNT % _GIVEN} INTO account;
         IF FOUND THEN
@@ -194,8 +193,8 @@ CREATE_LEASE_IN_BUDGET = f"""
 """
 """A turn of a dispatcher in one call: each statement of it sees what the one before has done.
 
-It does not wait for the disk. A crash of the server may undo a lease and its charge, but never under a call that was
-made: that call's intent was appended behind them, and an append is not answered before all that precedes it is safe.
+It waits for the disk like everything else. A lease that a crash of the server undid could be given to somebody else
+while its holder stores an intent after the crash and calls: the log takes that intent, for nobody else has written yet.
 """
 
 _RELEASE_LATER = """

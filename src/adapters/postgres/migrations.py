@@ -90,7 +90,7 @@ MIGRATIONS: Sequence[tuple[str, str]] = (
     ("record_counts", _RECORD_COUNTS),
     ("schedule_bundle", CREATE_SCHEDULE),
     ("append_events_with_bundles", CREATE_APPEND_EVENTS),
-    ("lease_in_budget_not_awaiting_the_disk", CREATE_LEASE_IN_BUDGET),
+    ("lease_in_budget", CREATE_LEASE_IN_BUDGET),
     ("schedule_leased_at", _LEASED_AT),
     ("troubles", CREATE_TROUBLES),
 )

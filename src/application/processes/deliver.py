@@ -121,22 +121,23 @@ class Delivery:
         """Half of the time that they are held for: after that a lapse brings them back sooner."""
         loop = asyncio.get_running_loop()
         give_up = loop.time() + self._carriers[channel].rules.certain.total_seconds() / 2
-        pause = _FIRST_PAUSE
+        pause, fresh = _FIRST_PAUSE, True
         while not self._stopping:
-            if (called := await self._work(channel, leases)) is not None:
+            if (called := await self._work(channel, leases, fresh=fresh)) is not None:
                 return called
+            fresh = False  # who knows what a store that was away still knows
             if loop.time() + pause > give_up:
                 break
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
         return 0
 
-    async def _work(self, channel: Channel, leases: Sequence[Lease]) -> int | None:
+    async def _work(self, channel: Channel, leases: Sequence[Lease], *, fresh: bool) -> int | None:
         """Attend to each that is still held; answers how many calls that made. None: the store is away."""
         carrier = self._carriers[channel]
         try:
             (held, lapses), found = await asyncio.gather(
-                self._held(leases, carrier.rules), self._read([lease.notification for lease in leases])
+                self._held(leases, carrier.rules, fresh=fresh), self._read([lease.notification for lease in leases])
             )
             if unread := [lease for lease in held if lease.notification not in found]:
                 await self._due.set_aside(unread)
@@ -164,14 +165,14 @@ class Delivery:
                 raise failure
         return ends.count(True)
 
-    async def _held(self, leases: Sequence[Lease], rules: WorkRules) -> tuple[Sequence[Lease], float]:
+    async def _held(self, leases: Sequence[Lease], rules: WorkRules, *, fresh: bool) -> tuple[Sequence[Lease], float]:
         """Those that are still held, and until when for certain, by the loop's clock.
 
-        What this process took just now need not be asked for again.
+        What this process took just now and is `fresh` need not be asked for again.
         """
         now, enough = asyncio.get_running_loop().time(), rules.certain.total_seconds()
         lapses = min((lease.since for lease in leases), default=-inf) + rules.lease.total_seconds()
-        if lapses - now >= enough:
+        if fresh and lapses - now >= enough:
             return leases, lapses
         return await self._due.renew(leases, rules.lease, enough=rules.certain), now + enough
 

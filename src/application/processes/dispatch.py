@@ -41,15 +41,20 @@ class Dispatcher:
         self._queue = queue
         self._budget = budget
         self._rules = rules
+        self._stopping = False
 
     @property
     def channels(self) -> Collection[Channel]:
         return self._rules.keys()
 
+    def stop(self) -> None:
+        """Lease nothing more: each `run` returns once the turn that it is in has told of what it leased."""
+        self._stopping = True
+
     async def run(self, channel: Channel, wakeup: Wakeup) -> None:
-        """Until cancelled."""
+        """Until stopped or cancelled. A turn that is cancelled may leave leases of which nobody knows."""
         time = asyncio.get_running_loop().time
-        while True:
+        while not self._stopping:
             began = time()
             wait = await self.turn(channel)
             await asyncio.sleep(min(_LONGEST_REST, _REST * (time() - began)))
