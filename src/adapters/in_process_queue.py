@@ -1,14 +1,12 @@
 """Telling a worker that is in the same process."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from adapters.stopping import finished
-from application.ports.due_work import Lease
+from application.ports.due_work import Deliver, Lease
 from domain.vocabulary import Channel
-
-Deliver = Callable[[Channel, Sequence[Lease]], Awaitable[None]]
 
 
 class InProcessQueue:

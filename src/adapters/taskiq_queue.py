@@ -20,9 +20,8 @@ from taskiq.kicker import AsyncKicker
 from taskiq.result_backends.dummy import DummyResultBackend
 from taskiq_redis import RedisStreamBroker
 
-from adapters.in_process_queue import Deliver
 from adapters.stopping import finished, stopped
-from application.ports.due_work import Lease
+from application.ports.due_work import Deliver, Lease
 from domain.vocabulary import Channel
 
 Brokers = Mapping[Channel, AsyncBroker]

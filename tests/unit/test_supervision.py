@@ -34,3 +34,15 @@ async def test_a_process_takes_back_the_trouble_that_it_told_and_no_other_s() ->
     assert await troubles.known() == {"consumer": "the brokers do not let us be in the group"}
     await mine.over()
     assert await troubles.known() == {}
+
+
+async def test_work_that_ends_by_itself_is_not_begun_again():
+    """As that of a dispatcher which was asked to stop."""
+    begun = []
+
+    async def ending() -> None:
+        begun.append(True)
+
+    async with asyncio.timeout(5):
+        await roles.supervised("dispatcher", ending)
+    assert begun == [True]

@@ -1,6 +1,6 @@
 """Work that is due: what it is, who does it, and how much of it may be done."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from math import inf
 from typing import Protocol
@@ -22,6 +22,10 @@ class Lease(msgspec.Struct, frozen=True, array_like=True):
     token: UUID
     channel: Channel
     since: float = -inf
+
+
+Deliver = Callable[[Channel, Sequence[Lease]], Awaitable[None]]
+"""What a worker does with a lot that it is told of."""
 
 
 class Backlog(msgspec.Struct, frozen=True):

@@ -168,7 +168,7 @@ class Delivery:
     async def _held(self, leases: Sequence[Lease], rules: WorkRules, *, fresh: bool) -> tuple[Sequence[Lease], float]:
         """Those that are still held, and until when for certain, by the loop's clock.
 
-        What this process took just now and is `fresh` need not be asked for again.
+        What this process took just now need not be asked for again, while it is `fresh`: the store was there since.
         """
         now, enough = asyncio.get_running_loop().time(), rules.certain.total_seconds()
         lapses = min((lease.since for lease in leases), default=-inf) + rules.lease.total_seconds()
