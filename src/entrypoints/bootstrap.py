@@ -24,6 +24,7 @@ from adapters.postgres.due_work import PostgresDueWork
 from adapters.postgres.event_store import PostgresEventStore
 from adapters.postgres.log_writer import LogWriter, open_append_pool
 from adapters.postgres.mail_watch import PostgresMailWatch
+from adapters.postgres.offers import PostgresOffers
 from adapters.postgres.readers import (
     PostgresEventTypeReader,
     PostgresHappeningReader,
@@ -93,10 +94,11 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
         stack.push_async_callback(hooks.close)
         trials = webhook_sender(settings, MOST_TRIALS, min(settings.webhook_deadline, _TRIAL_SECONDS))
         stack.push_async_callback(trials.close)
-        wakeups, work = PostgresWakeups(conninfo), PostgresWakeups(conninfo, WORK)
+        budget = PostgresProviderBudget(database, allowances(settings))
+        offers = PostgresOffers(database, budget, store.came_along)
+        wakeups, work = PostgresWakeups(conninfo), PostgresWakeups(conninfo, WORK, {offers.notices: offers.hear})
         stack.push_async_callback(wakeups.close)
         stack.push_async_callback(work.close)
-        budget = PostgresProviderBudget(database, allowances(settings))
         clock, dice = PostgresClock(database), SystemDice()
         await clock.start()
         stack.push_async_callback(clock.close)
@@ -153,6 +155,7 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             email_sender=sender,
             webhook_sender=hooks,
             due=PostgresDueWork(database, budget),
+            offers=offers,
             budget=budget,
             limiting=Limiting(readers, limiter, contents),
             api_keys=api_keys,

@@ -14,6 +14,7 @@ from adapters.postgres.database import Database
 from adapters.postgres.due_work import PostgresDueWork
 from adapters.postgres.event_store import PostgresEventStore
 from adapters.postgres.mail_watch import PostgresMailWatch
+from adapters.postgres.offers import PostgresOffers
 from adapters.postgres.readers import PostgresNotificationReader, PostgresPlace, PostgresSubscriptionReader
 from adapters.postgres.troubles import PostgresTroubles
 from adapters.postgres.views import PostgresView
@@ -69,6 +70,7 @@ class Parts:
     email_sender: EmailSender
     webhook_sender: WebhookSender
     due: PostgresDueWork
+    offers: PostgresOffers
     budget: PostgresProviderBudget
     limiting: Limiting
     api_keys: PostgresApiKeys
@@ -159,16 +161,21 @@ class Parts:
         return Publisher(self.store, self.store, topic, self.published, self.troubles, Lines("publisher"))
 
     def dispatcher(self, queue: DeliveryQueue) -> Dispatcher:
-        """Webhooks need no preparing, so that no more of them are leased than may be called at a time."""
+        """Webhooks need no preparing, so that no more of them are leased than may be called at a time.
+
+        Each of their lanes has terms, so that none of them is leased by an offer.
+        """
         settings = self.settings
-        mail = DispatchRules(self.email_sender.provider, settings.lease, settings.window, batch=_batch(settings.window))
+        mail = DispatchRules(
+            self.email_sender.provider, settings.lease, settings.window, batch=_batch(settings.window), offers=True
+        )
         webhooks = DispatchRules(
             WebhookCarrier.provider,
             settings.webhook_lease,
             settings.webhook_concurrency,
             batch=_batch(settings.webhook_concurrency),
         )
-        return Dispatcher(self.due, queue, self.budget, {Channel.EMAIL: mail, Channel.WEBHOOK: webhooks})
+        return Dispatcher(self.due, self.offers, queue, self.budget, {Channel.EMAIL: mail, Channel.WEBHOOK: webhooks})
 
 
 def _batch(window: int) -> int:

@@ -5,7 +5,7 @@ import errno
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -19,6 +19,7 @@ from adapters.postgres.readers import PostgresPlace, PostgresReceiptsReader
 from adapters.stopping import finished, stopped, together
 from adapters.taskiq_queue import TaskiqDeliveryQueue, TaskiqWorker, redis_brokers
 from application.ports.due_work import DeliveryQueue
+from application.ports.log import StoreUnavailableError
 from application.processes.chain import Chainer
 from application.processes.deliver import Delivery
 from application.processes.follow import Following
@@ -111,6 +112,7 @@ async def dispatching(parts: Parts, redis: str) -> AsyncIterator[None]:
 async def _dispatching(parts: Parts, queue: DeliveryQueue) -> AsyncIterator[None]:
     dispatcher = parts.dispatcher(queue)
     runs = [partial(dispatcher.run, channel, parts.work.bell(channel)) for channel in dispatcher.channels]
+    runs += [partial(dispatcher.pass_on, channel) for channel in dispatcher.channels]
     task = asyncio.create_task(together(*(supervised("dispatcher", run) for run in runs)), name="dispatch")
     try:
         yield
@@ -118,6 +120,8 @@ async def _dispatching(parts: Parts, queue: DeliveryQueue) -> AsyncIterator[None
         dispatcher.stop()
         await finished([task], _LAST_TURN_SECONDS)
         await stopped(task)
+        with suppress(StoreUnavailableError):  # then nothing is assigned to us for long, and what was lapses
+            await dispatcher.leave()
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from adapters.event_mapper import EventMapper
 from adapters.memory.budget import MemoryProviderBudget
 from adapters.memory.due_work import MemoryDueWork
 from adapters.memory.event_store import MemoryEventStore
+from adapters.memory.offers import MemoryOffers
 from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys
 from adapters.postgres.budget import PostgresProviderBudget
@@ -20,6 +21,7 @@ from adapters.postgres.database import Database, open_pool
 from adapters.postgres.due_work import PostgresDueWork
 from adapters.postgres.event_store import PostgresEventStore
 from adapters.postgres.log_writer import LogWriter, open_append_pool
+from adapters.postgres.offers import PostgresOffers
 from application.ports.time_and_chance import Clock
 from tests.fakes.chance import MachineClock, SetClock
 
@@ -58,6 +60,7 @@ class MemoryHouse:
         self.budget = MemoryProviderBudget(time, ALLOWANCES)
         self.due, self.wakeups = MemoryDueWork(time, self.budget), MemoryWakeups()
         self.events = MemoryEventStore(self.due, self.wakeups, EventMapper(keys := PersonKeys(MASTER_KEY)), keys)
+        self.offers = MemoryOffers(self.due, self.budget, time)
 
     async def bytes_stored(self) -> list[bytes]:
         return [stored.state for stored in self.events._log]
@@ -83,6 +86,7 @@ class PostgresHouse:
         self.events = PostgresEventStore(
             self.database, writer.append, EventMapper(keys := PersonKeys(MASTER_KEY)), keys
         )
+        self.offers = PostgresOffers(self.database, self.budget, self.events.came_along)
 
     async def __aenter__(self) -> "PostgresHouse":
         await self.pool.open()

@@ -12,6 +12,7 @@ from adapters.event_mapper import EventMapper
 from adapters.memory.budget import MemoryProviderBudget
 from adapters.memory.due_work import MemoryDueWork
 from adapters.memory.event_store import MemoryEventStore
+from adapters.memory.offers import MemoryOffers
 from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys
 from application.ports.due_work import Lease
@@ -41,15 +42,15 @@ class Queue:
 
 
 class House:
-    def __init__(self, **allowed: float) -> None:
+    def __init__(self, *, offers: bool = False, **allowed: float) -> None:
         self.clock = SetClock()
         self.budget = MemoryProviderBudget(self.clock, {"resend": Allowance(**allowed)})  # type: ignore[arg-type]
         self.due = MemoryDueWork(self.clock, self.budget)
         keys = PersonKeys(bytes(32))
         self.events = MemoryEventStore(self.due, MemoryWakeups(), EventMapper(keys), keys)
-        self.queue = Queue()
-        rules = DispatchRules(provider="resend", lease=MINUTE, window=10, batch=4)
-        self.dispatcher = Dispatcher(self.due, self.queue, self.budget, {Channel.EMAIL: rules})
+        self.queue, self.offers = Queue(), MemoryOffers(self.due, self.budget, self.clock)
+        rules = DispatchRules(provider="resend", lease=MINUTE, window=10, batch=4, offers=offers)
+        self.dispatcher = Dispatcher(self.due, self.offers, self.queue, self.budget, {Channel.EMAIL: rules})
 
     async def accept(self, count: int, later: timedelta = timedelta(0), tenant: str = "acme") -> None:
         now = self.clock.now()
@@ -151,3 +152,65 @@ async def test_who_is_stopped_in_a_turn_tells_of_what_it_leased_and_takes_no_mor
     async with asyncio.timeout(10):
         await running
     assert len(house.queue.told) == 2
+
+
+async def passing_on(house: House, many: int) -> None:
+    """Until so many were told of."""
+    task = asyncio.create_task(house.dispatcher.pass_on(Channel.EMAIL))
+    async with asyncio.timeout(5):
+        while len(house.queue.told) < many:
+            await asyncio.sleep(0.001)
+    house.dispatcher.stop()
+    async with asyncio.timeout(5):
+        await task
+
+
+async def test_what_is_leased_as_it_is_stored_is_passed_on_without_a_turn():
+    house = House(offers=True)
+    await house.turn()
+    await house.accept(5)
+    await passing_on(house, 5)
+    assert house.queue.lots == [4, 1]
+
+
+async def test_nothing_is_offered_where_the_rules_do_not_say_so():
+    house = House()
+    await house.turn()
+    await house.accept(3)
+    assert await house.offers.taken(Channel.EMAIL, 0.01) == []
+    await house.turn()
+    assert len(house.queue.told) == 3
+
+
+async def test_while_something_waits_that_could_be_leased_nothing_is_taken_as_it_is_stored():
+    """It would wait for ever behind what comes after it."""
+    house = House(offers=True)
+    await house.turn()
+    await house.accept(6)
+    await house.turn()
+    assert len(house.queue.told) == 5, "as many as one tenant may have of the window"
+    await house.accept(1, tenant="north")
+    assert await house.offers.taken(Channel.EMAIL, 0.01) == []
+    await house.turn()
+    assert len(house.queue.told) == 6
+
+
+async def test_what_was_taken_before_it_was_withdrawn_is_told_of_all_the_same():
+    house = House(offers=True)
+    await house.turn()
+    await house.accept(2)
+    await house.accept(6)
+    await house.turn()
+    assert len(house.queue.told) == 2 + 3
+
+
+async def test_who_leaves_gives_back_what_came_too_late_to_be_told_of():
+    house = House(offers=True, per_day=5)
+    await house.turn()
+    await house.accept(3)
+    house.dispatcher.stop()
+    await house.dispatcher.leave()
+    await house.accept(1)
+    assert house.queue.told == []
+    turn = await house.due.lease_in_budget(Channel.EMAIL, "resend", 10, MINUTE)
+    assert len(turn.leases) == 4

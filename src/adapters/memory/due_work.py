@@ -1,7 +1,7 @@
 """The schedule of this process, leased by a clock of its own."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from math import ceil
 from uuid import UUID, uuid4
@@ -54,6 +54,10 @@ class _Lane(msgspec.Struct):
         return "slow" if slow else "proven"
 
     @property
+    def has_terms(self) -> bool:
+        return self.held or self.concurrency is not None or self.per_second is not None
+
+    @property
     def is_tried(self) -> bool:
         return self.closed_until is not None
 
@@ -96,12 +100,17 @@ class _Lane(msgspec.Struct):
         return int(self.burst - ahead.total_seconds() * self.pace)
 
 
+TakeUp = Callable[[Channel, Sequence[UUID]], Awaitable[bool]]
+"""Whether somebody who offered to takes all of these, which have just been stored and are due at once."""
+
+
 class MemoryDueWork:
     def __init__(self, clock: Clock, budget: ProviderBudget | None = None) -> None:
         self._clock = clock
         self._budget = budget or MemoryProviderBudget(clock, {})
         self._schedule: dict[UUID, _Work] = {}
         self._lanes: dict[tuple[str, str], _Lane] = {}
+        self._takers: list[TakeUp] = []
 
     def write(self, rows: Iterable[DueRow]) -> None:
         """What the event store does in the same step as it appends."""
@@ -113,6 +122,35 @@ class MemoryDueWork:
                 self._schedule[row.notification] = _Work(
                     row.notification, row.channel, row.lane, row.head_start, at, at + row.head_start, bundle=row.bundle
                 )
+
+    def offer_to(self, taker: TakeUp) -> None:
+        self._takers.append(taker)
+
+    async def put_to_takers(self, rows: Iterable[DueRow]) -> None:
+        """The same for what was offered: all that is due at once on a channel, or nothing of it."""
+        fresh = defaultdict(list)
+        for row in rows:
+            if row.due and row.at_once and not row.bundle:
+                fresh[Channel(row.channel)].append(row.notification)
+        for channel, ids in fresh.items():
+            for taker in self._takers:
+                if await taker(channel, ids):
+                    break
+
+    def fits(self, channel: Channel, ids: Sequence[UUID], window: int) -> bool:
+        """Whether all of these may be leased beside what is held, none of them in a lane with terms."""
+        held = Counter(work.lane for work in self._on(channel) if self._is_held(work))
+        fresh = Counter(self._schedule[id].lane for id in ids)
+        return held.total() + len(ids) <= window and all(
+            not self._lane(channel, lane).has_terms and held[lane] + many <= ceil(window / 2)
+            for lane, many in fresh.items()
+        )
+
+    def assign(self, ids: Iterable[UUID], token: UUID, duration: timedelta) -> None:
+        for id in ids:
+            work = self._schedule[id]
+            work.token, work.leased_at = token, self._clock.now()
+            self._hold(work, duration)
 
     def write_lanes(self, rows: Iterable[LaneRow]) -> None:
         """The same for lanes. One that is held no longer begins anew, as does another pace."""

@@ -50,6 +50,7 @@ class MemoryEventStore:
         self._keys.stored(append.keys)
         self._due.write(append.due)
         self._due.write_lanes(append.lanes)
+        await self._due.put_to_takers(append.due)
         self._wakeups.ring()
         return len(self._log)
 

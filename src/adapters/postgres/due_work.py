@@ -148,7 +148,9 @@ _TAKE_BACK = """
 _UNHEARD_SECONDS = 30.0
 """For which a dispatcher takes back what was leased by calls whose answer never came."""
 
-_LEASE_LOCK = 0x0CA7
+LEASE_LOCK = 0x0CA7
+"""With the channel: who leases is alone, so that each sees how much the others hold."""
+
 _IN_TURN = "SELECT pg_advisory_xact_lock(%s, hashtext(%s))"
 
 _GIVEN = {
@@ -172,7 +174,7 @@ CREATE_LEASE_IN_BUDGET = f"""
         account record;
         granted int := 0;
     BEGIN
-        PERFORM pg_advisory_xact_lock({_LEASE_LOCK}, hashtext(of_channel));
+        PERFORM pg_advisory_xact_lock({LEASE_LOCK}, hashtext(of_channel));
         {ACCOUNT % _GIVEN} INTO account;
         IF FOUND THEN
             granted := greatest(0, least(
@@ -220,7 +222,7 @@ class PostgresDueWork:
         token, since = uuid4(), monotonic()
         values = {"channel": channel, "limit": limit, "window": window, "duration": duration, "token": token}
         async with self._database.connection() as connection, connection.pipeline(), connection.transaction():
-            await connection.execute(_IN_TURN, (_LEASE_LOCK, channel), prepare=True)
+            await connection.execute(_IN_TURN, (LEASE_LOCK, channel), prepare=True)
             leased = await connection.execute(_LEASE, values, prepare=True, binary=True)
             rows = await leased.fetchall()
         return [Lease(id, token, channel, since) for (id,) in rows]

@@ -18,6 +18,9 @@ from domain.chain import Entry
 
 A = TypeVar("A", bound=Aggregate)
 
+_MOST_ALONG = 1_000
+"""Streams that are kept for who will ask for them next; what nobody asked for goes."""
+
 
 class PostgresEventStore:
     """Implements the ports EventStore, EventLog, StoredLog and Persons over one log."""
@@ -27,6 +30,7 @@ class PostgresEventStore:
         self._commit = GroupCommit(write)
         self._mapper = mapper
         self._keys = keys
+        self._along: dict[UUID, list[tuple[Any, ...]]] = {}
         self.lately = LatelyRead(self)
 
     async def save(self, *aggregates: Aggregate, urgent: bool = True, seen: Mapping[UUID, int] | None = None) -> int:
@@ -43,12 +47,25 @@ class PostgresEventStore:
         return (await self.get_many(kind, [id])).get(id)
 
     async def get_many(self, kind: type[A], ids: Collection[UUID], *, personal: bool = True) -> dict[UUID, A]:
-        rows = await self._database.rows(
-            "SELECT originator_id, originator_version, topic, state, 0 FROM stored_events"
-            " WHERE originator_id = ANY(%b::uuid[]) ORDER BY originator_id, originator_version",
-            (list(ids),),
-        )
+        along = {id: self._along.pop(id, None) for id in ids}
+        rows = [row for rows in along.values() if rows for row in rows]
+        if not all(along.values()):
+            rows = await self._database.rows(
+                "SELECT originator_id, originator_version, topic, state, 0 FROM stored_events"
+                " WHERE originator_id = ANY(%b::uuid[]) ORDER BY originator_id, originator_version",
+                (list(ids),),
+            )
         return replayed(kind, [recorded.event for recorded in await self._recorded(rows, personal=personal)])
+
+    def came_along(self, rows: Collection[tuple[Any, ...]]) -> None:
+        """Whole streams as they were stored a moment ago: each is read from here once, for who works on it now.
+
+        What they have grown by since, the log tells who appends to them.
+        """
+        if len(self._along) > _MOST_ALONG:
+            self._along.clear()
+        for row in rows:
+            self._along.setdefault(row[0], []).append(row)
 
     async def history(self, id: UUID, *, personal: bool = True) -> list[Recorded]:
         rows = await self._database.rows(

@@ -1,21 +1,22 @@
-"""Hearing what PostgreSQL notifies of on one channel."""
+"""Hearing what PostgreSQL notifies of."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
 import psycopg
+from psycopg.sql import SQL, Identifier
 
 from adapters.postgres.database import patient
 
-Heard = Callable[[set[str]], None]
-"""Takes what the notices said; nothing where some may have been missed."""
+Heard = Callable[[Sequence[psycopg.Notify]], None]
+"""Takes the notices; none where some may have been missed."""
 
 _QUIET_SECONDS = 10.0
 _LONGEST_BACKOFF = 2.0
 
 
-async def listen(conninfo: str, channel: str, heard: Heard, *, name: str, rest: float = 0.0) -> None:
+async def listen(conninfo: str, channels: Collection[str], heard: Heard, *, name: str, rest: float = 0.0) -> None:
     """Call `heard` at the start and whenever there are notices, until cancelled; `name` is shown in pg_stat_activity.
 
     A broken connection is made again with back-off. After notices nobody listens for `rest` seconds: to be woken by
@@ -27,11 +28,12 @@ async def listen(conninfo: str, channel: str, heard: Heard, *, name: str, rest: 
             async with await psycopg.AsyncConnection.connect(
                 patient(conninfo), autocommit=True, application_name=name
             ) as connection:
-                await connection.execute(f"LISTEN {channel}")
+                for channel in channels:
+                    await connection.execute(SQL("LISTEN {}").format(Identifier(channel)))
                 backoff = 0.05
-                heard(set())
+                heard(())
                 await _listen(connection, heard, rest)
-        heard(set())
+        heard(())
         await asyncio.sleep(backoff)
         backoff = min(2 * backoff, _LONGEST_BACKOFF)
 
@@ -40,7 +42,7 @@ async def _listen(connection: psycopg.AsyncConnection, heard: Heard, rest: float
     while True:
         notices = [notice async for notice in connection.notifies(timeout=_QUIET_SECONDS, stop_after=1)]
         if notices:
-            heard({notice.payload for notice in notices})
+            heard(notices)
             await asyncio.sleep(rest)
         else:
             await asyncio.wait_for(connection.execute("SELECT 1"), _QUIET_SECONDS)

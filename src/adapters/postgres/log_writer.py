@@ -163,6 +163,11 @@ CREATE_APPEND_EVENTS = f"""
     ) RETURNS SETOF bigint LANGUAGE plpgsql AS $$
     DECLARE
         freed text[];
+        fresh record;
+        offer record;
+        assigned text[] := '{{}}';
+        tokens uuid[] := '{{}}';
+        lapses timestamptz[] := '{{}}';
     BEGIN
         PERFORM pg_advisory_xact_lock({APPEND_LOCK});
         IF cardinality(seen_ids) > 0 THEN
@@ -183,18 +188,38 @@ CREATE_APPEND_EVENTS = f"""
             FROM gone JOIN lanes l ON l.channel = gone.channel AND l.lane = gone.lane AND l.concurrency IS NOT NULL;
         END IF;
         IF cardinality(due_ids) > 0 THEN
+            FOR fresh IN
+                SELECT channel, array_agg(id) AS notifications, array_agg(lane) AS lanes
+                FROM unnest(due_ids, channels, lane_names, due_ats, bundles) AS sent (id, channel, lane, at, bundle)
+                WHERE at IS NULL AND bundle = '{_ALONE}' GROUP BY channel
+            LOOP
+                SELECT * INTO offer FROM take_up_offer(fresh.channel, fresh.lanes);
+                IF offer.new_token IS NOT NULL THEN
+                    assigned := assigned || fresh.channel;
+                    tokens := tokens || offer.new_token;
+                    lapses := lapses || offer.lapses;
+                    PERFORM tell_of_assigned(
+                        offer.taker, offer.new_token, fresh.notifications, ids, versions, topics, states);
+                END IF;
+            END LOOP;
             INSERT INTO schedule
-              (notification_id, tenant_id, channel, lane, head_start, due_at, rank_at, attempt, bundle)
-            SELECT id, tenant, channel, lane, head_start, at, at + head_start, attempt, nullif(bundle, '{_ALONE}')
+              (notification_id, tenant_id, channel, lane, head_start, due_at, rank_at, attempt, bundle,
+               lease_until, lease_token, leased_at)
+            SELECT id, tenant, channel, lane, head_start, at, coalesce(lapses[offered], at) + head_start, attempt,
+                   nullif(bundle, '{_ALONE}'), lapses[offered], tokens[offered],
+                   CASE WHEN offered IS NOT NULL THEN now() END
             FROM (
                 SELECT id, tenant, channel, lane, seconds * interval '1 s' AS head_start, coalesce(at, now()) AS at,
-                       attempt, bundle
+                       attempt, bundle,
+                       CASE WHEN at IS NULL AND bundle = '{_ALONE}' THEN array_position(assigned, channel) END
+                         AS offered
                 FROM unnest(due_ids, tenants, channels, lane_names, head_starts, due_ats, attempts, bundles)
                   AS sent (id, tenant, channel, lane, seconds, at, attempt, bundle)
             ) new
             ON CONFLICT (notification_id) DO UPDATE
             SET due_at = excluded.due_at, rank_at = excluded.rank_at, attempt = excluded.attempt,
-                bundle = excluded.bundle, lease_until = NULL, lease_token = NULL, unreadable = 0;
+                bundle = excluded.bundle, lease_until = excluded.lease_until, lease_token = excluded.lease_token,
+                leased_at = excluded.leased_at, unreadable = 0;
         END IF;
         IF cardinality(laned) > 0 THEN
             DELETE FROM lanes l
@@ -211,7 +236,11 @@ CREATE_APPEND_EVENTS = f"""
                 free_at = CASE WHEN l.per_second IS NOT DISTINCT FROM excluded.per_second THEN l.free_at END;
         END IF;
         PERFORM pg_notify('due_work', channel)
-        FROM (SELECT DISTINCT unnest(channels || laned_channels || freed) AS channel) rung;
+        FROM (
+            SELECT channel FROM unnest(channels, due_ats, bundles) AS sent (channel, at, bundle)
+            WHERE at IS NOT NULL OR bundle <> '{_ALONE}' OR channel <> ALL(assigned)
+            UNION SELECT unnest(laned_channels || freed)
+        ) rung (channel);
         PERFORM pg_notify('stored_events', '');
         RETURN QUERY
             INSERT INTO stored_events (originator_id, originator_version, topic, state)
@@ -222,6 +251,8 @@ CREATE_APPEND_EVENTS = f"""
     END $$;
 """
 """Takes the lock, refuses if one of the streams that was decided on is longer than was seen, and stores the rest.
+
+What is due at once is leased in the same step to who offered to take it, if there is somebody with room for it.
 
 It has to be a function: a statement sees what was committed when it began, which was before it waited for the lock;
 each statement of a function sees what is committed when that one begins (PostgreSQL, 38.7).

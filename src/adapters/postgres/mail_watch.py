@@ -36,7 +36,7 @@ class PostgresMailWatch:
         self._bells.add(bell)
         if self._listening is None:
             self._listening = asyncio.create_task(
-                listen(self._conninfo, CAPTURED_MAILS_CHANNEL, self._ring, name=LISTENER),
+                listen(self._conninfo, [CAPTURED_MAILS_CHANNEL], self._ring, name=LISTENER),
                 name="listen for captured mails",
             )
         bell.ring()

@@ -11,6 +11,7 @@ from adapters.postgres.captured_mails import CREATE_CAPTURED_MAILS
 from adapters.postgres.chain import CREATE_CHAIN
 from adapters.postgres.due_work import CREATE_LEASE_IN_BUDGET
 from adapters.postgres.log_writer import CREATE_APPEND_EVENTS
+from adapters.postgres.offers import CREATE_OFFERS
 from adapters.postgres.schedule import CREATE_LANES, CREATE_SCHEDULE
 from adapters.postgres.template_archive import CREATE_TEMPLATE_BUNDLES
 from adapters.postgres.troubles import CREATE_TROUBLES
@@ -89,10 +90,11 @@ MIGRATIONS: Sequence[tuple[str, str]] = (
     ("lanes_worked", _LANES_WORKED),
     ("record_counts", _RECORD_COUNTS),
     ("schedule_bundle", CREATE_SCHEDULE),
-    ("append_events_with_bundles", CREATE_APPEND_EVENTS),
+    ("append_events_assigning", CREATE_APPEND_EVENTS),
     ("lease_in_budget", CREATE_LEASE_IN_BUDGET),
     ("schedule_leased_at", _LEASED_AT),
     ("troubles", CREATE_TROUBLES),
+    ("offers", CREATE_OFFERS),
 )
 
 

@@ -1,9 +1,12 @@
 """Waking up when the log grows or work is due: LISTEN, with the clock as a second way in case a wake-up is lost."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
+
+from psycopg import Notify
 
 from adapters.bell import Bell
-from adapters.postgres.listener import listen
+from adapters.postgres.listener import Heard, listen
 from adapters.stopping import stopped
 
 EVENTS, WORK = "stored_events", "due_work"
@@ -12,19 +15,21 @@ EVENTS, WORK = "stored_events", "due_work"
 LISTENER = "carillon listener"
 """What these connections are called in pg_stat_activity, with their subject."""
 
-_RESTS = {EVENTS: 0.03, WORK: 0.004}
+_RESTS = {EVENTS: 0.03, WORK: 0.002}
 """Seconds. Who follows the log rests as long; who dispatches is what a message waits for."""
 
 
 class PostgresWakeups:
     """One listening connection for a process that has a follower; each waits on a bell of its own.
 
-    A connection that was broken rings all, for something may have been missed.
+    A connection that was broken rings all, for something may have been missed. What is said of other subjects goes to
+    who wants it, `beside`, for each connection that listens costs something at every notice.
     """
 
-    def __init__(self, conninfo: str, subject: str = EVENTS) -> None:
+    def __init__(self, conninfo: str, subject: str = EVENTS, beside: Mapping[str, Heard] | None = None) -> None:
         self._conninfo = conninfo
         self._subject = subject
+        self._beside = beside or {}
         self._bells: list[tuple[str | None, Bell]] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -34,7 +39,8 @@ class PostgresWakeups:
         self._bells.append((about, bell))
         if self._task is None:
             name = f"{LISTENER} {self._subject}"
-            listening = listen(self._conninfo, self._subject, self._ring, name=name, rest=_RESTS[self._subject])
+            subjects = [self._subject, *self._beside]
+            listening = listen(self._conninfo, subjects, self._hear, name=name, rest=_RESTS[self._subject])
             self._task = asyncio.create_task(listening, name="listen")
         return bell
 
@@ -42,7 +48,15 @@ class PostgresWakeups:
         if self._task:
             await stopped(self._task)
 
-    def _ring(self, heard: set[str]) -> None:
+    def _hear(self, notices: Sequence[Notify]) -> None:
+        for subject, heard in self._beside.items():
+            if mine := [notice for notice in notices if notice.channel == subject]:
+                heard(mine)
+        said = {notice.payload for notice in notices if notice.channel == self._subject}
+        if said or not notices:
+            self._ring(said)
+
+    def _ring(self, said: set[str]) -> None:
         for about, bell in self._bells:
-            if not heard or about is None or about in heard:
+            if not said or about is None or about in said:
                 bell.ring()

@@ -127,6 +127,27 @@ class DueWork(Protocol):
         """How many are set aside, however much else waits."""
 
 
+class Offers(Protocol):
+    """Leasing in the step that stores: who offers to take what is due at once has no need to ask for it."""
+
+    async def make(self, channel: Channel, provider: str, window: int, duration: timedelta) -> None:
+        """For some seconds, what is stored and due at once may be leased to this process for `duration`.
+
+        It is not if its lane has terms, if it is for a digest, or if not all that is stored with it on this channel
+        fits into the window, as `DueWork.lease` has it, and into what the provider may be asked for; that then counts
+        as spent. Nobody may rely on being given anything: a `DueWork.lease` gets all that nobody was given.
+        """
+
+    async def withdraw(self, channel: Channel) -> list[Lease]:
+        """Nothing more is leased by what was offered; answers what was and `taken` has not answered yet."""
+
+    async def taken(self, channel: Channel, timeout: float) -> list[Lease]:
+        """What was leased by an offer of this process, each once. Waits `timeout` seconds at most until there is some.
+
+        What it was not told of it finds out when an offer is made the next time.
+        """
+
+
 class DeliveryQueue(Protocol):
     """A hint to the workers. It may lose everything: a lease that lapses is taken again."""
 
