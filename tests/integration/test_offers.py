@@ -122,7 +122,8 @@ async def test_who_withdraws_waits_for_the_append_that_may_still_take_it_up(hous
         given = uuid4()
         await other.execute(
             "INSERT INTO schedule (notification_id, tenant_id, channel, lane, head_start, due_at, rank_at, attempt,"
-            " lease_until, lease_token) VALUES (%s, 'acme', 'email', 'acme', '0', now(), now(), 1, now() + '1 min', %s)",
+            " lease_until, lease_token)"
+            " VALUES (%s, 'acme', 'email', 'acme', '0', now(), now(), 1, now() + '1 min', %s)",
             (given, token),
         )
         withdrawing = asyncio.create_task(house.offers.withdraw(EMAIL))

@@ -31,6 +31,7 @@ class Queue:
     def __init__(self) -> None:
         self.told: list[Lease] = []
         self.lots: list[int] = []
+        self.rung = asyncio.Event()
         self.deaf = False
 
     async def put(self, channel: Channel, leases: Sequence[Lease]) -> bool:
@@ -38,6 +39,7 @@ class Queue:
             return False
         self.told += leases
         self.lots.append(len(leases))
+        self.rung.set()
         return True
 
 
@@ -154,22 +156,16 @@ async def test_who_is_stopped_in_a_turn_tells_of_what_it_leased_and_takes_no_mor
     assert len(house.queue.told) == 2
 
 
-async def passing_on(house: House, many: int) -> None:
-    """Until so many were told of."""
-    task = asyncio.create_task(house.dispatcher.pass_on(Channel.EMAIL))
-    async with asyncio.timeout(5):
-        while len(house.queue.told) < many:
-            await asyncio.sleep(0.001)
-    house.dispatcher.stop()
-    async with asyncio.timeout(5):
-        await task
-
-
 async def test_what_is_leased_as_it_is_stored_is_passed_on_without_a_turn():
     house = House(offers=True)
     await house.turn()
+    passing_on = asyncio.create_task(house.dispatcher.pass_on(Channel.EMAIL))
     await house.accept(5)
-    await passing_on(house, 5)
+    async with asyncio.timeout(5):
+        await house.queue.rung.wait()
+    house.dispatcher.stop()
+    async with asyncio.timeout(5):
+        await passing_on
     assert house.queue.lots == [4, 1]
 
 
