@@ -130,8 +130,8 @@ class _Run:
         self._began = monotonic() + _TICK
         while self._asked < self._wanted(rate):
             due = self._began + self._asked / rate
-            if due > monotonic():
-                await asyncio.sleep(_TICK)
+            if (early := due - monotonic()) > 0:
+                await asyncio.sleep(max(_TICK, early))
                 continue
             if (free := self._fresh()) is None:
                 await self._connect()

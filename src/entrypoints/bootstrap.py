@@ -96,7 +96,7 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
         stack.push_async_callback(trials.close)
         budget = PostgresProviderBudget(database, allowances(settings))
         offers = PostgresOffers(database, budget, store.came_along)
-        wakeups, work = PostgresWakeups(conninfo), PostgresWakeups(conninfo, WORK, {offers.notices: offers.hear})
+        wakeups, work = PostgresWakeups(conninfo), PostgresWakeups(conninfo, WORK, offers)
         stack.push_async_callback(wakeups.close)
         stack.push_async_callback(work.close)
         clock, dice = PostgresClock(database), SystemDice()

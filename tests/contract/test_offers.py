@@ -12,7 +12,6 @@ from application.ports.due_work import Lease, Offers
 from domain.notification import Notification
 from domain.outcomes import Retryable
 from domain.vocabulary import Channel, Reason
-from tests.contract.conftest import PostgresHouse
 from tests.examples import POLICY, attempted, notification, subscription
 
 SHORT, MINUTE = timedelta(seconds=0.2), timedelta(minutes=1)
@@ -25,7 +24,7 @@ async def offers(house: Any, server: str | None) -> AsyncIterator[Offers]:
     if server is None:
         yield house.offers
         return
-    wakeups = PostgresWakeups(server, WORK, {house.offers.notices: house.offers.hear})
+    wakeups = PostgresWakeups(server, WORK, house.offers)
     await wakeups.bell().wait(5)
     yield house.offers
     await wakeups.close()
@@ -184,16 +183,3 @@ async def test_what_was_cancelled_before_it_was_worked_on_is_no_work(house, offe
     await house.events.save(it)
     leases = await offers.taken(EMAIL, 5)
     assert await house.due.renew(leases, MINUTE) == []
-
-
-async def test_of_two_who_offer_each_is_told_of_its_own(conninfo):
-    async with PostgresHouse(conninfo) as one, PostgresHouse(conninfo) as other:
-        for house in (one, other):
-            await house.offers.make(EMAIL, "daily", 100, MINUTE)
-        given = [id for _ in range(16) for id in await stored(one)]
-        for house in (one, other):
-            await house.offers.make(EMAIL, "daily", 100, MINUTE)
-        firsts, seconds = await one.offers.withdraw(EMAIL), await other.offers.withdraw(EMAIL)
-        assert ids(firsts + seconds) == sorted(given)
-        assert firsts
-        assert seconds

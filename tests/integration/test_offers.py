@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -10,6 +11,7 @@ import pytest
 
 from adapters.postgres.due_work import LEASE_LOCK
 from adapters.postgres.log_writer import APPEND_LOCK
+from adapters.postgres.offers import PostgresOffers
 from adapters.postgres.wakeup import WORK, PostgresWakeups
 from application.ports.log import StoreUnavailableError
 from domain.notification import Notification
@@ -21,20 +23,30 @@ MINUTE = timedelta(minutes=1)
 EMAIL = Channel.EMAIL
 
 
+@asynccontextmanager
+async def offering(conninfo: str, *, deaf: bool = False) -> AsyncIterator[PostgresHouse]:
+    """A process that listens for what it is given; a deaf one hears nothing of it."""
+    async with PostgresHouse(conninfo) as house:
+        wakeups = PostgresWakeups(conninfo, WORK, house.offers)
+        if deaf:
+            house.offers.hear = lambda notices: None
+        await wakeups.bell().wait(5)
+        try:
+            yield house
+        finally:
+            await wakeups.close()
+
+
 @pytest.fixture
 async def house(conninfo: str) -> AsyncIterator[PostgresHouse]:
-    """Who offers, and hears of nothing."""
-    async with PostgresHouse(conninfo) as house:
+    async with offering(conninfo) as house:
         yield house
 
 
 @pytest.fixture
-async def hearing(conninfo: str, house: PostgresHouse) -> AsyncIterator[PostgresHouse]:
-    """The same, and it hears of what it is given."""
-    wakeups = PostgresWakeups(conninfo, WORK, {house.offers.notices: house.offers.hear})
-    await wakeups.bell().wait(5)
-    yield house
-    await wakeups.close()
+async def deaf(conninfo: str) -> AsyncIterator[PostgresHouse]:
+    async with offering(conninfo, deaf=True) as house:
+        yield house
 
 
 async def stored(house: PostgresHouse, many: int = 1) -> list[UUID]:
@@ -48,24 +60,31 @@ async def offered(house: PostgresHouse, window: int = 1_000) -> None:
     await house.offers.make(EMAIL, "free", window, MINUTE)
 
 
-async def test_what_nobody_heard_of_is_found_when_it_is_offered_again(house):
-    await offered(house)
-    (given,) = await stored(house)
-    assert await house.offers.taken(EMAIL, 0.05) == []
-    await offered(house)
-    (found,) = await house.offers.taken(EMAIL, 5)
+async def test_what_nobody_heard_of_is_found_when_it_is_offered_again(deaf):
+    await offered(deaf)
+    (given,) = await stored(deaf)
+    assert await deaf.offers.taken(EMAIL, 0.05) == []
+    await offered(deaf)
+    (found,) = await deaf.offers.taken(EMAIL, 5)
     assert found.notification == given
-    assert await house.due.renew([found], MINUTE) == [found]
+    assert await deaf.due.renew([found], MINUTE) == [found]
 
 
-async def test_a_notice_that_comes_late_tells_of_nothing_twice(house):
-    await offered(house)
-    await stored(house)
-    (token,) = house.offers._offers
-    (found,) = await house.offers.withdraw(EMAIL)
-    late = psycopg.Notify(house.offers.notices, f"{token} ids {found.notification}", 1)
-    house.offers.hear([late])
-    assert await house.offers.taken(EMAIL, 0.05) == []
+async def test_a_notice_that_comes_late_tells_of_nothing_twice(deaf):
+    await offered(deaf)
+    await stored(deaf)
+    (found,) = await deaf.offers.withdraw(EMAIL)
+    late = psycopg.Notify(deaf.offers.notices, f"{found.token} ids {found.notification}", 1)
+    PostgresOffers.hear(deaf.offers, [late])
+    assert await deaf.offers.taken(EMAIL, 0.05) == []
+
+
+async def test_who_does_not_listen_any_more_is_given_nothing(conninfo):
+    async with offering(conninfo) as gone:
+        await offered(gone)
+    async with PostgresHouse(conninfo) as other:
+        given = await stored(other)
+        assert [lease.notification for lease in await other.due.lease(EMAIL, 10, 10, MINUTE)] == given
 
 
 async def test_what_somebody_else_was_given_is_not_ours(house):
@@ -74,29 +93,29 @@ async def test_what_somebody_else_was_given_is_not_ours(house):
     assert await house.offers.taken(EMAIL, 0.05) == []
 
 
-async def test_what_was_stored_comes_along_and_is_read_once_without_asking(hearing, monkeypatch):
-    await offered(hearing)
-    (given,) = await stored(hearing)
-    await hearing.offers.taken(EMAIL, 5)
+async def test_what_was_stored_comes_along_and_is_read_once_without_asking(house, monkeypatch):
+    await offered(house)
+    (given,) = await stored(house)
+    await house.offers.taken(EMAIL, 5)
     with monkeypatch.context() as patch:
-        patch.setattr(hearing.database, "rows", _away)
-        it = await hearing.events.get(Notification, given)
+        patch.setattr(house.database, "rows", _away)
+        it = await house.events.get(Notification, given)
         with pytest.raises(StoreUnavailableError):
-            await hearing.events.get(Notification, given)
+            await house.events.get(Notification, given)
     assert (it.letter.address, it.version) == ("ada@example.com", 1)
-    assert await hearing.events.get(Notification, given) == it
+    assert await house.events.get(Notification, given) == it
 
 
 async def _away(*_: object, **__: object) -> None:
     raise StoreUnavailableError
 
 
-async def test_what_is_too_long_to_come_along_is_read(hearing):
-    await offered(hearing)
-    given = await stored(hearing, 120)
-    leases = await hearing.offers.taken(EMAIL, 5)
+async def test_what_is_too_long_to_come_along_is_read(house):
+    await offered(house)
+    given = await stored(house, 120)
+    leases = await house.offers.taken(EMAIL, 5)
     assert {lease.notification for lease in leases} == set(given)
-    assert set(await hearing.events.get_many(Notification, given)) == set(given)
+    assert set(await house.events.get_many(Notification, given)) == set(given)
 
 
 async def test_more_than_a_notice_can_name_is_leased_as_ever(house):
@@ -145,9 +164,20 @@ async def test_a_lease_counts_from_after_the_offer_though_the_append_began_befor
     assert lasts >= MINUTE + timedelta(seconds=0.5)
 
 
-async def test_offers_of_who_is_long_gone_are_swept(house):
+async def test_offers_of_who_is_long_gone_are_swept(house, conninfo):
     await offered(house)
     await house.database.rows("UPDATE offers SET stands_until = now() - interval '2 min'", binary=False)
-    async with PostgresHouse(house.appending.conninfo) as other:
+    async with PostgresHouse(conninfo) as other:
         await offered(other)
     assert await house.database.rows("SELECT count(*) FROM offers") == [(1,)]
+
+
+async def test_of_two_who_offer_each_is_told_of_its_own(conninfo):
+    async with offering(conninfo) as one, offering(conninfo) as other:
+        for house in (one, other):
+            await offered(house)
+        given = [id for _ in range(16) for id in await stored(one)]
+        firsts, seconds = await one.offers.withdraw(EMAIL), await other.offers.withdraw(EMAIL)
+        assert sorted(lease.notification for lease in firsts + seconds) == sorted(given)
+        assert firsts
+        assert seconds

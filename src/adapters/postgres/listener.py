@@ -16,11 +16,20 @@ _QUIET_SECONDS = 10.0
 _LONGEST_BACKOFF = 2.0
 
 
-async def listen(conninfo: str, channels: Collection[str], heard: Heard, *, name: str, rest: float = 0.0) -> None:
+async def listen(
+    conninfo: str,
+    channels: Collection[str],
+    heard: Heard,
+    *,
+    name: str,
+    rest: float = 0.0,
+    lock: tuple[int, str] | None = None,
+) -> None:
     """Call `heard` at the start and whenever there are notices, until cancelled; `name` is shown in pg_stat_activity.
 
     A broken connection is made again with back-off. After notices nobody listens for `rest` seconds: to be woken by
-    each costs more than to hear of several at once.
+    each costs more than to hear of several at once. For as long as somebody listens the `lock` is held, shared: two
+    words of an advisory lock, of which the second is hashed.
     """
     backoff = 0.05
     while True:
@@ -30,6 +39,8 @@ async def listen(conninfo: str, channels: Collection[str], heard: Heard, *, name
             ) as connection:
                 for channel in channels:
                     await connection.execute(SQL("LISTEN {}").format(Identifier(channel)))
+                if lock:
+                    await connection.execute("SELECT pg_advisory_lock_shared(%s, hashtext(%s))", lock)
                 backoff = 0.05
                 heard(())
                 await _listen(connection, heard, rest)

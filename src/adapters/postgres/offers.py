@@ -22,7 +22,10 @@ CameAlong = Callable[[Collection[tuple[Any, ...]]], None]
 """Takes rows of the log: originator_id, originator_version, topic, state, and 0 for the position."""
 
 _STANDS_FOR = timedelta(seconds=3)
-"""Without being made again. What a process that died is given after that is nothing."""
+"""Without being made again: a process that hangs is given nothing after that."""
+
+_LISTENS = 0x0CA8
+"""With the holder: a lock of the connection that hears of what is assigned. It is free once that is gone."""
 
 _MOST = 200
 """Ids that a notice holds: a payload is shorter than 8,000 bytes."""
@@ -57,7 +60,8 @@ CREATE_OFFERS = f"""
         SELECT * INTO offer FROM offers o
         WHERE o.channel = of_channel AND o.stands_until > clock_timestamp() AND wanted <= {_MOST}
         ORDER BY random() LIMIT 1;
-        IF NOT FOUND OR NOT pg_try_advisory_xact_lock({LEASE_LOCK}, hashtext(of_channel)) THEN
+        IF NOT FOUND OR pg_try_advisory_xact_lock({_LISTENS}, hashtext(offer.holder::text))
+           OR NOT pg_try_advisory_xact_lock({LEASE_LOCK}, hashtext(of_channel)) THEN
             RETURN;
         END IF;
         WITH held AS MATERIALIZED (
@@ -105,8 +109,8 @@ CREATE_OFFERS = f"""
 """
 """An offer is lost with a crash of the server, which is right: then nobody knows who is still there.
 
-`take_up_offer` answers NULLs where there is no room, or where somebody is leasing just now: it never waits. A lease
-counts from the moment of the answer, which comes after the offer that it takes up was made.
+`take_up_offer` answers NULLs where there is no room, where nobody hears any more, or where somebody is leasing just
+now: it never waits. A lease counts from the moment of the answer, which comes after the offer was made.
 
 `tell_of_assigned` sends along what was stored, as sealed as it is there, if the streams began with it and it fits.
 """
@@ -137,8 +141,8 @@ class PostgresOffers:
     """Implements the port Offers for one process. Each renewal is an offer of its own, with a token of its own.
 
     So whatever bears a token was leased after that offer was made, and no id is handed out twice for one token. What
-    was stored comes along with the notice; `came_along` gets it. A notice may be lost: each renewal looks for what was
-    assigned and not heard of.
+    was stored comes along with the notice; `came_along` gets it. Nothing is assigned to who does not listen, and should
+    a notice be lost, each renewal looks for what was assigned and not heard of.
     """
 
     def __init__(self, database: Database, budget: PostgresProviderBudget, came_along: CameAlong) -> None:
@@ -151,6 +155,7 @@ class PostgresOffers:
         self._bells: dict[Channel, Bell] = {}
         self.notices = f"assigned_{self._holder.hex}"
         """Where PostgreSQL tells of what was assigned; `hear` wants to be told."""
+        self.lock = _LISTENS, str(self._holder)
 
     async def make(self, channel: Channel, provider: str, window: int, duration: timedelta) -> None:
         terms, token, now = await self._budget.terms(provider), uuid4(), monotonic()

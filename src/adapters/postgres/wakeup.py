@@ -1,12 +1,13 @@
 """Waking up when the log grows or work is due: LISTEN, with the clock as a second way in case a wake-up is lost."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 from psycopg import Notify
 
 from adapters.bell import Bell
-from adapters.postgres.listener import Heard, listen
+from adapters.postgres.listener import listen
 from adapters.stopping import stopped
 
 EVENTS, WORK = "stored_events", "due_work"
@@ -19,17 +20,27 @@ _RESTS = {EVENTS: 0.03, WORK: 0.002}
 """Seconds. Who follows the log rests as long; who dispatches is what a message waits for."""
 
 
+class Addressee(Protocol):
+    """Who is told of something by PostgreSQL, on a subject of its own."""
+
+    notices: str
+    lock: tuple[int, str]
+    """Held while it listens."""
+
+    def hear(self, notices: Sequence[Notify]) -> None: ...
+
+
 class PostgresWakeups:
     """One listening connection for a process that has a follower; each waits on a bell of its own.
 
-    A connection that was broken rings all, for something may have been missed. What is said of other subjects goes to
-    who wants it, `beside`, for each connection that listens costs something at every notice.
+    A connection that was broken rings all, for something may have been missed. Who is `beside` hears by the same one,
+    for each that listens costs something at every notice.
     """
 
-    def __init__(self, conninfo: str, subject: str = EVENTS, beside: Mapping[str, Heard] | None = None) -> None:
+    def __init__(self, conninfo: str, subject: str = EVENTS, beside: Addressee | None = None) -> None:
         self._conninfo = conninfo
         self._subject = subject
-        self._beside = beside or {}
+        self._beside = beside
         self._bells: list[tuple[str | None, Bell]] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -39,8 +50,12 @@ class PostgresWakeups:
         self._bells.append((about, bell))
         if self._task is None:
             name = f"{LISTENER} {self._subject}"
-            subjects = [self._subject, *self._beside]
-            listening = listen(self._conninfo, subjects, self._hear, name=name, rest=_RESTS[self._subject])
+            subjects, lock = [self._subject], None
+            if self._beside:
+                subjects.append(self._beside.notices)
+                lock = self._beside.lock
+            rest = _RESTS[self._subject]
+            listening = listen(self._conninfo, subjects, self._hear, name=name, rest=rest, lock=lock)
             self._task = asyncio.create_task(listening, name="listen")
         return bell
 
@@ -49,9 +64,8 @@ class PostgresWakeups:
             await stopped(self._task)
 
     def _hear(self, notices: Sequence[Notify]) -> None:
-        for subject, heard in self._beside.items():
-            if mine := [notice for notice in notices if notice.channel == subject]:
-                heard(mine)
+        if self._beside and (mine := [notice for notice in notices if notice.channel == self._beside.notices]):
+            self._beside.hear(mine)
         said = {notice.payload for notice in notices if notice.channel == self._subject}
         if said or not notices:
             self._ring(said)
