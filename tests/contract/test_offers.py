@@ -40,7 +40,7 @@ async def stored(house: Any, many: int = 1, **wishes: Any) -> list[UUID]:
 
 
 async def leased(house: Any) -> list[UUID]:
-    return ids(await house.due.lease(EMAIL, 1_000, 1_000, MINUTE))
+    return ids(await house.due.lease(EMAIL, 1_000, 4_000, MINUTE))
 
 
 def ids(leases: list[Lease]) -> list[UUID]:
@@ -53,7 +53,7 @@ async def test_what_nobody_offered_to_take_is_leased_as_ever(house, offers):
 
 
 async def test_what_is_stored_after_an_offer_is_leased_in_the_same_step(house, offers):
-    await offers.make(EMAIL, "daily", 10, MINUTE)
+    await offers.make(EMAIL, "daily", 20, MINUTE)
     given = await stored(house, 3)
     assert await leased(house) == []
     (mail,) = await house.due.backlog()
@@ -63,12 +63,12 @@ async def test_what_is_stored_after_an_offer_is_leased_in_the_same_step(house, o
 
 async def test_what_waited_before_the_offer_waits_for_a_lease(house, offers):
     waiting = await stored(house)
-    await offers.make(EMAIL, "daily", 10, MINUTE)
+    await offers.make(EMAIL, "daily", 20, MINUTE)
     assert await leased(house) == waiting
 
 
 async def test_it_is_a_lease_like_any_other(house, offers):
-    await offers.make(EMAIL, "daily", 10, MINUTE)
+    await offers.make(EMAIL, "daily", 20, MINUTE)
     await stored(house, 2)
     first, second = await offers.taken(EMAIL, 5)
     assert await house.due.renew([first, second], MINUTE) == [first, second]
@@ -79,23 +79,23 @@ async def test_it_is_a_lease_like_any_other(house, offers):
 
 
 async def test_it_lapses_as_the_offer_said(house, offers):
-    await offers.make(EMAIL, "daily", 10, SHORT)
+    await offers.make(EMAIL, "daily", 20, SHORT)
     given = await stored(house)
     assert await house.time.until(lambda: leased(house)) == given
 
 
 async def test_each_is_answered_once_however_often_it_is_offered(house, offers):
-    await offers.make(EMAIL, "daily", 10, MINUTE)
+    await offers.make(EMAIL, "daily", 20, MINUTE)
     given = await stored(house)
-    await offers.make(EMAIL, "daily", 10, MINUTE)
+    await offers.make(EMAIL, "daily", 20, MINUTE)
     assert ids(await offers.taken(EMAIL, 5)) == given
-    await offers.make(EMAIL, "daily", 10, MINUTE)
+    await offers.make(EMAIL, "daily", 20, MINUTE)
     assert await offers.taken(EMAIL, 0.1) == []
     assert await offers.withdraw(EMAIL) == []
 
 
 async def test_after_some_seconds_an_offer_stands_no_longer(house, offers):
-    await offers.make(EMAIL, "free", 1_000, MINUTE)
+    await offers.make(EMAIL, "free", 2_000, MINUTE)
 
     async def one_is_left() -> list[UUID]:
         await stored(house)
@@ -105,47 +105,62 @@ async def test_after_some_seconds_an_offer_stands_no_longer(house, offers):
 
 
 async def test_what_was_withdrawn_takes_nothing_more_and_answers_what_it_took(house, offers):
-    await offers.make(EMAIL, "daily", 10, MINUTE)
+    await offers.make(EMAIL, "daily", 20, MINUTE)
     given = await stored(house)
     assert ids(await offers.withdraw(EMAIL)) == given
     assert await stored(house) == await leased(house)
     assert await offers.taken(EMAIL, 0.05) == []
 
 
-async def test_what_it_takes_counts_as_spent(house, offers):
-    await offers.make(EMAIL, "daily", 10, MINUTE)
+async def test_an_offer_counts_as_spent_and_what_it_did_not_get_no_longer(house, offers):
+    await offers.make(EMAIL, "daily", 20, MINUTE)
     await stored(house, 3)
-    assert await house.budget.take("daily", 1_000) == 97
+    assert await house.budget.take("daily", 1_000) == 90
+    await offers.withdraw(EMAIL)
+    assert await house.budget.take("daily", 1_000) == 7
 
 
-async def test_nothing_is_taken_for_more_than_the_provider_may_be_asked_or_for_one_that_is_paused(house, offers):
-    await offers.make(EMAIL, "slow", 10, MINUTE)
-    many = await stored(house, 3)
-    assert await leased(house) == sorted(many)
+async def test_an_offer_that_is_made_again_gives_back_what_the_one_before_did_not_get(house, offers):
+    for _ in range(30):
+        await offers.make(EMAIL, "daily", 20, MINUTE)
+    assert await house.budget.take("daily", 1_000) == 90
+
+
+async def test_nothing_is_offered_for_more_than_the_provider_may_be_asked(house, offers):
+    await offers.make(EMAIL, "slow", 20, MINUTE)
+    assert await stored(house) == await leased(house)
     assert await house.budget.take("slow", 10) == 2
+
+
+async def test_nothing_is_taken_for_a_provider_that_is_paused_meanwhile(house, offers):
+    await offers.make(EMAIL, "daily", 20, MINUTE)
     await house.budget.pause("daily", MINUTE, "throttled")
-    await offers.make(EMAIL, "daily", 10, MINUTE)
     assert await stored(house) == await leased(house)
 
 
-async def test_one_tenant_is_given_no_more_than_half_of_the_window(house, offers):
+async def test_no_more_is_given_than_half_of_the_window_beside_what_is_held(house, offers):
     await offers.make(EMAIL, "daily", 8, MINUTE)
     await stored(house, 3)
+    assert len(await stored(house, 2)) == len(await leased(house)) == 2
+    await offers.make(EMAIL, "daily", 8, MINUTE)
+    assert await stored(house) == await leased(house)
+    await house.due.drop(await offers.taken(EMAIL, 5))
+    await offers.make(EMAIL, "daily", 8, MINUTE)
+    await stored(house)
     assert await leased(house) == []
-    await stored(house, 2)
-    assert len(await leased(house)) == 2
 
 
-async def test_all_are_given_no_more_than_the_window(house, offers):
-    await offers.make(EMAIL, "daily", 4, MINUTE)
-    for tenant in ("acme", "north"):
-        await stored(house, 2, tenant=tenant)
-    assert await leased(house) == []
-    assert await stored(house, tenant="south") == await leased(house)
+async def test_what_is_offered_is_kept_free_of_other_leases(house, offers):
+    waiting = await stored(house, 6)
+    await offers.make(EMAIL, "daily", 8, MINUTE)
+    assert len(await house.due.lease(EMAIL, 10, 8, MINUTE)) == 4
+    await offers.withdraw(EMAIL)
+    rest = await house.due.lease(EMAIL, 10, 16, MINUTE)
+    assert len(rest) == len(waiting) - 4
 
 
 async def test_what_is_due_later_or_goes_into_a_digest_or_is_tried_again_is_leased_when_it_is_due(house, offers):
-    await offers.make(EMAIL, "daily", 10, MINUTE)
+    await offers.make(EMAIL, "daily", 20, MINUTE)
     now = house.time.now()
     await stored(house, scheduled_at=now + MINUTE)
     gathered = notification(uuid4(), person=house.events.person("acme", "ada@example.com"), now=now)
@@ -156,7 +171,7 @@ async def test_what_is_due_later_or_goes_into_a_digest_or_is_tried_again_is_leas
 
 
 async def test_what_failed_waits_for_its_next_try(house, offers):
-    await offers.make(EMAIL, "daily", 10, MINUTE)
+    await offers.make(EMAIL, "daily", 20, MINUTE)
     (given,) = await stored(house)
     await offers.taken(EMAIL, 5)
     it, now = await house.events.get(Notification, given), house.time.now()
@@ -170,13 +185,13 @@ async def test_what_failed_waits_for_its_next_try(house, offers):
 async def test_a_lane_that_has_terms_is_never_given(house, offers):
     hooks = subscription(uuid4(), person=house.events.person("acme", "hooks"), now=house.time.now())
     await house.events.save(hooks)
-    await offers.make(HOOK, "daily", 10, MINUTE)
+    await offers.make(HOOK, "daily", 20, MINUTE)
     await stored(house, channel=HOOK, subscription=hooks.id, template=None)
-    assert len(await house.due.lease(HOOK, 10, 10, MINUTE)) == 1
+    assert len(await house.due.lease(HOOK, 10, 30, MINUTE)) == 1
 
 
 async def test_what_was_cancelled_before_it_was_worked_on_is_no_work(house, offers):
-    await offers.make(EMAIL, "daily", 10, MINUTE)
+    await offers.make(EMAIL, "daily", 20, MINUTE)
     (given,) = await stored(house)
     it = await house.events.get(Notification, given)
     it.cancel(now=house.time.now(), by="key:k1")

@@ -84,7 +84,7 @@ async def test_who_does_not_listen_any_more_is_given_nothing(conninfo):
         await offered(gone)
     async with PostgresHouse(conninfo) as other:
         given = await stored(other)
-        assert [lease.notification for lease in await other.due.lease(EMAIL, 10, 10, MINUTE)] == given
+        assert [lease.notification for lease in await other.due.lease(EMAIL, 10, 1_000, MINUTE)] == given
 
 
 async def test_what_somebody_else_was_given_is_not_ours(house):
@@ -124,20 +124,30 @@ async def test_more_than_a_notice_can_name_is_leased_as_ever(house):
     assert len(await house.due.lease(EMAIL, 1_000, 1_000, MINUTE)) == 201
 
 
-async def test_an_append_does_not_wait_for_who_leases(house, conninfo):
+@pytest.mark.parametrize(
+    ("busy", "taken"),
+    [
+        (f"SELECT pg_advisory_xact_lock({LEASE_LOCK}, hashtext('email'))", True),
+        ("SELECT FROM offers FOR UPDATE", False),
+    ],
+)
+async def test_an_append_waits_neither_for_who_leases_nor_for_who_offers(house, conninfo, busy, taken):
     await offered(house)
-    async with await psycopg.AsyncConnection.connect(conninfo) as leasing:
-        await leasing.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (LEASE_LOCK, EMAIL))
+    async with await psycopg.AsyncConnection.connect(conninfo) as other:
+        await other.execute(busy)
         async with asyncio.timeout(5):
             given = await stored(house)
-    assert [lease.notification for lease in await house.due.lease(EMAIL, 10, 10, MINUTE)] == given
+    leases = await house.offers.taken(EMAIL, 5) if taken else await house.due.lease(EMAIL, 10, 1_000, MINUTE)
+    assert [lease.notification for lease in leases] == given
 
 
 async def test_who_withdraws_waits_for_the_append_that_may_still_take_it_up(house, conninfo):
     await offered(house)
     async with await psycopg.AsyncConnection.connect(conninfo) as other:
         await other.execute("SELECT pg_advisory_xact_lock(%s)", (APPEND_LOCK,))
-        ((token,),) = await (await other.execute("SELECT new_token FROM take_up_offer('email', '{acme}')")).fetchall()
+        ((token,),) = await (
+            await other.execute("SELECT new_token FROM take_up_offer('email', 1, '{acme}')")
+        ).fetchall()
         given = uuid4()
         await other.execute(
             "INSERT INTO schedule (notification_id, tenant_id, channel, lane, head_start, due_at, rank_at, attempt,"
@@ -159,7 +169,7 @@ async def test_a_lease_counts_from_after_the_offer_though_the_append_began_befor
         await slow.execute("SELECT 1")  # from here on its now() stands still
         await asyncio.sleep(0.5)
         await offered(house)
-        answer = await slow.execute("SELECT lapses - now() FROM take_up_offer('email', '{acme}')")
+        answer = await slow.execute("SELECT lapses - now() FROM take_up_offer('email', 1, '{acme}')")
         ((lasts,),) = await answer.fetchall()
     assert lasts >= MINUTE + timedelta(seconds=0.5)
 
@@ -174,7 +184,7 @@ async def test_offers_of_who_is_long_gone_are_swept(house, conninfo):
 
 async def test_of_two_who_offer_each_is_told_of_its_own(conninfo):
     async with offering(conninfo) as one, offering(conninfo) as other:
-        for house in (one, other):
+        for house in (one, other, one, other):
             await offered(house)
         given = [id for _ in range(16) for id in await stored(one)]
         firsts, seconds = await one.offers.withdraw(EMAIL), await other.offers.withdraw(EMAIL)

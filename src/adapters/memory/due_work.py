@@ -1,9 +1,10 @@
 """The schedule of this process, leased by a clock of its own."""
 
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from math import ceil
+from typing import Protocol
 from uuid import UUID, uuid4
 
 import msgspec
@@ -100,8 +101,12 @@ class _Lane(msgspec.Struct):
         return int(self.burst - ahead.total_seconds() * self.pace)
 
 
-TakeUp = Callable[[Channel, Sequence[UUID]], Awaitable[bool]]
-"""Whether somebody who offered to takes all of these, which have just been stored and are due at once."""
+class Taker(Protocol):
+    """Who offers to take what is due at once."""
+
+    def places(self, channel: str) -> int: ...
+
+    async def take_up(self, channel: Channel, ids: Sequence[UUID]) -> bool: ...
 
 
 class MemoryDueWork:
@@ -110,7 +115,7 @@ class MemoryDueWork:
         self._budget = budget or MemoryProviderBudget(clock, {})
         self._schedule: dict[UUID, _Work] = {}
         self._lanes: dict[tuple[str, str], _Lane] = {}
-        self._takers: list[TakeUp] = []
+        self._takers: list[Taker] = []
 
     def write(self, rows: Iterable[DueRow]) -> None:
         """What the event store does in the same step as it appends."""
@@ -123,7 +128,7 @@ class MemoryDueWork:
                     row.notification, row.channel, row.lane, row.head_start, at, at + row.head_start, bundle=row.bundle
                 )
 
-    def offer_to(self, taker: TakeUp) -> None:
+    def offer_to(self, taker: Taker) -> None:
         self._takers.append(taker)
 
     async def put_to_takers(self, rows: Iterable[DueRow]) -> None:
@@ -134,17 +139,14 @@ class MemoryDueWork:
                 fresh[Channel(row.channel)].append(row.notification)
         for channel, ids in fresh.items():
             for taker in self._takers:
-                if await taker(channel, ids):
+                if await taker.take_up(channel, ids):
                     break
 
-    def fits(self, channel: Channel, ids: Sequence[UUID], window: int) -> bool:
-        """Whether all of these may be leased beside what is held, none of them in a lane with terms."""
-        held = Counter(work.lane for work in self._on(channel) if self._is_held(work))
-        fresh = Counter(self._schedule[id].lane for id in ids)
-        return held.total() + len(ids) <= window and all(
-            not self._lane(channel, lane).has_terms and held[lane] + many <= ceil(window / 2)
-            for lane, many in fresh.items()
-        )
+    def held(self, channel: str) -> int:
+        return sum(self._is_held(work) for work in self._on(channel))
+
+    def any_has_terms(self, ids: Iterable[UUID]) -> bool:
+        return any(self._lane(work.channel, work.lane).has_terms for work in map(self._schedule.__getitem__, ids))
 
     def assign(self, ids: Iterable[UUID], token: UUID, duration: timedelta) -> None:
         for id in ids:
@@ -167,7 +169,8 @@ class MemoryDueWork:
 
     async def lease(self, channel: Channel, limit: int, window: int, duration: timedelta) -> list[Lease]:
         held = Counter(work.lane for work in self._on(channel) if self._is_held(work))
-        places = max(0, min(limit, window - held.total()))
+        offered = sum(taker.places(channel) for taker in self._takers)
+        places = max(0, min(limit, window - held.total() - offered))
         chosen = self._chosen(channel, held, window)[:places]
         token = uuid4()
         for work in chosen:

@@ -15,9 +15,9 @@ from domain.vocabulary import Channel
 _STANDS_FOR = timedelta(seconds=3)
 
 
-class _Offer(msgspec.Struct, frozen=True):
+class _Offer(msgspec.Struct):
     provider: str
-    window: int
+    places: int
     duration: timedelta
     until: datetime
 
@@ -32,13 +32,21 @@ class MemoryOffers:
         self._offers: dict[Channel, _Offer] = {}
         self._waiting: dict[Channel, list[Lease]] = {}
         self._bells: dict[Channel, Bell] = {}
-        due.offer_to(self._take_up)
+        due.offer_to(self)
 
     async def make(self, channel: Channel, provider: str, window: int, duration: timedelta) -> None:
-        self._offers[channel] = _Offer(provider, window, duration, self._clock.now() + _STANDS_FOR)
+        await self._end(channel)
+        wanted = window // 2 - self._due.held(channel)
+        if wanted <= 0:
+            return
+        granted = await self._budget.take(provider, wanted)
+        if granted < wanted:
+            await self._budget.give_back(provider, granted)
+        else:
+            self._offers[channel] = _Offer(provider, wanted, duration, self._clock.now() + _STANDS_FOR)
 
     async def withdraw(self, channel: Channel) -> list[Lease]:
-        self._offers.pop(channel, None)
+        await self._end(channel)
         return self._take(channel)
 
     async def taken(self, channel: Channel, timeout: float) -> list[Lease]:
@@ -46,18 +54,27 @@ class MemoryOffers:
             await self._bell(channel).wait(timeout)
         return self._take(channel)
 
-    async def _take_up(self, channel: Channel, ids: Sequence[UUID]) -> bool:
-        offer, token = self._offers.get(channel), uuid4()
-        if offer is None or offer.until <= self._clock.now() or not self._due.fits(channel, ids, offer.window):
+    def places(self, channel: str) -> int:
+        """How many more may be taken up."""
+        offer = self._offers.get(Channel(channel))
+        return offer.places if offer and offer.until > self._clock.now() else 0
+
+    async def take_up(self, channel: Channel, ids: Sequence[UUID]) -> bool:
+        """Whether these are leased from now on."""
+        if len(ids) > self.places(channel) or self._due.any_has_terms(ids):
             return False
-        granted = await self._budget.take(offer.provider, len(ids))
-        if granted < len(ids):
-            await self._budget.give_back(offer.provider, granted)
+        offer, token = self._offers[channel], uuid4()
+        if offer.provider in await self._budget.paused():
             return False
+        offer.places -= len(ids)
         self._due.assign(ids, token, offer.duration)
         self._waiting.setdefault(channel, []).extend(Lease(id, token, channel) for id in ids)
         self._bell(channel).ring()
         return True
+
+    async def _end(self, channel: Channel) -> None:
+        if offer := self._offers.pop(channel, None):
+            await self._budget.give_back(offer.provider, offer.places)
 
     def _take(self, channel: Channel) -> list[Lease]:
         return self._waiting.pop(channel, [])

@@ -48,7 +48,9 @@ _LEASED = f"""
         FROM schedule s LEFT JOIN lanes l ON l.channel = s.channel AND l.lane = s.lane
         WHERE s.channel = %(channel)s AND s.lease_until > now() GROUP BY s.lane, l.channel, l.lane
     ), room AS MATERIALIZED (
-        SELECT greatest(0, least(%(limit)s, %(window)s - coalesce(sum(many), 0))) AS places,
+        SELECT greatest(0, least(%(limit)s, %(window)s - coalesce(sum(many), 0) - (
+                   SELECT coalesce(sum(o.places), 0) FROM offers o
+                   WHERE o.channel = %(channel)s AND o.stands_until > clock_timestamp()))) AS places,
                ceil(%(window)s / 4.0) - coalesce(sum(many) FILTER (WHERE standing = 'tried'), 0) AS tried,
                ceil(%(window)s / 4.0) - coalesce(sum(many) FILTER (WHERE standing = 'unproven'), 0) AS unproven,
                ceil(%(window)s / 2.0) - coalesce(sum(many) FILTER (WHERE standing = 'slow'), 0) AS slow

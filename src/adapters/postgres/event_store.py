@@ -12,6 +12,7 @@ from adapters.group_commit import GroupCommit, Writer
 from adapters.person_keys import PersonKeys
 from adapters.postgres.database import Database
 from adapters.postgres.lately_read import LatelyRead, entry_of
+from adapters.postgres.notices import Row
 from adapters.stored import append_of, persons_of, replayed
 from application.ports.log import Recorded
 from domain.chain import Entry
@@ -30,7 +31,7 @@ class PostgresEventStore:
         self._commit = GroupCommit(write)
         self._mapper = mapper
         self._keys = keys
-        self._along: dict[UUID, list[tuple[Any, ...]]] = {}
+        self._along: dict[UUID, list[Row]] = {}
         self.lately = LatelyRead(self)
 
     async def save(self, *aggregates: Aggregate, urgent: bool = True, seen: Mapping[UUID, int] | None = None) -> int:
@@ -57,7 +58,7 @@ class PostgresEventStore:
             )
         return replayed(kind, [recorded.event for recorded in await self._recorded(rows, personal=personal)])
 
-    def came_along(self, rows: Collection[tuple[Any, ...]]) -> None:
+    def came_along(self, rows: Collection[Row]) -> None:
         """Whole streams as they were stored a moment ago: each is read from here once, for who works on it now.
 
         What they have grown by since, the log tells who appends to them.

@@ -9,9 +9,10 @@ import msgspec
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from adapters.group_commit import Append, LaneRow
+from adapters.group_commit import Append, DueRow, LaneRow
 from adapters.postgres.columns import Bigints, Blobs, Texts, Uuids
 from adapters.postgres.database import open_pool
+from adapters.postgres.notices import MOST_TOLD, notice
 from application.ports.log import ConflictError, StaleError, StoreUnavailableError
 
 APPEND_LOCK = 0x0CA7_1110
@@ -142,6 +143,9 @@ _ARGUMENTS = {
     "due_ats": "timestamptz[]",
     "attempts": "bigint[]",
     "bundles": "uuid[]",
+    "fresh": "text[]",
+    "fresh_counts": "bigint[]",
+    "fresh_notices": "text[]",
     "laned_channels": "text[]",
     "laned": "text[]",
     "concurrencies": "int[]",
@@ -163,7 +167,6 @@ CREATE_APPEND_EVENTS = f"""
     ) RETURNS SETOF bigint LANGUAGE plpgsql AS $$
     DECLARE
         freed text[];
-        fresh record;
         offer record;
         assigned text[] := '{{}}';
         tokens uuid[] := '{{}}';
@@ -188,18 +191,14 @@ CREATE_APPEND_EVENTS = f"""
             FROM gone JOIN lanes l ON l.channel = gone.channel AND l.lane = gone.lane AND l.concurrency IS NOT NULL;
         END IF;
         IF cardinality(due_ids) > 0 THEN
-            FOR fresh IN
-                SELECT channel, array_agg(id) AS notifications, array_agg(lane) AS lanes
-                FROM unnest(due_ids, channels, lane_names, due_ats, bundles) AS sent (id, channel, lane, at, bundle)
-                WHERE at IS NULL AND bundle = '{_ALONE}' GROUP BY channel
-            LOOP
-                SELECT * INTO offer FROM take_up_offer(fresh.channel, fresh.lanes);
+            FOR i IN 1 .. cardinality(fresh) LOOP
+                SELECT * INTO offer FROM take_up_offer(fresh[i], fresh_counts[i], lane_names);
                 IF offer.new_token IS NOT NULL THEN
-                    assigned := assigned || fresh.channel;
+                    assigned := assigned || fresh[i];
                     tokens := tokens || offer.new_token;
                     lapses := lapses || offer.lapses;
-                    PERFORM tell_of_assigned(
-                        offer.taker, offer.new_token, fresh.notifications, ids, versions, topics, states);
+                    PERFORM pg_notify('assigned_' || replace(offer.taker::text, '-', ''),
+                        offer.new_token || ' ' || fresh_notices[i]);
                 END IF;
             END LOOP;
             INSERT INTO schedule
@@ -289,6 +288,7 @@ def _values(appends: Sequence[Append]) -> list[Any]:
     keys = [key for append in appends for key in append.keys]
     rows = {row.notification: row for append in appends for row in append.due}
     waiting = [(row, row.due) for row in rows.values() if row.due]
+    fresh = _fresh(row for row, _ in waiting)
     return [
         Uuids(id for id, _ in seen),
         Bigints(length for _, length in seen),
@@ -304,12 +304,24 @@ def _values(appends: Sequence[Append]) -> list[Any]:
         [None if row.at_once else due.at for row, due in waiting],
         Bigints(due.attempt for _, due in waiting),
         Uuids(row.bundle or _ALONE for row, _ in waiting),
+        Texts(fresh),
+        Bigints(len(ids) for ids in fresh.values()),
+        Texts(notice(ids, events) for ids in fresh.values()),
         *(lane_columns(lanes) if lanes else _NO_LANES),
         Uuids(event.originator_id for event in events),  # type: ignore[misc]
         Bigints(event.originator_version for event in events),
         Texts(event.topic for event in events),
         Blobs(event.state for event in events),
     ]
+
+
+def _fresh(rows: Iterable[DueRow]) -> dict[str, list[UUID]]:
+    """What somebody may have offered to take, by channel; not so much that a notice could not name it."""
+    fresh: dict[str, list[UUID]] = {}
+    for row in rows:
+        if row.at_once and not row.bundle:
+            fresh.setdefault(row.channel, []).append(row.notification)
+    return {channel: ids for channel, ids in fresh.items() if len(ids) <= MOST_TOLD}
 
 
 def _without_clashes(appends: Sequence[Append]) -> dict[int, Append]:

@@ -70,10 +70,7 @@ _RECORD_COUNTS = """
     );
 """
 
-_LEASED_AT = f"""
-    ALTER TABLE schedule ADD COLUMN IF NOT EXISTS leased_at timestamptz;
-    {CREATE_LEASE_IN_BUDGET}
-"""
+_LEASED_AT = "ALTER TABLE schedule ADD COLUMN IF NOT EXISTS leased_at timestamptz"
 
 MIGRATIONS: Sequence[tuple[str, str]] = (
     ("schedule", CREATE_SCHEDULE),
@@ -90,11 +87,11 @@ MIGRATIONS: Sequence[tuple[str, str]] = (
     ("lanes_worked", _LANES_WORKED),
     ("record_counts", _RECORD_COUNTS),
     ("schedule_bundle", CREATE_SCHEDULE),
-    ("append_events_assigning", CREATE_APPEND_EVENTS),
-    ("lease_in_budget", CREATE_LEASE_IN_BUDGET),
     ("schedule_leased_at", _LEASED_AT),
-    ("troubles", CREATE_TROUBLES),
     ("offers", CREATE_OFFERS),
+    ("append_events_assigning", CREATE_APPEND_EVENTS),
+    ("lease_in_budget_beside_offers", CREATE_LEASE_IN_BUDGET),
+    ("troubles", CREATE_TROUBLES),
 )
 
 

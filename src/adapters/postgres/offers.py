@@ -1,13 +1,12 @@
 """Leasing in the step that stores: a process offers to take what is due at once, and an append takes the offer up."""
 
-from base64 import b64decode
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import timedelta
 from time import monotonic
-from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
+from msgspec.structs import astuple
 from psycopg import Notify
 
 from adapters.bell import Bell
@@ -15,11 +14,11 @@ from adapters.postgres.budget import ACCOUNT, TODAY, PostgresProviderBudget
 from adapters.postgres.database import Database
 from adapters.postgres.due_work import LEASE_LOCK
 from adapters.postgres.log_writer import APPEND_LOCK
+from adapters.postgres.notices import Row, heard
 from application.ports.due_work import Lease
 from domain.vocabulary import Channel
 
-CameAlong = Callable[[Collection[tuple[Any, ...]]], None]
-"""Takes rows of the log: originator_id, originator_version, topic, state, and 0 for the position."""
+CameAlong = Callable[[Collection[Row]], None]
 
 _STANDS_FOR = timedelta(seconds=3)
 """Without being made again: a process that hangs is given nothing after that."""
@@ -27,99 +26,85 @@ _STANDS_FOR = timedelta(seconds=3)
 _LISTENS = 0x0CA8
 """With the holder: a lock of the connection that hears of what is assigned. It is free once that is gone."""
 
-_MOST = 200
-"""Ids that a notice holds: a payload is shorter than 8,000 bytes."""
-
-_TERMS = {"burst": "offer.at_once", "rate": "offer.per_second", "provider": "offer.provider"}
+_OF_OFFER = {"burst": "at_once", "rate": "per_second", "provider": "of_provider"}
 
 CREATE_OFFERS = f"""
     CREATE UNLOGGED TABLE IF NOT EXISTS offers (
         channel text,
         holder uuid,
         token uuid NOT NULL,
-        stands_until timestamptz NOT NULL,
         places int NOT NULL,
+        stands_until timestamptz NOT NULL,
         lasting interval NOT NULL,
         provider text NOT NULL,
-        paced boolean NOT NULL,
-        per_second double precision NOT NULL,
-        at_once double precision NOT NULL,
-        per_day bigint NOT NULL,
         PRIMARY KEY (channel, holder)
     ) WITH (fillfactor = 50);
 
-    CREATE OR REPLACE FUNCTION take_up_offer(
-        of_channel text, fresh_lanes text[], OUT taker uuid, OUT new_token uuid, OUT lapses timestamptz
-    ) LANGUAGE plpgsql AS $$
-    DECLARE
-        wanted int := cardinality(fresh_lanes);
-        fits boolean;
-        offer offers;
-        account record;
-    BEGIN
-        SELECT * INTO offer FROM offers o
-        WHERE o.channel = of_channel AND o.stands_until > clock_timestamp() AND wanted <= {_MOST}
-        ORDER BY random() LIMIT 1;
-        IF NOT FOUND OR pg_try_advisory_xact_lock({_LISTENS}, hashtext(offer.holder::text))
-           OR NOT pg_try_advisory_xact_lock({LEASE_LOCK}, hashtext(of_channel)) THEN
-            RETURN;
-        END IF;
-        WITH held AS MATERIALIZED (
-            SELECT s.lane, count(*) AS many FROM schedule s
-            WHERE s.channel = of_channel AND s.lease_until > clock_timestamp() GROUP BY s.lane
-        )
-        SELECT wanted <= offer.places - (SELECT coalesce(sum(held.many), 0) FROM held)
-           AND bool_and(l.lane IS NULL AND new.many + coalesce(held.many, 0) <= ceil(offer.places / 2.0))
-        INTO fits
-        FROM (SELECT sent.lane, count(*) AS many FROM unnest(fresh_lanes) AS sent (lane) GROUP BY sent.lane) new
-        LEFT JOIN held ON held.lane = new.lane
-        LEFT JOIN lanes l ON l.channel = of_channel AND l.lane = new.lane;
-        IF NOT fits THEN
-            RETURN;
-        END IF;
-        {ACCOUNT % _TERMS} SKIP LOCKED INTO account;
-        IF NOT FOUND OR (offer.paced AND account.tokens < wanted) OR offer.per_day - account.day_used < wanted THEN
-            RETURN;
-        END IF;
-        UPDATE provider_budgets
-        SET tokens = account.tokens - CASE WHEN offer.paced THEN wanted ELSE 0 END, refilled_at = clock_timestamp(),
-            day = {TODAY}, day_used = account.day_used + wanted
-        WHERE provider = offer.provider;
-        taker := offer.holder;
-        new_token := offer.token;
-        lapses := clock_timestamp() + offer.lasting;
-    END $$;
-
-    CREATE OR REPLACE FUNCTION tell_of_assigned(
-        taker uuid, new_token uuid, assigned uuid[], ids uuid[], versions bigint[], topics text[], states bytea[]
+    CREATE OR REPLACE FUNCTION make_offer(
+        of_channel text, of_holder uuid, new_token uuid, most int, lasting interval, stands interval,
+        of_provider text, paced boolean, per_second float8, at_once float8, per_day bigint
     ) RETURNS void LANGUAGE plpgsql AS $$
     DECLARE
-        events text;
+        account record;
+        wanted int;
     BEGIN
-        SELECT string_agg(
-            concat_ws(' ', id, version, topic, translate(encode(state, 'base64'), E'\\n', '')), ' ' ORDER BY place)
-        INTO events
-        FROM unnest(ids, versions, topics, states) WITH ORDINALITY AS new (id, version, topic, state, place)
-        WHERE id = ANY(assigned)
-        HAVING count(*) FILTER (WHERE version = 1) = cardinality(assigned);
-        PERFORM pg_notify('assigned_' || replace(taker::text, '-', ''), new_token || CASE
-            WHEN octet_length(events) < 7900 THEN ' events ' || events
-            ELSE ' ids ' || array_to_string(assigned, ' ') END);
+        PERFORM pg_advisory_xact_lock({LEASE_LOCK}, hashtext(of_channel));
+        WITH gone AS (
+            DELETE FROM offers WHERE channel = of_channel AND (holder = of_holder OR stands_until < clock_timestamp())
+            RETURNING provider, places
+        )
+        UPDATE provider_budgets b SET tokens = tokens + unused, day_used = greatest(0, day_used - unused)
+        FROM (SELECT provider, sum(places) AS unused FROM gone GROUP BY provider) each
+        WHERE b.provider = each.provider;
+        SELECT least(most / 2 / (count(*) + 1), most / 2 - coalesce(sum(places), 0) - (
+                   SELECT count(*) FROM schedule WHERE channel = of_channel AND lease_until > now()))
+        INTO wanted FROM offers WHERE channel = of_channel;
+        {ACCOUNT % _OF_OFFER} INTO account;
+        IF NOT FOUND OR wanted <= 0 OR (paced AND account.tokens < wanted) OR per_day - account.day_used < wanted THEN
+            wanted := 0;
+        ELSE
+            UPDATE provider_budgets
+            SET tokens = account.tokens - CASE WHEN paced THEN wanted ELSE 0 END, refilled_at = clock_timestamp(),
+                day = {TODAY}, day_used = account.day_used + wanted
+            WHERE provider = of_provider;
+        END IF;
+        INSERT INTO offers VALUES
+            (of_channel, of_holder, new_token, wanted, clock_timestamp() + stands, lasting, of_provider);
     END $$;
+
+    CREATE OR REPLACE FUNCTION take_up_offer(
+        of_channel text, many bigint, of_lanes text[], OUT taker uuid, OUT new_token uuid, OUT lapses timestamptz
+    ) LANGUAGE sql AS $$
+        UPDATE offers SET places = places - many
+        WHERE channel = of_channel AND holder = (
+            SELECT o.holder FROM offers o
+            WHERE o.channel = of_channel AND o.places >= many AND o.stands_until > clock_timestamp()
+              AND NOT pg_try_advisory_xact_lock({_LISTENS}, hashtext(o.holder::text))
+              AND NOT EXISTS (SELECT FROM lanes l WHERE l.channel = of_channel AND l.lane = ANY(of_lanes))
+              AND NOT EXISTS (SELECT FROM provider_budgets b
+                              WHERE b.provider = o.provider AND b.paused_until > clock_timestamp())
+            ORDER BY o.places DESC LIMIT 1 FOR UPDATE SKIP LOCKED
+        )
+        RETURNING holder, token, clock_timestamp() + lasting
+    $$;
 """
-"""An offer is lost with a crash of the server, which is right: then nobody knows who is still there.
+"""An offer has so many places, for which its provider's budget is charged when it is made; what is left is given back.
+All who offer share half of the window: one that got no place counts too, so that the others leave it some the next time.
 
-`take_up_offer` answers NULLs where there is no room, where nobody hears any more, or where somebody is leasing just
-now: it never waits. A lease counts from the moment of the answer, which comes after the offer was made.
+The table is lost with a crash of the server, which is right, for then nobody knows who is still there; what was charged
+for places then stays charged.
 
-`tell_of_assigned` sends along what was stored, as sealed as it is there, if the streams began with it and it fits.
+`take_up_offer` answers NULLs where there is no room or nobody hears any more: it never waits. A lease counts from the
+moment of the answer, which comes after the offer was made.
 """
 
-_MAKE = """
-    WITH gone AS (DELETE FROM offers WHERE stands_until < clock_timestamp() - interval '1 min')
-    INSERT INTO offers VALUES (%(channel)s, %(holder)s, %(token)s, clock_timestamp() + %(stands)s, %(places)s,
-        %(lasting)s, %(provider)s, %(paced)s, %(rate)s, %(burst)s, %(per_day)s)
-    ON CONFLICT (channel, holder) DO UPDATE SET token = excluded.token, stands_until = excluded.stands_until
+_MAKE = "SELECT make_offer(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+
+_WITHDRAW = """
+    WITH gone AS (DELETE FROM offers WHERE channel = %s AND holder = %s RETURNING provider, places)
+    UPDATE provider_budgets b
+    SET tokens = tokens + gone.places, day_used = greatest(0, day_used - gone.places)
+    FROM gone WHERE b.provider = gone.provider
 """
 
 _ASSIGNED = """
@@ -158,21 +143,18 @@ class PostgresOffers:
         self.lock = _LISTENS, str(self._holder)
 
     async def make(self, channel: Channel, provider: str, window: int, duration: timedelta) -> None:
-        terms, token, now = await self._budget.terms(provider), uuid4(), monotonic()
+        token, now = uuid4(), monotonic()
         self._offers = {token: offer for token, offer in self._offers.items() if offer.lapses > now}
         lapses = now + (_STANDS_FOR + duration).total_seconds()
         self._offers[token] = _Offer(channel, now, lapses, set())
-        values = {"channel": channel, "holder": self._holder, "token": token, "stands": _STANDS_FOR, "places": window}
-        await self._database.rows(
-            _MAKE, values | {"lasting": duration, "provider": provider, **msgspec.structs.asdict(terms)}
-        )
+        terms = await self._budget.terms(provider)
+        values = channel, self._holder, token, window, duration, _STANDS_FOR, provider, *astuple(terms)
+        await self._database.rows(_MAKE, values)
         await self._look(channel)
 
     async def withdraw(self, channel: Channel) -> list[Lease]:
         """Waits for the append that is under way, which may take up what it still saw."""
-        await self._database.rows(
-            "DELETE FROM offers WHERE channel = %s AND holder = %s", (channel, self._holder), binary=False
-        )
+        await self._database.rows(_WITHDRAW, (channel, self._holder))
         await self._database.rows("SELECT FROM pg_advisory_xact_lock(%s)", (APPEND_LOCK,))
         await self._look(channel)
         return self._take(channel)
@@ -183,17 +165,10 @@ class PostgresOffers:
         return self._take(channel)
 
     def hear(self, notices: Sequence[Notify]) -> None:
-        """What `tell_of_assigned` says: a token and then either ids or events of four words each."""
-        for notice in notices:
-            token, kind, *words = notice.payload.split(" ")
-            if kind == "ids":
-                self._assign(UUID(token), map(UUID, words))
-                continue
-            rows = [
-                (UUID(id), int(version), topic, b64decode(state), 0)
-                for id, version, topic, state in zip(*[iter(words)] * 4, strict=True)
-            ]
-            if fresh := self._assign(UUID(token), dict.fromkeys(row[0] for row in rows)):
+        for each in notices:
+            token, *words = each.payload.split(" ")
+            ids, rows = heard(words)
+            if fresh := self._assign(UUID(token), ids):
                 self._came_along([row for row in rows if row[0] in fresh])
 
     async def _look(self, channel: Channel) -> None:
@@ -201,7 +176,7 @@ class PostgresOffers:
         for id, token in await self._database.rows(_ASSIGNED, (channel, tokens)):
             self._assign(token, [id])
 
-    def _assign(self, token: UUID, ids: Any) -> set[UUID]:
+    def _assign(self, token: UUID, ids: Iterable[UUID]) -> set[UUID]:
         """Those of them that are told of for the first time; none by an offer whose leases have all lapsed."""
         if (offer := self._offers.get(token)) is None:
             return set()

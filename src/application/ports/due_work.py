@@ -133,13 +133,17 @@ class Offers(Protocol):
     async def make(self, channel: Channel, provider: str, window: int, duration: timedelta) -> None:
         """For some seconds, what is stored and due at once may be leased to this process for `duration`.
 
-        It is not if its lane has terms, if it is for a digest, or if not all that is stored with it on this channel
-        fits into the window, as `DueWork.lease` has it, and into what the provider may be asked for; that then counts
-        as spent. Nobody may rely on being given anything: a `DueWork.lease` gets all that nobody was given.
+        As many as are missing to half of the window, which those who offer share, if the provider may be asked for all
+        of those, which then count as spent. What is stored together is given together or not at all. What is for a digest is not, nor what is in
+        a lane that has terms. Nobody may rely on being given anything: a `DueWork.lease` gets all that nobody was
+        given. Replaces what was offered before; what that did not get counts as spent no longer.
         """
 
     async def withdraw(self, channel: Channel) -> list[Lease]:
-        """Nothing more is leased by what was offered; answers what was and `taken` has not answered yet."""
+        """Nothing more is leased by what was offered, nor counts as spent for it.
+
+        Answers what was leased and `taken` has not answered yet.
+        """
 
     async def taken(self, channel: Channel, timeout: float) -> list[Lease]:
         """What was leased by an offer of this process, each once. Waits `timeout` seconds at most until there is some.

@@ -15,8 +15,8 @@ _LISTENING = 0.5
 _FULL = 0.1
 """Seconds: without a wake-up, and while the window is full or the budget spent."""
 
-_OFFER_AGAIN = 1.0
-"""Seconds. As long as nothing is offered that was withdrawn: somebody was waiting then."""
+_OFFER_AGAIN, _OFFER_MORE = 1.0, 0.1
+"""Seconds after the last offer; after one that was withdrawn, too, and after one that did not get all that came."""
 
 _REST, _LONGEST_REST = 2, 0.05
 """A turn is followed by a rest twice as long: what gathers goes together."""
@@ -84,7 +84,7 @@ class Dispatcher:
         if turn.wait is not None and turn.wait <= timedelta(0):
             told += await self._tell_all(channel, await self._withdraw(channel))
             return 0.0 if any(told) else _FULL
-        await self._offer(channel)
+        await self._offer(channel, more=bool(turn.leases))
         return _LISTENING if turn.wait is None else min(_LISTENING, turn.wait.total_seconds())
 
     async def pass_on(self, channel: Channel) -> None:
@@ -98,9 +98,10 @@ class Dispatcher:
             if leases := await self._withdraw(channel):
                 await self._give_back(self._rules[channel], leases)
 
-    async def _offer(self, channel: Channel) -> None:
+    async def _offer(self, channel: Channel, *, more: bool) -> None:
         rules, now = self._rules[channel], asyncio.get_running_loop().time()
-        if rules.offers and not self._stopping and now - self._offered_at.get(channel, -inf) >= _OFFER_AGAIN:
+        pause = _OFFER_MORE if more and channel in self._offered else _OFFER_AGAIN
+        if rules.offers and not self._stopping and now - self._offered_at.get(channel, -inf) >= pause:
             self._offered.add(channel)
             self._offered_at[channel] = now
             await self._offers.make(channel, rules.provider, rules.window, rules.lease)
