@@ -89,7 +89,7 @@ CREATE_OFFERS = f"""
     $$;
 """
 """An offer has so many places, for which its provider's budget is charged when it is made; what is left is given back.
-All who offer share half of the window: one that got no place counts too, so that the others leave it some the next time.
+All who offer share half of the window: one that got no place counts too, so that the others leave it some next time.
 
 The table is lost with a crash of the server, which is right, for then nobody knows who is still there; what was charged
 for places then stays charged.
