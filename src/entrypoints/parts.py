@@ -163,7 +163,7 @@ class Parts:
     def dispatcher(self, queue: DeliveryQueue) -> Dispatcher:
         """Webhooks need no preparing, so that no more of them are leased than may be called at a time.
 
-        Each of their lanes has terms, so that none of them is leased by an offer.
+        Their lanes have terms, and what is leased by an offer has none.
         """
         settings = self.settings
         mail = DispatchRules(

@@ -22,6 +22,7 @@ from application.ports.due_work import DeliveryQueue
 from application.ports.log import StoreUnavailableError
 from application.processes.chain import Chainer
 from application.processes.deliver import Delivery
+from application.processes.dispatch import Dispatcher
 from application.processes.follow import Following
 from application.processes.project import Followed, Projector
 from application.processes.read_along import ReadAlong
@@ -112,15 +113,22 @@ async def dispatching(parts: Parts, redis: str) -> AsyncIterator[None]:
 async def _dispatching(parts: Parts, queue: DeliveryQueue) -> AsyncIterator[None]:
     dispatcher = parts.dispatcher(queue)
     runs = [partial(dispatcher.run, channel, parts.work.bell(channel)) for channel in dispatcher.channels]
-    runs += [partial(dispatcher.pass_on, channel) for channel in dispatcher.channels]
+    runs += [partial(dispatcher.pass_on, channel) for channel in dispatcher.offering]
     task = asyncio.create_task(together(*(supervised("dispatcher", run) for run in runs)), name="dispatch")
     try:
         yield
     finally:
         dispatcher.stop()
+        await _leave(dispatcher)
         await finished([task], _LAST_TURN_SECONDS)
         await stopped(task)
-        with suppress(StoreUnavailableError):  # then nothing is assigned to us for long, and what was lapses
+        await _leave(dispatcher)
+
+
+async def _leave(dispatcher: Dispatcher) -> None:
+    """If the store does not answer, nothing is given to us for long, and what was comes back when it lapses."""
+    with suppress(StoreUnavailableError, TimeoutError):
+        async with asyncio.timeout(_LAST_TURN_SECONDS):
             await dispatcher.leave()
 
 

@@ -10,7 +10,6 @@ import psycopg
 import pytest
 
 from adapters.postgres.due_work import LEASE_LOCK
-from adapters.postgres.log_writer import APPEND_LOCK
 from adapters.postgres.offers import PostgresOffers
 from adapters.postgres.wakeup import WORK, PostgresWakeups
 from application.ports.log import StoreUnavailableError
@@ -79,6 +78,15 @@ async def test_a_notice_that_comes_late_tells_of_nothing_twice(deaf):
     assert await deaf.offers.taken(EMAIL, 0.05) == []
 
 
+async def test_a_notice_that_nobody_can_read_stops_nothing(house):
+    await offered(house)
+    for payload in ("", "x", "x y z", f"{uuid4()} ids no", f"{uuid4()} events a b c"):
+        await house.database.rows("SELECT pg_notify(%s, %s)", (house.offers.notices, payload))
+    (given,) = await stored(house)
+    (lease,) = await house.offers.taken(EMAIL, 5)
+    assert lease.notification == given
+
+
 async def test_who_does_not_listen_any_more_is_given_nothing(conninfo):
     async with offering(conninfo) as gone:
         await offered(gone)
@@ -141,10 +149,9 @@ async def test_an_append_waits_neither_for_who_leases_nor_for_who_offers(house, 
     assert [lease.notification for lease in leases] == given
 
 
-async def test_who_withdraws_waits_for_the_append_that_may_still_take_it_up(house, conninfo):
+async def test_who_withdraws_waits_for_the_append_that_has_just_taken_it_up(house, conninfo):
     await offered(house)
     async with await psycopg.AsyncConnection.connect(conninfo) as other:
-        await other.execute("SELECT pg_advisory_xact_lock(%s)", (APPEND_LOCK,))
         ((token,),) = await (
             await other.execute("SELECT new_token FROM take_up_offer('email', 1, '{acme}')")
         ).fetchall()
@@ -174,12 +181,15 @@ async def test_a_lease_counts_from_after_the_offer_though_the_append_began_befor
     assert lasts >= MINUTE + timedelta(seconds=0.5)
 
 
-async def test_offers_of_who_is_long_gone_are_swept(house, conninfo):
+async def test_offers_of_who_is_gone_are_swept_and_cost_nothing_any_more(house, conninfo):
     await offered(house)
-    await house.database.rows("UPDATE offers SET stands_until = now() - interval '2 min'", binary=False)
+    await house.database.rows("UPDATE offers SET stands_until = now() - interval '1 s'", binary=False)
     async with PostgresHouse(conninfo) as other:
         await offered(other)
-    assert await house.database.rows("SELECT count(*) FROM offers") == [(1,)]
+        await other.offers.withdraw(EMAIL)
+    assert await house.database.rows("SELECT (SELECT count(*) FROM offers), sum(day_used) FROM provider_budgets") == [
+        (0, 0)
+    ]
 
 
 async def test_of_two_who_offer_each_is_told_of_its_own(conninfo):

@@ -44,14 +44,14 @@ class Queue:
 
 
 class House:
-    def __init__(self, *, offers: bool = False, **allowed: float) -> None:
+    def __init__(self, *, offers: bool = False, window: int = 10, **allowed: float) -> None:
         self.clock = SetClock()
         self.budget = MemoryProviderBudget(self.clock, {"resend": Allowance(**allowed)})  # type: ignore[arg-type]
         self.due = MemoryDueWork(self.clock, self.budget)
         keys = PersonKeys(bytes(32))
         self.events = MemoryEventStore(self.due, MemoryWakeups(), EventMapper(keys), keys)
         self.queue, self.offers = Queue(), MemoryOffers(self.due, self.budget, self.clock)
-        rules = DispatchRules(provider="resend", lease=MINUTE, window=10, batch=4, offers=offers)
+        rules = DispatchRules(provider="resend", lease=MINUTE, window=window, batch=4, offers=offers)
         self.dispatcher = Dispatcher(self.due, self.offers, self.queue, self.budget, {Channel.EMAIL: rules})
 
     async def accept(self, count: int, later: timedelta = timedelta(0), tenant: str = "acme") -> None:
@@ -157,7 +157,7 @@ async def test_who_is_stopped_in_a_turn_tells_of_what_it_leased_and_takes_no_mor
 
 
 async def test_what_is_leased_as_it_is_stored_is_passed_on_without_a_turn():
-    house = House(offers=True)
+    house = House(offers=True, window=20)
     await house.turn()
     passing_on = asyncio.create_task(house.dispatcher.pass_on(Channel.EMAIL))
     await house.accept(5)
@@ -171,37 +171,48 @@ async def test_what_is_leased_as_it_is_stored_is_passed_on_without_a_turn():
 
 async def test_nothing_is_offered_where_the_rules_do_not_say_so():
     house = House()
+    assert house.dispatcher.offering == []
     await house.turn()
-    await house.accept(3)
+    await house.accept(1)
     assert await house.offers.taken(Channel.EMAIL, 0.01) == []
     await house.turn()
-    assert len(house.queue.told) == 3
+    assert len(house.queue.told) == 1
 
 
 async def test_while_something_waits_that_could_be_leased_nothing_is_taken_as_it_is_stored():
     """It would wait for ever behind what comes after it."""
-    house = House(offers=True)
+    house = House(offers=True, window=20)
     await house.turn()
-    await house.accept(6)
+    await house.accept(12)
     await house.turn()
-    assert len(house.queue.told) == 5, "as many as one tenant may have of the window"
+    assert len(house.queue.told) == 5, "what one tenant may have of the window beside what is offered"
     await house.accept(1, tenant="north")
     assert await house.offers.taken(Channel.EMAIL, 0.01) == []
     await house.turn()
-    assert len(house.queue.told) == 6
+    assert len(house.queue.told) == 11
+
+
+async def test_while_nobody_can_be_told_of_anything_nothing_is_taken_as_it_is_stored():
+    house = House(offers=True, window=20)
+    await house.turn()
+    await house.accept(12)
+    house.queue.deaf = True
+    await house.turn()
+    await house.accept(1)
+    assert await house.offers.taken(Channel.EMAIL, 0.01) == []
 
 
 async def test_what_was_taken_before_it_was_withdrawn_is_told_of_all_the_same():
-    house = House(offers=True)
+    house = House(offers=True, window=20)
     await house.turn()
     await house.accept(2)
-    await house.accept(6)
+    await house.accept(12)
     await house.turn()
-    assert len(house.queue.told) == 2 + 3
+    assert len(house.queue.told) == 2 + 5
 
 
 async def test_who_leaves_gives_back_what_came_too_late_to_be_told_of():
-    house = House(offers=True, per_day=5)
+    house = House(offers=True, window=20, per_day=5)
     await house.turn()
     await house.accept(3)
     house.dispatcher.stop()

@@ -132,7 +132,7 @@ class MemoryDueWork:
         self._takers.append(taker)
 
     async def put_to_takers(self, rows: Iterable[DueRow]) -> None:
-        """The same for what was offered: all that is due at once on a channel, or nothing of it."""
+        """The same for what was offered: all on a channel that is new and due at once, or nothing of it."""
         fresh = defaultdict(list)
         for row in rows:
             if row.due and row.at_once and not row.bundle:
@@ -141,6 +141,9 @@ class MemoryDueWork:
             for taker in self._takers:
                 if await taker.take_up(channel, ids):
                     break
+
+    def _offered(self, channel: str) -> int:
+        return sum(taker.places(channel) for taker in self._takers)
 
     def held(self, channel: str) -> int:
         return sum(self._is_held(work) for work in self._on(channel))
@@ -169,8 +172,7 @@ class MemoryDueWork:
 
     async def lease(self, channel: Channel, limit: int, window: int, duration: timedelta) -> list[Lease]:
         held = Counter(work.lane for work in self._on(channel) if self._is_held(work))
-        offered = sum(taker.places(channel) for taker in self._takers)
-        places = max(0, min(limit, window - held.total() - offered))
+        places = max(0, min(limit, window - held.total() - self._offered(channel)))
         chosen = self._chosen(channel, held, window)[:places]
         token = uuid4()
         for work in chosen:
@@ -187,7 +189,8 @@ class MemoryDueWork:
 
     def _chosen(self, channel: Channel, held: Counter[str], window: int) -> list[_Work]:
         """All that may be leased, in turn, as far as lanes have a say in it."""
-        now, most, slow = self._clock.now(), ceil(window / 2), self._slow(channel)
+        now, slow = self._clock.now(), self._slow(channel)
+        most = ceil(window / 2) - self._offered(channel)
         turns: Counter[str] = Counter()
         doubtful: Counter[str] = Counter()
         for name, many in held.items():

@@ -50,7 +50,8 @@ class MemoryEventStore:
         self._keys.stored(append.keys)
         self._due.write(append.due)
         self._due.write_lanes(append.lanes)
-        await self._due.put_to_takers(append.due)
+        new = {event.originator_id for event in append.events if event.originator_version == 1}
+        await self._due.put_to_takers(row for row in append.due if row.notification in new)
         self._wakeups.ring()
         return len(self._log)
 

@@ -36,7 +36,7 @@ class MemoryOffers:
 
     async def make(self, channel: Channel, provider: str, window: int, duration: timedelta) -> None:
         await self._end(channel)
-        wanted = window // 2 - self._due.held(channel)
+        wanted = min(window // 4, window // 2 - self._due.held(channel))
         if wanted <= 0:
             return
         granted = await self._budget.take(provider, wanted)

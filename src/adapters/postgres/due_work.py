@@ -47,17 +47,19 @@ _LEASED = f"""
         SELECT s.lane, count(*) AS many, {_SLOW} AS slow, {_standing(_SLOW)} AS standing
         FROM schedule s LEFT JOIN lanes l ON l.channel = s.channel AND l.lane = s.lane
         WHERE s.channel = %(channel)s AND s.lease_until > now() GROUP BY s.lane, l.channel, l.lane
+    ), offered AS MATERIALIZED (
+        SELECT coalesce(sum(o.places), 0) AS places FROM offers o
+        WHERE o.channel = %(channel)s AND o.stands_until > clock_timestamp()
     ), room AS MATERIALIZED (
-        SELECT greatest(0, least(%(limit)s, %(window)s - coalesce(sum(many), 0) - (
-                   SELECT coalesce(sum(o.places), 0) FROM offers o
-                   WHERE o.channel = %(channel)s AND o.stands_until > clock_timestamp()))) AS places,
+        SELECT greatest(0, least(%(limit)s, %(window)s - coalesce(sum(many), 0) - (SELECT places FROM offered)))
+                 AS places,
                ceil(%(window)s / 4.0) - coalesce(sum(many) FILTER (WHERE standing = 'tried'), 0) AS tried,
                ceil(%(window)s / 4.0) - coalesce(sum(many) FILTER (WHERE standing = 'unproven'), 0) AS unproven,
                ceil(%(window)s / 2.0) - coalesce(sum(many) FILTER (WHERE standing = 'slow'), 0) AS slow
         FROM held
     ), open AS MATERIALIZED (
         SELECT waiting.lane, {_standing("held.slow")} AS standing, greatest(0, least(
-            ceil(%(window)s / 2.0) - coalesce(held.many, 0),
+            ceil(%(window)s / 2.0) - coalesce(held.many, 0) - (SELECT places FROM offered),
             {_at_a_time("held.slow")} - coalesce(held.many, 0),
             floor({_BURST} - extract(epoch FROM greatest(l.free_at, now()) - now()) * {_PACE}),
             (SELECT places FROM room)

@@ -1,6 +1,7 @@
 """The event store and the log on PostgreSQL."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from time import monotonic
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -19,8 +20,8 @@ from domain.chain import Entry
 
 A = TypeVar("A", bound=Aggregate)
 
-_MOST_ALONG = 1_000
-"""Streams that are kept for who will ask for them next; what nobody asked for goes."""
+_ALONG_SECONDS, _MOST_ALONG = 3.0, 1_000
+"""How long a stream that came along is worth anything, and of how many on it is looked whether they still are."""
 
 
 class PostgresEventStore:
@@ -31,7 +32,7 @@ class PostgresEventStore:
         self._commit = GroupCommit(write)
         self._mapper = mapper
         self._keys = keys
-        self._along: dict[UUID, list[Row]] = {}
+        self._along: dict[UUID, tuple[float, list[Row]]] = {}
         self.lately = LatelyRead(self)
 
     async def save(self, *aggregates: Aggregate, urgent: bool = True, seen: Mapping[UUID, int] | None = None) -> int:
@@ -48,9 +49,8 @@ class PostgresEventStore:
         return (await self.get_many(kind, [id])).get(id)
 
     async def get_many(self, kind: type[A], ids: Collection[UUID], *, personal: bool = True) -> dict[UUID, A]:
-        along = {id: self._along.pop(id, None) for id in ids}
-        rows = [row for rows in along.values() if rows for row in rows]
-        if not all(along.values()):
+        rows = self._came_just_now(ids)
+        if rows is None:
             rows = await self._database.rows(
                 "SELECT originator_id, originator_version, topic, state, 0 FROM stored_events"
                 " WHERE originator_id = ANY(%b::uuid[]) ORDER BY originator_id, originator_version",
@@ -59,14 +59,24 @@ class PostgresEventStore:
         return replayed(kind, [recorded.event for recorded in await self._recorded(rows, personal=personal)])
 
     def came_along(self, rows: Collection[Row]) -> None:
-        """Whole streams as they were stored a moment ago: each is read from here once, for who works on it now.
+        """Whole streams as they were stored a moment ago: each is read from here once, by who works on it now.
 
         What they have grown by since, the log tells who appends to them.
         """
+        now = monotonic()
         if len(self._along) > _MOST_ALONG:
-            self._along.clear()
+            self._along = {id: came for id, came in self._along.items() if came[0] > now - _ALONG_SECONDS}
         for row in rows:
-            self._along.setdefault(row[0], []).append(row)
+            self._along.setdefault(row[0], (now, []))[1].append(row)
+
+    def _came_just_now(self, ids: Collection[UUID]) -> list[Row] | None:
+        """None: not all of these did."""
+        if not self._along:
+            return None
+        since, found = monotonic() - _ALONG_SECONDS, [self._along.pop(id, None) for id in ids]
+        if any(came is None or came[0] < since for came in found):
+            return None
+        return [row for came in found if came for row in came[1]]
 
     async def history(self, id: UUID, *, personal: bool = True) -> list[Recorded]:
         rows = await self._database.rows(

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 import psycopg
+from eventsourcing.persistence import StoredEvent
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from adapters.group_commit import Append, DueRow, LaneRow
@@ -143,6 +144,7 @@ _ARGUMENTS = {
     "due_ats": "timestamptz[]",
     "attempts": "bigint[]",
     "bundles": "uuid[]",
+    "fresh_ids": "uuid[]",
     "fresh": "text[]",
     "fresh_counts": "bigint[]",
     "fresh_notices": "text[]",
@@ -160,8 +162,6 @@ _ARGUMENTS = {
 """The columns that an append comes to, in the order of `_values`."""
 
 CREATE_APPEND_EVENTS = f"""
-    DROP FUNCTION IF EXISTS append_lock(uuid[], bigint[]);
-    DROP FUNCTION IF EXISTS append_events;
     CREATE FUNCTION append_events(
         {", ".join(f"{name} {kind}" for name, kind in _ARGUMENTS.items())}
     ) RETURNS SETOF bigint LANGUAGE plpgsql AS $$
@@ -210,15 +210,13 @@ CREATE_APPEND_EVENTS = f"""
             FROM (
                 SELECT id, tenant, channel, lane, seconds * interval '1 s' AS head_start, coalesce(at, now()) AS at,
                        attempt, bundle,
-                       CASE WHEN at IS NULL AND bundle = '{_ALONE}' THEN array_position(assigned, channel) END
-                         AS offered
+                       CASE WHEN id = ANY(fresh_ids) THEN array_position(assigned, channel) END AS offered
                 FROM unnest(due_ids, tenants, channels, lane_names, head_starts, due_ats, attempts, bundles)
                   AS sent (id, tenant, channel, lane, seconds, at, attempt, bundle)
             ) new
             ON CONFLICT (notification_id) DO UPDATE
             SET due_at = excluded.due_at, rank_at = excluded.rank_at, attempt = excluded.attempt,
-                bundle = excluded.bundle, lease_until = excluded.lease_until, lease_token = excluded.lease_token,
-                leased_at = excluded.leased_at, unreadable = 0;
+                bundle = excluded.bundle, lease_until = NULL, lease_token = NULL, unreadable = 0;
         END IF;
         IF cardinality(laned) > 0 THEN
             DELETE FROM lanes l
@@ -236,8 +234,8 @@ CREATE_APPEND_EVENTS = f"""
         END IF;
         PERFORM pg_notify('due_work', channel)
         FROM (
-            SELECT channel FROM unnest(channels, due_ats, bundles) AS sent (channel, at, bundle)
-            WHERE at IS NOT NULL OR bundle <> '{_ALONE}' OR channel <> ALL(assigned)
+            SELECT channel FROM unnest(due_ids, channels) AS sent (id, channel)
+            WHERE id <> ALL(fresh_ids) OR channel <> ALL(assigned)
             UNION SELECT unnest(laned_channels || freed)
         ) rung (channel);
         PERFORM pg_notify('stored_events', '');
@@ -288,7 +286,7 @@ def _values(appends: Sequence[Append]) -> list[Any]:
     keys = [key for append in appends for key in append.keys]
     rows = {row.notification: row for append in appends for row in append.due}
     waiting = [(row, row.due) for row in rows.values() if row.due]
-    fresh = _fresh(row for row, _ in waiting)
+    fresh = _fresh((row for row, _ in waiting), events)
     return [
         Uuids(id for id, _ in seen),
         Bigints(length for _, length in seen),
@@ -304,6 +302,7 @@ def _values(appends: Sequence[Append]) -> list[Any]:
         [None if row.at_once else due.at for row, due in waiting],
         Bigints(due.attempt for _, due in waiting),
         Uuids(row.bundle or _ALONE for row, _ in waiting),
+        Uuids(id for ids in fresh.values() for id in ids),
         Texts(fresh),
         Bigints(len(ids) for ids in fresh.values()),
         Texts(notice(ids, events) for ids in fresh.values()),
@@ -315,11 +314,15 @@ def _values(appends: Sequence[Append]) -> list[Any]:
     ]
 
 
-def _fresh(rows: Iterable[DueRow]) -> dict[str, list[UUID]]:
-    """What somebody may have offered to take, by channel; not so much that a notice could not name it."""
+def _fresh(rows: Iterable[DueRow], events: Iterable[StoredEvent]) -> dict[str, list[UUID]]:
+    """What somebody may have offered to take, by channel: all that begins here and is due at once.
+
+    Not what has been work before, whose last lease may still be known; not so much that a notice could not name it.
+    """
+    new = {event.originator_id for event in events if event.originator_version == 1}
     fresh: dict[str, list[UUID]] = {}
     for row in rows:
-        if row.at_once and not row.bundle:
+        if row.at_once and not row.bundle and row.notification in new:
             fresh.setdefault(row.channel, []).append(row.notification)
     return {channel: ids for channel, ids in fresh.items() if len(ids) <= MOST_TOLD}
 

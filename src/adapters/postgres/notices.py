@@ -16,15 +16,13 @@ Row = tuple[Any, ...]
 
 
 def notice(ids: Collection[UUID], events: Iterable[StoredEvent]) -> str:
-    """`ids` and these or, if their streams begin among the events and it all fits, `events` and four words for each.
+    """Of streams that begin among these events: `events` and four words for each or, if that is too long, `ids`.
 
     The states go as they are stored, which is sealed.
     """
-    mine = [event for event in events if event.originator_id in ids]
-    if sum(event.originator_version == 1 for event in mine) == len(ids):
-        words = [_words(event) for event in mine]
-        if sum(map(len, words)) + len(words) + len("events") < _LONGEST:
-            return " ".join(["events", *words])
+    words = [_words(event) for event in events if event.originator_id in ids]
+    if sum(map(len, words)) + len(words) + len("events") < _LONGEST:
+        return " ".join(["events", *words])
     return " ".join(["ids", *map(str, ids)])
 
 
@@ -34,8 +32,10 @@ def _words(event: StoredEvent) -> str:
 
 
 def heard(words: Sequence[str]) -> tuple[list[UUID], list[Row]]:
-    """The ids of a notice, and what came along, which may be nothing."""
+    """The ids of a notice, and what came along, which may be nothing. Raises ValueError when it is none."""
     kind, *rest = words
+    if kind not in {"ids", "events"}:
+        raise ValueError(kind)
     if kind == "ids":
         return [UUID(id) for id in rest], []
     rows = [

@@ -1,6 +1,7 @@
 """Leasing in the step that stores: a process offers to take what is due at once, and an append takes the offer up."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from time import monotonic
 from uuid import UUID, uuid4
@@ -13,7 +14,6 @@ from adapters.bell import Bell
 from adapters.postgres.budget import ACCOUNT, TODAY, PostgresProviderBudget
 from adapters.postgres.database import Database
 from adapters.postgres.due_work import LEASE_LOCK
-from adapters.postgres.log_writer import APPEND_LOCK
 from adapters.postgres.notices import Row, heard
 from application.ports.due_work import Lease
 from domain.vocabulary import Channel
@@ -26,21 +26,35 @@ _STANDS_FOR = timedelta(seconds=3)
 _LISTENS = 0x0CA8
 """With the holder: a lock of the connection that hears of what is assigned. It is free once that is gone."""
 
+_MUCH_UNHEARD = 0.02
+"""Of what PostgreSQL keeps for those who listen and do not read, which is 8 GB at the most."""
+
 _OF_OFFER = {"burst": "at_once", "rate": "per_second", "provider": "of_provider"}
 
 CREATE_OFFERS = f"""
-    CREATE UNLOGGED TABLE IF NOT EXISTS offers (
-        channel text,
-        holder uuid,
-        token uuid NOT NULL,
+    CREATE UNLOGGED TABLE offers (
+        token uuid PRIMARY KEY,
+        channel text NOT NULL,
+        holder uuid NOT NULL,
         places int NOT NULL,
         stands_until timestamptz NOT NULL,
         lasting interval NOT NULL,
-        provider text NOT NULL,
-        PRIMARY KEY (channel, holder)
+        provider text NOT NULL
     ) WITH (fillfactor = 50);
+    CREATE INDEX offers_standing ON offers (channel, stands_until);
 
-    CREATE OR REPLACE FUNCTION make_offer(
+    CREATE FUNCTION end_offers(of_channel text, of_holder uuid) RETURNS void LANGUAGE plpgsql AS $$
+    BEGIN
+        WITH gone AS (
+            DELETE FROM offers WHERE channel = of_channel AND (holder = of_holder OR stands_until < clock_timestamp())
+            RETURNING provider, places
+        )
+        UPDATE provider_budgets b SET tokens = tokens + unused, day_used = greatest(0, day_used - unused)
+        FROM (SELECT provider, sum(places) AS unused FROM gone GROUP BY provider) each
+        WHERE b.provider = each.provider AND unused > 0;
+    END $$;
+
+    CREATE FUNCTION make_offer(
         of_channel text, of_holder uuid, new_token uuid, most int, lasting interval, stands interval,
         of_provider text, paced boolean, per_second float8, at_once float8, per_day bigint
     ) RETURNS void LANGUAGE plpgsql AS $$
@@ -48,15 +62,9 @@ CREATE_OFFERS = f"""
         account record;
         wanted int;
     BEGIN
+        PERFORM end_offers(of_channel, of_holder);
         PERFORM pg_advisory_xact_lock({LEASE_LOCK}, hashtext(of_channel));
-        WITH gone AS (
-            DELETE FROM offers WHERE channel = of_channel AND (holder = of_holder OR stands_until < clock_timestamp())
-            RETURNING provider, places
-        )
-        UPDATE provider_budgets b SET tokens = tokens + unused, day_used = greatest(0, day_used - unused)
-        FROM (SELECT provider, sum(places) AS unused FROM gone GROUP BY provider) each
-        WHERE b.provider = each.provider;
-        SELECT least(most / 2 / (count(*) + 1), most / 2 - coalesce(sum(places), 0) - (
+        SELECT least(most / 4 / (count(*) + 1), most / 2 - coalesce(sum(places), 0) - (
                    SELECT count(*) FROM schedule WHERE channel = of_channel AND lease_until > now()))
         INTO wanted FROM offers WHERE channel = of_channel;
         {ACCOUNT % _OF_OFFER} INTO account;
@@ -69,43 +77,40 @@ CREATE_OFFERS = f"""
             WHERE provider = of_provider;
         END IF;
         INSERT INTO offers VALUES
-            (of_channel, of_holder, new_token, wanted, clock_timestamp() + stands, lasting, of_provider);
+            (new_token, of_channel, of_holder, wanted, clock_timestamp() + stands, lasting, of_provider);
     END $$;
 
-    CREATE OR REPLACE FUNCTION take_up_offer(
+    CREATE FUNCTION take_up_offer(
         of_channel text, many bigint, of_lanes text[], OUT taker uuid, OUT new_token uuid, OUT lapses timestamptz
-    ) LANGUAGE sql AS $$
+    ) LANGUAGE plpgsql AS $$
+    BEGIN
         UPDATE offers SET places = places - many
-        WHERE channel = of_channel AND holder = (
-            SELECT o.holder FROM offers o
-            WHERE o.channel = of_channel AND o.places >= many AND o.stands_until > clock_timestamp()
+        WHERE token = (
+            SELECT o.token FROM offers o
+            WHERE o.channel = of_channel AND o.stands_until > clock_timestamp() AND o.places >= many
               AND NOT pg_try_advisory_xact_lock({_LISTENS}, hashtext(o.holder::text))
               AND NOT EXISTS (SELECT FROM lanes l WHERE l.channel = of_channel AND l.lane = ANY(of_lanes))
               AND NOT EXISTS (SELECT FROM provider_budgets b
                               WHERE b.provider = o.provider AND b.paused_until > clock_timestamp())
+              AND pg_notification_queue_usage() < {_MUCH_UNHEARD}
             ORDER BY o.places DESC LIMIT 1 FOR UPDATE SKIP LOCKED
         )
-        RETURNING holder, token, clock_timestamp() + lasting
-    $$;
+        RETURNING holder, token, clock_timestamp() + lasting INTO taker, new_token, lapses;
+    END $$;
 """
 """An offer has so many places, for which its provider's budget is charged when it is made; what is left is given back.
-All who offer share half of the window: one that got no place counts too, so that the others leave it some next time.
+Those of one channel have a quarter of the window together: one that got no place counts too, so that the others leave
+it some next time. What stands offered counts as held, and in each lane, so that none ever holds more than it may.
 
 The table is lost with a crash of the server, which is right, for then nobody knows who is still there; what was charged
-for places then stays charged.
+for places then stays charged. Each offer is a row of its own, so that a long snapshot keeps no long chain of versions.
 
-`take_up_offer` answers NULLs where there is no room or nobody hears any more: it never waits. A lease counts from the
-moment of the answer, which comes after the offer was made.
+`take_up_offer` answers NULLs where there is no room, where nobody hears any more, or where so much is unheard that
+notices had better be short: it never waits. It locks the offer until the append is over, and who ends the offer waits
+for that. A lease counts from the moment of the answer, which comes after the offer was made.
 """
 
 _MAKE = "SELECT make_offer(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-
-_WITHDRAW = """
-    WITH gone AS (DELETE FROM offers WHERE channel = %s AND holder = %s RETURNING provider, places)
-    UPDATE provider_budgets b
-    SET tokens = tokens + gone.places, day_used = greatest(0, day_used - gone.places)
-    FROM gone WHERE b.provider = gone.provider
-"""
 
 _ASSIGNED = """
     SELECT notification_id, lease_token FROM schedule
@@ -126,8 +131,8 @@ class PostgresOffers:
     """Implements the port Offers for one process. Each renewal is an offer of its own, with a token of its own.
 
     So whatever bears a token was leased after that offer was made, and no id is handed out twice for one token. What
-    was stored comes along with the notice; `came_along` gets it. Nothing is assigned to who does not listen, and should
-    a notice be lost, each renewal looks for what was assigned and not heard of.
+    was stored comes along with the notice; `came_along` gets it. Should a notice be lost, the next renewal finds what
+    was assigned and not heard of.
     """
 
     def __init__(self, database: Database, budget: PostgresProviderBudget, came_along: CameAlong) -> None:
@@ -153,9 +158,8 @@ class PostgresOffers:
         await self._look(channel)
 
     async def withdraw(self, channel: Channel) -> list[Lease]:
-        """Waits for the append that is under way, which may take up what it still saw."""
-        await self._database.rows(_WITHDRAW, (channel, self._holder))
-        await self._database.rows("SELECT FROM pg_advisory_xact_lock(%s)", (APPEND_LOCK,))
+        """Once this has waited for the append that has just taken it up, nobody takes it up any more."""
+        await self._database.rows("SELECT end_offers(%s, %s)", (channel, self._holder))
         await self._look(channel)
         return self._take(channel)
 
@@ -165,11 +169,13 @@ class PostgresOffers:
         return self._take(channel)
 
     def hear(self, notices: Sequence[Notify]) -> None:
+        """What cannot be read is found like what was lost."""
         for each in notices:
             token, *words = each.payload.split(" ")
-            ids, rows = heard(words)
-            if fresh := self._assign(UUID(token), ids):
-                self._came_along([row for row in rows if row[0] in fresh])
+            with suppress(ValueError):
+                ids, rows = heard(words)
+                if fresh := self._assign(UUID(token), ids):
+                    self._came_along([row for row in rows if row[0] in fresh])
 
     async def _look(self, channel: Channel) -> None:
         tokens = [token for token, offer in self._offers.items() if offer.channel == channel]

@@ -56,7 +56,7 @@ class DueWork(Protocol):
     async def lease(self, channel: Channel, limit: int, window: int, duration: timedelta) -> list[Lease]:
         """Take up to `limit` notifications that are due, so that no more than `window` are held on this channel.
 
-        What stands offered counts as held.
+        What stands offered counts as held, in each lane.
 
         Urgent ones first, aged so that none starves, lanes in turn. Nobody else gets them until `duration` is over.
 
@@ -135,10 +135,12 @@ class Offers(Protocol):
     async def make(self, channel: Channel, provider: str, window: int, duration: timedelta) -> None:
         """For some seconds, what is stored and due at once may be leased to this process for `duration`.
 
-        As many as are missing to half of the window, which all who offer share, if the provider may be asked for those;
-        they then count as spent. What is stored together is given together or not at all. What is for a digest is not,
-        nor what is in a lane that has terms. Nobody may rely on being given anything: a `DueWork.lease` gets all that
-        nobody was given. Replaces what was offered before; what that did not get counts as spent no longer.
+        As many as a quarter of the window, which all who offer share, and no more than half of it together with what is
+        held, if the provider may be asked for all of those; they then count as spent. Only what is new is given: not
+        what is tried again, is for a digest, or is in a lane that has terms. What is stored together is given together
+        or not at all. Nobody may rely on being given anything: a `DueWork.lease` gets all that nobody was given.
+
+        Replaces what was offered before; what that did not get counts as spent no longer.
         """
 
     async def withdraw(self, channel: Channel) -> list[Lease]:

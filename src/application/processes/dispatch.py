@@ -63,6 +63,11 @@ class Dispatcher:
     def channels(self) -> Collection[Channel]:
         return self._rules.keys()
 
+    @property
+    def offering(self) -> Collection[Channel]:
+        """Those of which `pass_on` may hear something."""
+        return [channel for channel, rules in self._rules.items() if rules.offers]
+
     def stop(self) -> None:
         """Lease nothing more: each `run` returns once the turn that it is in has told of what it leased."""
         self._stopping = True
@@ -81,10 +86,13 @@ class Dispatcher:
         rules = self._rules[channel]
         turn = await self._due.lease_in_budget(channel, rules.provider, rules.window, rules.lease)
         told = await self._tell_all(channel, turn.leases)
-        if turn.wait is not None and turn.wait <= timedelta(0):
+        more_waits = turn.wait is not None and turn.wait <= timedelta(0)
+        if more_waits or not all(told):
             told += await self._tell_all(channel, await self._withdraw(channel))
+        else:
+            await self._offer(channel, more=bool(told))
+        if more_waits:
             return 0.0 if any(told) else _FULL
-        await self._offer(channel, more=bool(turn.leases))
         return _LISTENING if turn.wait is None else min(_LISTENING, turn.wait.total_seconds())
 
     async def pass_on(self, channel: Channel) -> None:
@@ -93,7 +101,10 @@ class Dispatcher:
             await self._tell_all(channel, await self._offers.taken(channel, _LISTENING))
 
     async def leave(self) -> None:
-        """Once stopped: take nothing more, and give back what came too late to be told of."""
+        """Once stopped: take nothing more, and give back what came too late to be told of.
+
+        To be done again once the turn has ended that was under way, for that may have offered.
+        """
         for channel in list(self._offered):
             if leases := await self._withdraw(channel):
                 await self._give_back(self._rules[channel], leases)
