@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from adapters.embedded_postgres import EmbeddedPostgres
 from adapters.person_keys import PersonKeys, WrongMasterKeyError
+from adapters.postgres.migrations import migrate
 from application.projections.notifications import NotificationRow, Notifications
 from entrypoints.cli import main
 from entrypoints.deployment import NotMigratedError, prepared, up_to_date
@@ -163,3 +164,16 @@ def test_dispatcher_and_workers_apart_need_a_queue_between_them(server, role):
     assert finished.stderr == (
         "Error: REDIS_URL must be set when the dispatcher and the workers are processes of their own\n"
     )
+
+
+def test_a_process_of_the_version_before_appends_until_it_is_replaced(conninfo):
+    """Without this its calls could not be recorded, and the next version would take them for abandoned."""
+    with psycopg.connect(conninfo, autocommit=True) as database:
+        database.execute("DELETE FROM migrations WHERE name = 'append_events_assigning'")
+        database.execute("DROP FUNCTION append_events")
+        database.execute(
+            "CREATE FUNCTION append_events(uuid[]) RETURNS SETOF bigint LANGUAGE sql AS 'SELECT 1::bigint'"
+        )
+        assert migrate(conninfo) == ["append_events_assigning"]
+        assert database.execute("SELECT append_events('{}'::uuid[])").fetchall() == [(1,)]
+        assert database.execute("SELECT count(*) FROM pg_proc WHERE proname = 'append_events'").fetchone() == (2,)
