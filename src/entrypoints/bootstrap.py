@@ -15,6 +15,7 @@ from adapters.callbacks.resend import ResendCallbacks
 from adapters.event_mapper import EventMapper
 from adapters.person_keys import PersonKeys
 from adapters.postgres.api_keys import PostgresApiKeys
+from adapters.postgres.arrivals import Arrivals
 from adapters.postgres.budget import PostgresProviderBudget
 from adapters.postgres.captured_mails import PostgresCapturedMails
 from adapters.postgres.chain import PostgresChain
@@ -95,7 +96,8 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
         trials = webhook_sender(settings, MOST_TRIALS, min(settings.webhook_deadline, _TRIAL_SECONDS))
         stack.push_async_callback(trials.close)
         budget = PostgresProviderBudget(database, allowances(settings))
-        offers = PostgresOffers(database, budget, store.came_along)
+        arrivals = Arrivals(store)
+        offers = PostgresOffers(database, budget, arrivals.put)
         wakeups, work = PostgresWakeups(conninfo), PostgresWakeups(conninfo, WORK, offers)
         stack.push_async_callback(wakeups.close)
         stack.push_async_callback(work.close)
@@ -156,6 +158,7 @@ async def opened(settings: Settings, conninfo: str, master_key: bytes) -> AsyncI
             webhook_sender=hooks,
             due=PostgresDueWork(database, budget),
             offers=offers,
+            arrivals=arrivals,
             budget=budget,
             limiting=Limiting(readers, limiter, contents),
             api_keys=api_keys,

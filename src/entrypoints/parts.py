@@ -7,6 +7,7 @@ from typing import Any
 from adapters.callbacks.resend import ResendCallbacks
 from adapters.email.capture import CapturedMails
 from adapters.postgres.api_keys import PostgresApiKeys
+from adapters.postgres.arrivals import Arrivals
 from adapters.postgres.budget import PostgresProviderBudget
 from adapters.postgres.chain import PostgresChain
 from adapters.postgres.clock import PostgresClock
@@ -71,6 +72,7 @@ class Parts:
     webhook_sender: WebhookSender
     due: PostgresDueWork
     offers: PostgresOffers
+    arrivals: Arrivals
     budget: PostgresProviderBudget
     limiting: Limiting
     api_keys: PostgresApiKeys
@@ -120,6 +122,7 @@ class Parts:
         )
         return Delivery(
             events=self.store,
+            read=self.arrivals.read,
             due=self.due,
             carriers={
                 Channel.EMAIL: EmailCarrier(self.renderer, self.email_sender, rules),

@@ -16,6 +16,7 @@ from adapters.memory.event_store import MemoryEventStore
 from adapters.memory.offers import MemoryOffers
 from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys
+from adapters.postgres.arrivals import Arrivals
 from adapters.postgres.budget import PostgresProviderBudget
 from adapters.postgres.database import Database, open_pool
 from adapters.postgres.due_work import PostgresDueWork
@@ -86,7 +87,8 @@ class PostgresHouse:
         self.events = PostgresEventStore(
             self.database, writer.append, EventMapper(keys := PersonKeys(MASTER_KEY)), keys
         )
-        self.offers = PostgresOffers(self.database, self.budget, self.events.came_along)
+        self.arrivals = Arrivals(self.events)
+        self.offers = PostgresOffers(self.database, self.budget, self.arrivals.put)
 
     async def __aenter__(self) -> "PostgresHouse":
         await self.pool.open()

@@ -107,11 +107,21 @@ async def test_what_was_stored_comes_along_and_is_read_once_without_asking(house
     await house.offers.taken(EMAIL, 5)
     with monkeypatch.context() as patch:
         patch.setattr(house.database, "rows", _away)
-        it = await house.events.get(Notification, given)
         with pytest.raises(StoreUnavailableError):
             await house.events.get(Notification, given)
+        it = (await house.arrivals.read([given]))[given]
+        with pytest.raises(StoreUnavailableError):
+            await house.arrivals.read([given])
     assert (it.letter.address, it.version) == ("ada@example.com", 1)
-    assert await house.events.get(Notification, given) == it
+    assert await house.arrivals.read([given]) == {given: it}
+
+
+async def test_beside_what_came_along_the_rest_is_read(house):
+    (before,) = await stored(house)
+    await offered(house)
+    (given,) = await stored(house)
+    await house.offers.taken(EMAIL, 5)
+    assert set(await house.arrivals.read([before, given])) == {before, given}
 
 
 async def _away(*_: object, **__: object) -> None:
@@ -123,7 +133,7 @@ async def test_what_is_too_long_to_come_along_is_read(house):
     given = await stored(house, 120)
     leases = await house.offers.taken(EMAIL, 5)
     assert {lease.notification for lease in leases} == set(given)
-    assert set(await house.events.get_many(Notification, given)) == set(given)
+    assert set(await house.arrivals.read(given)) == set(given)
 
 
 async def test_more_than_a_notice_can_name_is_leased_as_ever(house):

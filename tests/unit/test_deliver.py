@@ -709,6 +709,23 @@ async def test_what_cannot_be_read_while_the_store_is_away_is_read_once_it_is_ba
     assert (await house.now(it)).status is Status.SENT
 
 
+async def test_what_could_not_be_begun_while_the_store_was_away_is_begun_once_it_is_back(house):
+    """The others of its lot go meanwhile; nobody waits for a lease to lapse."""
+    first, second = await house.accept(), await house.accept()
+    save, tries = house.events.save, []
+
+    async def away(*aggregates: Any, **named: Any) -> int:
+        if aggregates[0].id == first.id and len(tries) < 2:
+            tries.append(house.provider.calls[:])
+            raise StoreUnavailableError
+        return await save(*aggregates, **named)
+
+    house.events.save = away
+    await house.work()
+    assert (await house.now(first)).status is (await house.now(second)).status is Status.SENT
+    assert len(house.provider.calls) == 2
+
+
 async def test_whoever_stops_does_not_wait_for_the_store(house):
     it = await house.accept()
     delivery = house.delivery(EmailRules(sender=Mailbox("hello@acme.example")))

@@ -1,7 +1,6 @@
 """The event store and the log on PostgreSQL."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from time import monotonic
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -20,9 +19,6 @@ from domain.chain import Entry
 
 A = TypeVar("A", bound=Aggregate)
 
-_ALONG_SECONDS, _MOST_ALONG = 3.0, 1_000
-"""How long a stream that came along is worth anything, and of how many on it is looked whether they still are."""
-
 
 class PostgresEventStore:
     """Implements the ports EventStore, EventLog, StoredLog and Persons over one log."""
@@ -32,7 +28,6 @@ class PostgresEventStore:
         self._commit = GroupCommit(write)
         self._mapper = mapper
         self._keys = keys
-        self._along: dict[UUID, tuple[float, list[Row]]] = {}
         self.lately = LatelyRead(self)
 
     async def save(self, *aggregates: Aggregate, urgent: bool = True, seen: Mapping[UUID, int] | None = None) -> int:
@@ -49,34 +44,16 @@ class PostgresEventStore:
         return (await self.get_many(kind, [id])).get(id)
 
     async def get_many(self, kind: type[A], ids: Collection[UUID], *, personal: bool = True) -> dict[UUID, A]:
-        rows = self._came_just_now(ids)
-        if rows is None:
-            rows = await self._database.rows(
-                "SELECT originator_id, originator_version, topic, state, 0 FROM stored_events"
-                " WHERE originator_id = ANY(%b::uuid[]) ORDER BY originator_id, originator_version",
-                (list(ids),),
-            )
+        rows = await self._database.rows(
+            "SELECT originator_id, originator_version, topic, state, 0 FROM stored_events"
+            " WHERE originator_id = ANY(%b::uuid[]) ORDER BY originator_id, originator_version",
+            (list(ids),),
+        )
+        return await self.made_of(kind, rows, personal=personal)
+
+    async def made_of(self, kind: type[A], rows: Sequence[Row], *, personal: bool = True) -> dict[UUID, A]:
+        """The aggregates that these rows make, each stream's being in order."""
         return replayed(kind, [recorded.event for recorded in await self._recorded(rows, personal=personal)])
-
-    def came_along(self, rows: Collection[Row]) -> None:
-        """Whole streams as they were stored a moment ago: each is read from here once, by who works on it now.
-
-        What they have grown by since, the log tells who appends to them.
-        """
-        now = monotonic()
-        if len(self._along) > _MOST_ALONG:
-            self._along = {id: came for id, came in self._along.items() if came[0] > now - _ALONG_SECONDS}
-        for row in rows:
-            self._along.setdefault(row[0], (now, []))[1].append(row)
-
-    def _came_just_now(self, ids: Collection[UUID]) -> list[Row] | None:
-        """None: not all of these did."""
-        if not self._along:
-            return None
-        since, found = monotonic() - _ALONG_SECONDS, [self._along.pop(id, None) for id in ids]
-        if any(came is None or came[0] < since for came in found):
-            return None
-        return [row for came in found if came for row in came[1]]
 
     async def history(self, id: UUID, *, personal: bool = True) -> list[Recorded]:
         rows = await self._database.rows(

@@ -19,6 +19,7 @@ from application.ports.due_work import Lease
 from domain.vocabulary import Channel
 
 CameAlong = Callable[[Collection[Row]], None]
+"""Takes what was stored, for who will work on it."""
 
 _STANDS_FOR = timedelta(seconds=3)
 """Without being made again: a process that hangs is given nothing after that."""
@@ -135,7 +136,9 @@ class PostgresOffers:
     was assigned and not heard of.
     """
 
-    def __init__(self, database: Database, budget: PostgresProviderBudget, came_along: CameAlong) -> None:
+    def __init__(
+        self, database: Database, budget: PostgresProviderBudget, came_along: CameAlong = lambda rows: None
+    ) -> None:
         self._database = database
         self._budget = budget
         self._came_along = came_along

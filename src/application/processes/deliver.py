@@ -1,7 +1,7 @@
 """What a worker does with the notifications it was handed."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -46,6 +46,10 @@ _GRACE = 0.25
 _WHILE_OTHERS_MERGE = timedelta(seconds=1)
 
 
+Read = Callable[[Collection[UUID]], Awaitable[Mapping[UUID, Notification]]]
+"""How what a worker is handed is read. The last moment may be missing: the log refuses what is appended to less."""
+
+
 class AttemptLog(Protocol):
     """Where each attempt leaves its one line. No personal data goes in."""
 
@@ -76,6 +80,7 @@ class Delivery:
         self,
         *,
         events: EventStore,
+        read: Read | None = None,
         due: DueWork,
         carriers: Mapping[Channel, Carrier],
         budget: ProviderBudget,
@@ -89,6 +94,7 @@ class Delivery:
         name: str = "worker",
     ) -> None:
         self._events = events
+        self._handed = read or partial(events.get_many, Notification)
         self._due = due
         self._carriers = carriers
         self._budget = budget
@@ -121,19 +127,23 @@ class Delivery:
         """Half of the time that they are held for: after that a lapse brings them back sooner."""
         loop = asyncio.get_running_loop()
         give_up = loop.time() + self._carriers[channel].rules.certain.total_seconds() / 2
-        pause, fresh = _FIRST_PAUSE, True
+        pause, fresh, called, left = _FIRST_PAUSE, True, 0, leases
         while not self._stopping:
-            if (called := await self._work(channel, leases, fresh=fresh)) is not None:
-                return called
+            calls, left = await self._work(channel, left, fresh=fresh)
+            called += calls
+            if not left:
+                break
             fresh = False  # who knows what a store that was away still knows
             if loop.time() + pause > give_up:
+                self._log.note("store away, left for later", left[0].notification, others=len(left) - 1)
                 break
+            self._log.note("store away, asked again", left[0].notification, others=len(left) - 1)
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
-        return 0
+        return called
 
-    async def _work(self, channel: Channel, leases: Sequence[Lease], *, fresh: bool) -> int | None:
-        """Attend to each that is still held; answers how many calls that made. None: the store is away."""
+    async def _work(self, channel: Channel, leases: Sequence[Lease], *, fresh: bool) -> tuple[int, Sequence[Lease]]:
+        """Attend to each that is still held; answers how many calls that made, and those whose store was away."""
         carrier = self._carriers[channel]
         try:
             (held, lapses), found = await asyncio.gather(
@@ -151,19 +161,18 @@ class Delivery:
             found = gathered.alone
             load = await carrier.load(found.values())
         except StoreUnavailableError:
-            self._log.note("store away, asked again", leases[0].notification, others=len(leases) - 1)
-            return None
+            return 0, leases
         readers = await self._readers_of(found.values())
+        mine = [(lease, found[lease.notification]) for lease in held if lease.notification in found]
         work = [
             self._attend(notification, lease, lapses, carrier, load, readers.get(notification.id))
-            for lease in held
-            if (notification := found.get(lease.notification))
+            for lease, notification in mine
         ]
         ends = await asyncio.gather(*work, return_exceptions=True)
         for failure in ends:
             if isinstance(failure, BaseException):
                 raise failure
-        return ends.count(True)
+        return ends.count(True), [lease for (lease, _), end in zip(mine, ends, strict=True) if end is None]
 
     async def _held(self, leases: Sequence[Lease], rules: WorkRules, *, fresh: bool) -> tuple[Sequence[Lease], float]:
         """Those that are still held, and until when for certain, by the loop's clock.
@@ -184,7 +193,7 @@ class Delivery:
         return {}
 
     async def _read(self, ids: Sequence[UUID]) -> Mapping[UUID, Notification]:
-        return await readable(ids, partial(self._events.get_many, Notification), self._log.unreadable)
+        return await readable(ids, self._handed, self._log.unreadable)
 
     async def _attend(
         self,
@@ -194,8 +203,8 @@ class Delivery:
         carrier: Carrier,
         load: Load,
         reader: Reader | None,
-    ) -> bool:
-        """Do what is to be done for one; True when the provider was called."""
+    ) -> bool | None:
+        """Do what is to be done for one; True when the provider was called, None when the store was away."""
         try:
             if notification.due is None:
                 await self._due.drop([lease])
@@ -206,7 +215,7 @@ class Delivery:
         except (ConflictError, NotAttemptableError):
             self._log.note("moved on elsewhere", notification.id)
         except StoreUnavailableError:
-            self._log.note("store away, left for later", notification.id)
+            return None
         except RendererUnavailableError as error:
             self._log.note("not rendered, left for later", notification.id, error=type(error).__name__)
         except Exception as error:  # noqa: BLE001 - whatever it is, the others of the lot must not pay for it
