@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -506,8 +507,10 @@ async def test_a_revoked_key_is_useless_within_a_second(service: Service) -> Non
 async def test_while_the_database_is_away_everybody_is_asked_to_come_back_and_nothing_is_lost(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """It is due once the database is back: what captures mails is away with it, and would have refused this one."""
     tenant = await service.tenant()
-    body = welcome("jane@example.com")
+    due = datetime.now(UTC) + timedelta(seconds=3)
+    body = welcome("jane@example.com", scheduled_at=due.isoformat())
     first = await tenant.post(API, body, Idempotency_Key="order-1")
     id = first.json()["notifications"][0]["id"]
 

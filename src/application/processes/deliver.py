@@ -94,7 +94,7 @@ class Delivery:
         name: str = "worker",
     ) -> None:
         self._events = events
-        self._handed = read or partial(events.get_many, Notification)
+        self._handed = read
         self._due = due
         self._carriers = carriers
         self._budget = budget
@@ -193,7 +193,8 @@ class Delivery:
         return {}
 
     async def _read(self, ids: Sequence[UUID]) -> Mapping[UUID, Notification]:
-        return await readable(ids, self._handed, self._log.unreadable)
+        read = self._handed or partial(self._events.get_many, Notification)
+        return await readable(ids, read, self._log.unreadable)
 
     async def _attend(
         self,
