@@ -38,6 +38,10 @@ from entrypoints.settings import SettingError, Settings, check_kafka, check_queu
 _STOP_SECONDS = 3.0
 """How long calls may go on when everything in one process is asked to stop."""
 
+_SENDING, _TELLING = 5, 10
+"""How nice the roles are to the API where all share one machine's cores: for its answer a caller waits, for a message
+its reader, for what becomes of a message hardly anybody."""
+
 _THIS_MACHINE: list[Network] = [ip_network("127.0.0.0/8"), ip_network("::1/128")]
 
 _DEV = "dev"
@@ -66,37 +70,37 @@ def api() -> None:
 @main.command()
 def dispatcher() -> None:
     """The dispatcher alone: leases what is due and tells the workers."""
-    _start(_dispatch, queue=True)
+    _start(_dispatch, queue=True, niceness=_SENDING)
 
 
 @main.command()
 def worker() -> None:
     """A worker alone: renders and sends. Run as many as you like."""
-    _start(_work, queue=True)
+    _start(_work, queue=True, niceness=_SENDING)
 
 
 @main.command()
 def deliverer() -> None:
     """Dispatcher and worker in one: leases what is due, renders and sends. Needs no Redis."""
-    _start(_deliver)
+    _start(_deliver, niceness=_SENDING)
 
 
 @main.command()
 def projector() -> None:
     """The projector alone: keeps the read models up with the log."""
-    _start(_follow)
+    _start(_follow, niceness=_TELLING)
 
 
 @main.command()
 def consumer() -> None:
     """The consumer alone: takes in what other services tell by Kafka. Run as many as there are partitions."""
-    _start(_take_in, kafka=True)
+    _start(_take_in, kafka=True, niceness=_SENDING)
 
 
 @main.command()
 def publisher() -> None:
     """The publisher alone: tells other systems over Kafka what happens to notifications."""
-    _start(_publish, kafka=True)
+    _start(_publish, kafka=True, niceness=_TELLING)
 
 
 async def _run(parts: Parts) -> None:
@@ -314,9 +318,17 @@ def tail(after: int | None, once: bool) -> None:
     _once(lambda parts: maintenance.tail(parts, after, follow=not once))
 
 
-def _start(work: Work, *, everything: bool = False, queue: bool = False, kafka: bool = False) -> None:
+def _start(
+    work: Work, *, everything: bool = False, queue: bool = False, kafka: bool = False, niceness: int = 0
+) -> None:
     """Run a role until a signal stops it."""
-    _once(work, role=True, everything=everything, queue=queue, kafka=kafka)
+
+    async def run(parts: Parts) -> None:
+        if parts.settings.gives_way and parts.settings.database_url:  # an embedded server would give way with us
+            os.nice(niceness)
+        await work(parts)
+
+    _once(run, role=True, everything=everything, queue=queue, kafka=kafka)
 
 
 def _once(work: Work, *, role: bool = False, everything: bool = False, queue: bool = False, kafka: bool = False) -> Any:

@@ -72,6 +72,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     default_language: str
     default_time_zone: str
     postal_address: str | None
+    gives_way: bool
     log_level: str
     loki: str | None
     public_url: str | None
@@ -125,6 +126,7 @@ def load(environment: Mapping[str, str]) -> Settings:
         default_language=env.get("DEFAULT_LANGUAGE", str, "en"),
         default_time_zone=env.get("DEFAULT_TIME_ZONE", _time_zone, "UTC"),
         postal_address=env.maybe("POSTAL_ADDRESS", str),
+        gives_way=env.get("GIVES_WAY", _yes_or_no, True),
         log_level=env.get("LOG_LEVEL", _one_of("debug", "info", "warning", "error"), "info"),
         loki=env.maybe("LOKI_HOST", _loki_address),
         public_url=env.maybe("PUBLIC_URL", _web_address),

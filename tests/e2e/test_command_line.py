@@ -557,7 +557,7 @@ def migrated_url(conninfo: str) -> str:
 _SETTABLE = (
     *("HOST", "PORT", "DATABASE_URL", "DATABASE_HOST", "DATABASE_PORT", "REDIS_URL", "REDIS_HOST", "REDIS_PORT"),
     *("CARILLON_MASTER_KEY", "TEMPLATES_PATH", "DEFAULT_LANGUAGE", "PUBLIC_URL", "LOG_LEVEL", "LOKI_HOST"),
-    *("EMAIL_PROVIDER",),
+    *("EMAIL_PROVIDER", "GIVES_WAY"),
     *("EMAIL_FROM", "EMAIL_REPLY_TO", "EMAIL_CONCURRENCY", "EMAIL_DEADLINE_MS", "LEASE_MS", "RESEND_API_KEY"),
     *("RESEND_BASE_URL", "RESEND_WEBHOOK_SECRET", "RESEND_PER_SECOND", "SMTP_HOST", "SMTP_PORT", "SMTP_STARTTLS"),
 )
@@ -575,6 +575,7 @@ WRONG = [
     ("CARILLON_MASTER_KEY", {"CARILLON_MASTER_KEY": "§"}),
     ("RESEND_API_KEY", {"RESEND_API_KEY": "re_\u00e9"}),
     ("TEMPLATES_PATH", {"TEMPLATES_PATH": "no/such/folder"}),
+    ("GIVES_WAY", {"GIVES_WAY": "maybe"}),
     ("LOG_LEVEL", {"LOG_LEVEL": "loud"}),
     ("LOKI_HOST", {"LOKI_HOST": "ftp://loki"}),
     ("LOKI_HOST", {"LOKI_HOST": "loki:99999"}),
@@ -636,3 +637,34 @@ def test_a_role_of_its_own_needs_the_master_key(migrated_url: str) -> None:
         finished = invoked("api", CARILLON_DATA=str(data), DATABASE_URL=migrated_url, EMAIL_PROVIDER="capture")
     assert finished.exit_code == 1
     assert finished.stderr.startswith("Error: CARILLON_MASTER_KEY must be set")
+
+
+@contextmanager
+def role_of_its_own(kind: str, database: str, **more: str) -> Iterator[psutil.Process]:
+    """One that has connected to what it works on."""
+    given = {"DATABASE_URL": database, "CARILLON_MASTER_KEY": KEY, "EMAIL_PROVIDER": "capture", **more}
+    with data_folder() as data, subprocess.Popen([CARILLON, kind], env=environment(data, **given)) as process:
+        try:
+            with psycopg.connect(database, autocommit=True) as connection:
+                until = time.monotonic() + 30
+                while not connection.execute(_AT_WORK).rowcount:
+                    assert process.poll() is None
+                    assert time.monotonic() < until, "it does not begin"
+                    time.sleep(0.02)
+            yield psutil.Process(process.pid)
+        finally:
+            process.terminate()
+
+
+_AT_WORK = """
+    SELECT FROM pg_stat_activity
+    WHERE application_name LIKE 'carillon %' AND application_name <> 'carillon append' AND datname = current_database()
+"""
+
+
+@pytest.mark.parametrize(("kind", "niceness"), [("deliverer", 5), ("projector", 10)])
+def test_who_is_not_waited_for_gives_way_to_the_api(migrated_url: str, kind: str, niceness: int) -> None:
+    with role_of_its_own(kind, migrated_url) as role:
+        assert role.nice() == psutil.Process().nice() + niceness
+    with role_of_its_own(kind, migrated_url, GIVES_WAY="no") as role:
+        assert role.nice() == psutil.Process().nice()
