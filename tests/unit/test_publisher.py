@@ -35,6 +35,9 @@ from tests.fakes.chance import SetClock
 
 ACME = Caller("acme", "key:k1")
 
+_AN_ID = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""May by chance have anything in it that can be written in hexadecimal, such as `ada`."""
+
 
 class Place:
     def __init__(self) -> None:
@@ -179,7 +182,8 @@ async def test_nothing_personal_is_told_until_the_tenant_asks_for_it(house: Hous
     await house.send(await house.queue(recipient_user_id="u-1"))
     publisher = house.publisher()
     await publisher.turn()
-    assert not any(word in each.body for each in house.topic.told for word in (b"ada", b"Ada", b"u-1", b"recipient"))
+    bodies = [_AN_ID.sub(b"", each.body) for each in house.topic.told]
+    assert not any(word in body for body in bodies for word in (b"ada", b"Ada", b"u-1", b"recipient"))
 
     await choose_publishing(ChoosePublishing(personal_data=True), ACME, events=house.events, clock=house.clock)
     it = await house.queue(recipient_user_id="u-1")

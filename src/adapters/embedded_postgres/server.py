@@ -32,7 +32,7 @@ _DEFAULTS = {
     "checkpoint_timeout": "15min",
     "client_connection_check_interval": "1s",  # the query of a killed client ends, and with it the wait for it
     "autovacuum_naptime": "10s",  # a queue's rows die young
-    "autovacuum_vacuum_scale_factor": "0.05",
+    "autovacuum_vacuum_cost_delay": "10ms",  # whoever waits for an answer has the same few cores
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_checkpoints": "off",

@@ -38,7 +38,7 @@ async def _killed_with_calls_on_their_way(trial: Trial, kind: str, kills: int, c
         for _ in trial.faults(kills, "kills"):
             await trial.some_time()
             worker = trial.luck.choice(cluster.all_of(kind))
-            await until(lambda worker=worker: cluster.calls_on_their_way(worker), "calls on their way")
+            await until(lambda worker=worker: _stopped_with_calls(trial, worker), "calls on their way")
             worker.kill()
             faults.append(time.time())
             cut_short.update(await _cut_short(trial, worker))
@@ -224,15 +224,24 @@ async def _stored_and_not_answered(trial: Trial) -> int:
 
 async def _caught_with_calls(trial: Trial, worker: Role) -> bool:
     """Pause it while it waits for the provider; let it go on if that was at the wrong moment."""
+    if on_their_way := await _stopped_with_calls(trial, worker):
+        arrived = {each.notification for each in trial.cluster.arrivals(trial.provider)}
+        if arrived & on_their_way:
+            return True
+        worker.resume()
+    return False
+
+
+async def _stopped_with_calls(trial: Trial, worker: Role) -> set[str]:
+    """Pause it while it has calls on their way, and say which; let it go on if they ended just before that."""
     if not await trial.cluster.calls_on_their_way(worker):
-        return False
+        return set()
     worker.pause()
     await asyncio.sleep(0.1)  # what the database was committing for it
-    arrived = {each.notification for each in trial.cluster.arrivals(trial.provider)}
-    if arrived & await trial.cluster.calls_on_their_way(worker):
-        return True
-    worker.resume()
-    return False
+    found = await trial.cluster.calls_on_their_way(worker)
+    if not found:
+        worker.resume()
+    return found
 
 
 def _taken_over(events: Iterable[Event], worker: Role) -> int:
