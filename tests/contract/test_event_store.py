@@ -14,7 +14,7 @@ from psycopg_pool import AsyncConnectionPool
 from adapters.event_mapper import EventMapper
 from adapters.group_commit import ClosedError
 from adapters.person_keys import PersonKeys
-from adapters.postgres.log_writer import APPEND_LOCK
+from adapters.postgres.append_events import APPEND_LOCK
 from application.ports.log import AlteredError, ConflictError, Recorded, StaleError, StoreUnavailableError
 from domain.acceptance import Acceptance
 from domain.notification import Notification

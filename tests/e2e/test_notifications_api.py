@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from adapters.postgres.log_writer import APPEND_LOCK
+from adapters.postgres.append_events import APPEND_LOCK
 from application.caller import Scope
 from application.commands.send import MOST_RECIPIENTS
 from domain.outcomes import Outcome

@@ -177,3 +177,15 @@ def test_a_process_of_the_version_before_appends_until_it_is_replaced(conninfo):
         assert migrate(conninfo) == ["append_events_assigning"]
         assert database.execute("SELECT append_events('{}'::uuid[])").fetchall() == [(1,)]
         assert database.execute("SELECT count(*) FROM pg_proc WHERE proname = 'append_events'").fetchone() == (2,)
+
+
+def test_tables_that_grow_with_each_message_are_sampled_little(server, conninfo):
+    """Otherwise statistics are made of 30,000 wide rows, again and again, while somebody waits for an answer."""
+    made(server)
+    with psycopg.connect(conninfo) as connection:
+        targets = connection.execute(
+            "SELECT attrelid::regclass::text, attname, coalesce(attstattarget, -1) FROM pg_attribute WHERE attnum > 0"
+            " AND attrelid IN ('stored_events'::regclass, 'view_notifications.rows'::regclass)"
+        ).fetchall()
+    assert {table for table, _, _ in targets} == {"stored_events", "view_notifications.rows"}
+    assert {(table, column) for table, column, most in targets if not 0 <= most <= 10} == set()

@@ -11,7 +11,8 @@ import pytest
 from eventsourcing.persistence import StoredEvent
 
 from adapters.group_commit import Append
-from adapters.postgres.log_writer import CREATE_APPEND_EVENTS, LogWriter, open_append_pool
+from adapters.postgres.append_events import CREATE_APPEND_EVENTS
+from adapters.postgres.log_writer import LogWriter, open_append_pool
 
 WRITERS = 8
 

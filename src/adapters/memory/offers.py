@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 
-from adapters.bell import Bell
+from adapters.lease_tray import LeaseTray
 from adapters.memory.due_work import MemoryDueWork
 from application.ports.due_work import Lease, ProviderBudget
 from application.ports.time_and_chance import Clock
@@ -30,8 +30,7 @@ class MemoryOffers:
         self._budget = budget
         self._clock = clock
         self._offers: dict[Channel, _Offer] = {}
-        self._waiting: dict[Channel, list[Lease]] = {}
-        self._bells: dict[Channel, Bell] = {}
+        self._tray = LeaseTray()
         due.offer_to(self)
 
     async def make(self, channel: Channel, provider: str, window: int, duration: timedelta) -> None:
@@ -47,12 +46,10 @@ class MemoryOffers:
 
     async def withdraw(self, channel: Channel) -> list[Lease]:
         await self._end(channel)
-        return self._take(channel)
+        return self._tray.take(channel)
 
     async def taken(self, channel: Channel, timeout: float) -> list[Lease]:
-        if not self._waiting.get(channel):
-            await self._bell(channel).wait(timeout)
-        return self._take(channel)
+        return await self._tray.wait_and_take(channel, timeout)
 
     def places(self, channel: str) -> int:
         """How many more may be taken up."""
@@ -68,16 +65,9 @@ class MemoryOffers:
             return False
         offer.places -= len(ids)
         self._due.assign(ids, token, offer.duration)
-        self._waiting.setdefault(channel, []).extend(Lease(id, token, channel) for id in ids)
-        self._bell(channel).ring()
+        self._tray.put(channel, [Lease(id, token, channel) for id in ids])
         return True
 
     async def _end(self, channel: Channel) -> None:
         if offer := self._offers.pop(channel, None):
             await self._budget.give_back(offer.provider, offer.places)
-
-    def _take(self, channel: Channel) -> list[Lease]:
-        return self._waiting.pop(channel, [])
-
-    def _bell(self, channel: Channel) -> Bell:
-        return self._bells.setdefault(channel, Bell())

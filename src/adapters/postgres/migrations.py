@@ -7,10 +7,10 @@ import psycopg
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
 from psycopg.conninfo import conninfo_to_dict
 
+from adapters.postgres.append_events import CREATE_APPEND_EVENTS
 from adapters.postgres.captured_mails import CREATE_CAPTURED_MAILS
 from adapters.postgres.chain import CREATE_CHAIN
 from adapters.postgres.due_work import CREATE_LEASE_IN_BUDGET
-from adapters.postgres.log_writer import CREATE_APPEND_EVENTS
 from adapters.postgres.offers import CREATE_OFFERS
 from adapters.postgres.schedule import CREATE_LANES, CREATE_SCHEDULE
 from adapters.postgres.template_archive import CREATE_TEMPLATE_BUNDLES
@@ -80,7 +80,7 @@ _LOG_SAMPLES = """
         ALTER notification_id SET STATISTICS 10,
         ALTER state SET STATISTICS 0
 """
-"""The log is read by its keys alone. To look at 30,000 events each time that it has grown would delay those who wait."""
+"""The log is read by its keys alone; to look at 30,000 events each time it has grown would delay those who wait."""
 
 MIGRATIONS: Sequence[tuple[str, str]] = (
     ("schedule", CREATE_SCHEDULE),

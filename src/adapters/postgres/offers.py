@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import astuple
 from psycopg import Notify
 
-from adapters.bell import Bell
+from adapters.lease_tray import LeaseTray
 from adapters.postgres.budget import ACCOUNT, TODAY, PostgresProviderBudget
 from adapters.postgres.database import Database
 from adapters.postgres.due_work import LEASE_LOCK
@@ -144,8 +144,7 @@ class PostgresOffers:
         self._came_along = came_along
         self._holder = uuid4()
         self._offers: dict[UUID, _Offer] = {}
-        self._waiting: dict[Channel, list[Lease]] = {}
-        self._bells: dict[Channel, Bell] = {}
+        self._tray = LeaseTray()
         self.notices = f"assigned_{self._holder.hex}"
         """Where PostgreSQL tells of what was assigned; `hear` wants to be told."""
         self.lock = _LISTENS, str(self._holder)
@@ -164,12 +163,10 @@ class PostgresOffers:
         """Once this has waited for the append that has just taken it up, nobody takes it up any more."""
         await self._database.rows("SELECT end_offers(%s, %s)", (channel, self._holder))
         await self._look(channel)
-        return self._take(channel)
+        return self._tray.take(channel)
 
     async def taken(self, channel: Channel, timeout: float) -> list[Lease]:
-        if not self._waiting.get(channel):
-            await self._bell(channel).wait(timeout)
-        return self._take(channel)
+        return await self._tray.wait_and_take(channel, timeout)
 
     def hear(self, notices: Sequence[Notify]) -> None:
         """What cannot be read is found like what was lost."""
@@ -192,14 +189,5 @@ class PostgresOffers:
         fresh = {id for id in ids if id not in offer.told}
         offer.told |= fresh
         if fresh:
-            self._waiting.setdefault(offer.channel, []).extend(
-                Lease(id, token, offer.channel, offer.since) for id in fresh
-            )
-            self._bell(offer.channel).ring()
+            self._tray.put(offer.channel, [Lease(id, token, offer.channel, offer.since) for id in fresh])
         return fresh
-
-    def _take(self, channel: Channel) -> list[Lease]:
-        return self._waiting.pop(channel, [])
-
-    def _bell(self, channel: Channel) -> Bell:
-        return self._bells.setdefault(channel, Bell())

@@ -8,8 +8,8 @@ from uuid import UUID
 
 import psycopg
 
+from adapters.postgres.append_events import APPEND_LOCK, lane_columns
 from adapters.postgres.database import Database
-from adapters.postgres.log_writer import APPEND_LOCK, lane_columns
 from adapters.stored import lane_row
 from domain.notification import Due, Notification
 from domain.subscription import WebhookSubscription

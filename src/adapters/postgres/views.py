@@ -34,7 +34,7 @@ _TYPES: dict[Any, str] = {
 }
 _WORTH_A_COPY = 100
 _SAMPLED = 10
-"""Statistics are made of 300 times as many rows, each time that a table has grown by a tenth, for one core after all."""
+"""Statistics are made of 300 times as many rows, each time that a table has grown by a tenth."""
 _JSONB = b"\x01"  # what binary jsonb begins with: the version of its format; then comes the text
 _SHADOW = "_next"
 _OLD = "_old"
