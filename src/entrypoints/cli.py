@@ -39,8 +39,7 @@ _STOP_SECONDS = 3.0
 """How long calls may go on when everything in one process is asked to stop."""
 
 _SENDING, _TELLING = 5, 10
-"""How nice the roles are to the API where all share one machine's cores: for its answer a caller waits, for a message
-its reader, for what becomes of a message hardly anybody."""
+"""How nice roles are to the API: a caller waits for its answer, a reader for a message, few for what becomes of it."""
 
 _THIS_MACHINE: list[Network] = [ip_network("127.0.0.0/8"), ip_network("::1/128")]
 
@@ -325,10 +324,17 @@ def _start(
 
     async def run(parts: Parts) -> None:
         if parts.settings.gives_way and parts.settings.database_url:  # an embedded server would give way with us
-            os.nice(niceness)
+            _give_way(niceness)
         await work(parts)
 
     _once(run, role=True, everything=everything, queue=queue, kafka=kafka)
+
+
+def _give_way(niceness: int) -> None:
+    try:
+        os.nice(niceness)
+    except OSError as error:
+        structlog.get_logger("run").warning("may not give way", error=type(error).__name__)
 
 
 def _once(work: Work, *, role: bool = False, everything: bool = False, queue: bool = False, kafka: bool = False) -> Any:

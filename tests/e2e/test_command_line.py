@@ -662,9 +662,25 @@ _AT_WORK = """
 """
 
 
+def nicer(by: int) -> int:
+    return min(19, psutil.Process().nice() + by)
+
+
 @pytest.mark.parametrize(("kind", "niceness"), [("deliverer", 5), ("projector", 10)])
-def test_who_is_not_waited_for_gives_way_to_the_api(migrated_url: str, kind: str, niceness: int) -> None:
+def test_who_is_waited_for_less_gives_way_to_the_api(migrated_url: str, kind: str, niceness: int) -> None:
     with role_of_its_own(kind, migrated_url) as role:
-        assert role.nice() == psutil.Process().nice() + niceness
+        assert role.nice() == nicer(niceness)
     with role_of_its_own(kind, migrated_url, GIVES_WAY="no") as role:
-        assert role.nice() == psutil.Process().nice()
+        assert role.nice() == nicer(0)
+
+
+def test_who_may_have_to_start_the_embedded_server_gives_way_to_nobody(service: Running) -> None:
+    assert psutil.Process(service.process.pid).nice() == nicer(0)
+    given = environment(service.data, EMAIL_PROVIDER="capture", LOG_LEVEL="info")
+    with subprocess.Popen([CARILLON, "deliverer"], env=given, stderr=subprocess.PIPE, text=True) as role:
+        try:
+            assert role.stderr
+            assert any("worker started" in line for line in role.stderr)
+            assert psutil.Process(role.pid).nice() == nicer(0)
+        finally:
+            role.terminate()

@@ -281,6 +281,7 @@ async def test_a_process_knows_nothing_of_ours_and_ends_with_us(new_sandbox, mon
     for cell in cells:
         assert set(cell.environ()) <= {"PATH", "LC_ALL"}
         assert cell.cwd() == "/"
+        assert cell.nice() == min(19, psutil.Process().nice() + 5)
         assert not cell.net_connections()
     await sandbox.close()
     assert not any(cell.is_running() for cell in cells)

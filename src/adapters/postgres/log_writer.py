@@ -1,4 +1,4 @@
-"""Appending to the log: what can be stored is, and of what cannot each caller hears why."""
+"""Appending to the log: stores what can be stored, and tells each caller why the rest was not."""
 
 import asyncio
 from collections.abc import Mapping, Sequence

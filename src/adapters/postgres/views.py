@@ -82,6 +82,8 @@ class PostgresView(Generic[R]):
             outdated = await found.fetchone() != (self._fingerprint(),)
             for statement in [*(self._drop_statements() if outdated else ()), *self._create_statements()]:
                 await connection.execute(statement)
+            if outdated:
+                await connection.execute(self._sample_statement())
 
     async def is_up_to_date(self) -> bool:
         """Whether the schema is there and was made for this row struct."""
@@ -224,12 +226,6 @@ class PostgresView(Generic[R]):
             SQL("CREATE TABLE IF NOT EXISTS {} ({}, PRIMARY KEY ({}))").format(
                 self._table, SQL(", ").join(columns), key
             ),
-            SQL("ALTER TABLE {} {}").format(
-                self._table,
-                SQL(", ").join(
-                    SQL("ALTER {} SET STATISTICS {}").format(Identifier(name), _SAMPLED) for name in self._columns
-                ),
-            ),
             SQL(
                 "CREATE TABLE IF NOT EXISTS {} (position bigint NOT NULL, moved_at timestamptz NOT NULL DEFAULT now(),"
                 " one boolean PRIMARY KEY DEFAULT true CHECK (one))"
@@ -238,6 +234,10 @@ class PostgresView(Generic[R]):
             *([] if self._shadow else self._index_statements()),
             SQL("COMMENT ON SCHEMA {} IS {}").format(schema, self._fingerprint()),
         ]
+
+    def _sample_statement(self) -> Composed:
+        columns = [SQL("ALTER {} SET STATISTICS {}").format(Identifier(name), _SAMPLED) for name in self._columns]
+        return SQL("ALTER TABLE {} {}").format(self._table, SQL(", ").join(columns))
 
     def _drop_statements(self) -> Sequence[Composed]:
         """First the position, as whoever writes begins with that."""

@@ -95,7 +95,7 @@ class Delivery:
         name: str = "worker",
     ) -> None:
         self._events = events
-        self._read = read or partial(events.get_many, Notification)
+        self._read_handed = read
         self._due = due
         self._carriers = carriers
         self._budget = budget
@@ -148,7 +148,7 @@ class Delivery:
         carrier = self._carriers[channel]
         try:
             (held, lapses), found = await asyncio.gather(
-                self._held(leases, carrier.rules, fresh=fresh), self._readable([lease.notification for lease in leases])
+                self._held(leases, carrier.rules, fresh=fresh), self._read([lease.notification for lease in leases])
             )
             if unread := [lease for lease in held if lease.notification not in found]:
                 await self._due.set_aside(unread)
@@ -193,8 +193,9 @@ class Delivery:
             return dict(zip([id for id, _ in asked], await self._readers.of([who for _, who in asked]), strict=True))
         return {}
 
-    async def _readable(self, ids: Sequence[UUID]) -> Mapping[UUID, Notification]:
-        return await readable(ids, self._read, self._log.unreadable)
+    async def _read(self, ids: Sequence[UUID]) -> Mapping[UUID, Notification]:
+        read = self._read_handed or partial(self._events.get_many, Notification)
+        return await readable(ids, read, self._log.unreadable)
 
     async def _attend(
         self,

@@ -4,10 +4,11 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 from msgspec import structs
 
-from tests.faults.cluster import Role
+from tests.faults.cluster import Cluster, Role
 from tests.faults.history import Event
 from tests.faults.trial import Trial
 from tests.faults.waiting import until
@@ -38,7 +39,9 @@ async def _killed_with_calls_on_their_way(trial: Trial, kind: str, kills: int, c
         for _ in trial.faults(kills, "kills"):
             await trial.some_time()
             worker = trial.luck.choice(cluster.all_of(kind))
-            await until(lambda worker=worker: _stopped_with_calls(trial, worker), "calls on their way")
+            at_once = cut_short and trial.luck.random() < 0.5  # also in the middle of an append
+            calls = cluster.calls_on_their_way if at_once else partial(_stopped_with_calls, cluster)
+            await until(partial(calls, worker), "calls on their way")
             worker.kill()
             faults.append(time.time())
             cut_short.update(await _cut_short(trial, worker))
@@ -224,7 +227,7 @@ async def _stored_and_not_answered(trial: Trial) -> int:
 
 async def _caught_with_calls(trial: Trial, worker: Role) -> bool:
     """Pause it while it waits for the provider; let it go on if that was at the wrong moment."""
-    if on_their_way := await _stopped_with_calls(trial, worker):
+    if on_their_way := await _stopped_with_calls(trial.cluster, worker):
         arrived = {each.notification for each in trial.cluster.arrivals(trial.provider)}
         if arrived & on_their_way:
             return True
@@ -232,13 +235,13 @@ async def _caught_with_calls(trial: Trial, worker: Role) -> bool:
     return False
 
 
-async def _stopped_with_calls(trial: Trial, worker: Role) -> set[str]:
+async def _stopped_with_calls(cluster: Cluster, worker: Role) -> set[str]:
     """Pause it while it has calls on their way, and say which; let it go on if they ended just before that."""
-    if not await trial.cluster.calls_on_their_way(worker):
+    if not await cluster.calls_on_their_way(worker):
         return set()
     worker.pause()
     await asyncio.sleep(0.1)  # what the database was committing for it
-    found = await trial.cluster.calls_on_their_way(worker)
+    found = await cluster.calls_on_their_way(worker)
     if not found:
         worker.resume()
     return found
