@@ -38,7 +38,7 @@ from entrypoints.settings import SettingError, Settings, check_kafka, check_queu
 _STOP_SECONDS = 3.0
 """How long calls may go on when everything in one process is asked to stop."""
 
-_SENDING, _TELLING = 5, 10
+_SENDING, _TELLING = 2, 10
 """How nice roles are to the API: a caller waits for its answer, a reader for a message, few for what becomes of it."""
 
 _THIS_MACHINE: list[Network] = [ip_network("127.0.0.0/8"), ip_network("::1/128")]

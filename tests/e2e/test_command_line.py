@@ -666,7 +666,7 @@ def nicer(by: int) -> int:
     return min(19, psutil.Process().nice() + by)
 
 
-@pytest.mark.parametrize(("kind", "niceness"), [("deliverer", 5), ("projector", 10)])
+@pytest.mark.parametrize(("kind", "niceness"), [("deliverer", 2), ("projector", 10)])
 def test_who_is_waited_for_less_gives_way_to_the_api(migrated_url: str, kind: str, niceness: int) -> None:
     with role_of_its_own(kind, migrated_url) as role:
         assert role.nice() == nicer(niceness)
