@@ -19,9 +19,9 @@ from application.commands.send import AcceptedNotification, SendAnswer, SendNoti
 from domain.vocabulary import Channel, Status
 from entrypoints import deployment, logs, settings
 from entrypoints.bootstrap import opened
-from entrypoints.cli import tune
 from entrypoints.http.app import create_app
 from entrypoints.http.request import JsonRequest
+from entrypoints.process import tune
 
 _ID = UUID(int=0)
 

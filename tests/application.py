@@ -15,12 +15,13 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from adapters.email.capture import CapturedMail
-from adapters.stopping import stopped
+from adapters.stopping import beside
 from application.caller import Scope
 from application.processes.rebuild import Difference, verify
 from entrypoints import kafka_roles, roles
 from entrypoints.bootstrap import opened
 from entrypoints.http.app import create_app
+from entrypoints.http.server import HttpServer, serving
 from entrypoints.parts import Parts
 from entrypoints.read_models import PROJECTIONS, create_views
 from entrypoints.settings import load
@@ -189,36 +190,15 @@ async def running(conninfo: str, **environment: str) -> AsyncIterator[Service]:
         http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://carillon", timeout=60)
         await stack.enter_async_context(http)
         await stack.enter_async_context(roles.delivering(parts))
-        await stack.enter_async_context(_tasks(roles.follow(parts)))
+        await stack.enter_async_context(beside(roles.follow(parts)))
         if settings.kafka:
-            await stack.enter_async_context(_tasks(kafka_roles.take_in(parts)))
+            await stack.enter_async_context(beside(kafka_roles.take_in(parts)))
         yield Service(parts, app, http)
 
 
 @asynccontextmanager
 async def listening(parts: Parts) -> AsyncIterator[str]:
     """The same application behind a real socket; its address."""
-    server = roles.HttpServer(parts)
-    task = asyncio.create_task(server.serve())
-    try:
-        await until(_started(server))
+    server = HttpServer(parts)
+    async with serving(server):
         yield server.address
-    finally:
-        server.should_exit = True
-        await task
-
-
-def _started(server: roles.HttpServer) -> Callable[[], Awaitable[bool]]:
-    async def asked() -> bool:
-        return server.started
-
-    return asked
-
-
-@asynccontextmanager
-async def _tasks(*work: Any) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(each) for each in work]
-    try:
-        yield
-    finally:
-        await stopped(*tasks)

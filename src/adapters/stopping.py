@@ -1,8 +1,8 @@
 """Ending tasks, for certain."""
 
 import asyncio
-from collections.abc import Collection, Coroutine
-from contextlib import suppress
+from collections.abc import AsyncIterator, Collection, Coroutine
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 _ASK_AGAIN = 2.0
@@ -14,6 +14,16 @@ async def finished(tasks: Collection["asyncio.Task[Any]"], patience: float) -> N
         async with asyncio.timeout(patience):
             while running := {task for task in tasks if not task.done()}:
                 await asyncio.wait(running)
+
+
+@asynccontextmanager
+async def beside(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Do these for as long as the block lasts."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        yield
+    finally:
+        await stopped(*tasks)
 
 
 async def together(*works: Coroutine[Any, Any, None]) -> None:

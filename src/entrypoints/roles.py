@@ -1,22 +1,19 @@
 """What a process can be: each role alone, or all of them in one."""
 
 import asyncio
-import errno
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from time import monotonic
-from typing import Any
 
 import structlog
-import uvicorn
 
 from adapters.in_process_queue import InProcessQueue
 from adapters.postgres.leadership import leading
 from adapters.postgres.readers import PostgresPlace, PostgresReceiptsReader
-from adapters.stopping import finished, stopped, together
+from adapters.stopping import beside, finished, stopped, together
 from adapters.taskiq_queue import TaskiqDeliveryQueue, TaskiqWorker, redis_brokers
 from application.ports.due_work import DeliveryQueue
 from application.ports.log import StoreUnavailableError
@@ -29,69 +26,15 @@ from application.processes.read_along import ReadAlong
 from application.processes.settle import READ, Settlement
 from application.processes.suppress import Suppressing
 from domain.vocabulary import Channel
-from entrypoints.http.app import create_app
-from entrypoints.http.one_write import OneWriteProtocol
 from entrypoints.logs import Lines
 from entrypoints.parts import Parts
 from entrypoints.read_models import PROJECTIONS
-from entrypoints.settings import SettingError
 
 _TO_RECORD_SECONDS = 5.0
 _LAST_TURN_SECONDS = 5.0
 _MAIL_TASKS = 8
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 _WELL_AFTER = 30.0
-
-
-class HttpServer(uvicorn.Server):
-    """Leaves the signals to the process; `started` is set once it listens."""
-
-    def __init__(self, parts: Parts) -> None:
-        settings = parts.settings
-        self._streams = parts.mail_watch
-        config = uvicorn.Config(
-            create_app(parts),
-            http=OneWriteProtocol,
-            host=settings.host,
-            port=settings.port,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            server_header=False,
-            timeout_graceful_shutdown=5,
-        )
-        super().__init__(config)
-
-    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Raises SettingError when it may not listen there, where uvicorn would end the process."""
-        await super().serve(sockets or [_listening(self.config.host, self.config.port)])
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Ends the streams first: they would go on for as long as somebody looks."""
-        self._streams.close()
-        await super().shutdown(sockets)
-
-    @property
-    def address(self) -> str:
-        """Where it answers, once started."""
-        host, port = self.servers[0].sockets[0].getsockname()[:2]
-        return f"http://{host}:{port}"
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except PermissionError:
-        raise SettingError("PORT", "may not be used by this user") from None
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise SettingError("PORT", "is taken by another program") from None
-        raise SettingError("HOST", "is not an address of this machine") from None
 
 
 @asynccontextmanager
@@ -192,7 +135,7 @@ async def follow(parts: Parts) -> None:
     bell = parts.wakeups.bell()
 
     async def lead() -> None:
-        async with leading(parts.conninfo, "projector"), _beside(_chain(parts)), _beside(_judge_health(parts)):
+        async with leading(parts.conninfo, "projector"), beside(_chain(parts), _judge_health(parts)):
             log = ReadAlong(parts.store)
             settlement = Settlement(
                 log,
@@ -241,16 +184,6 @@ async def _chain(parts: Parts) -> None:
 
 async def _judge_health(parts: Parts) -> None:
     await supervised("health", parts.health_check().run)
-
-
-@asynccontextmanager
-async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run this for as long as the block lasts."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        await stopped(task)
 
 
 async def supervised(name: str, work: Callable[[], Awaitable[None]]) -> None:

@@ -26,7 +26,7 @@ from application.ports.email import Email
 from application.ports.log import StoreUnavailableError
 from application.ports.rate_limiter import Place
 from application.ports.templates import RendererUnavailableError
-from application.processes import deliver
+from application.processes import attempt
 from application.processes.deliver import Delivery
 from application.readers import Readers
 from domain.ids import suppression_id
@@ -494,7 +494,7 @@ async def test_an_outcome_is_brought_to_a_store_that_takes_nothing_with_pauses_t
         await sleep(0)
 
     monkeypatch.setattr(house.events, "save", without_space)
-    monkeypatch.setattr(deliver.asyncio, "sleep", noted)
+    monkeypatch.setattr(attempt.asyncio, "sleep", noted)
     await house.work()
     assert (await house.now(it)).status is Status.SENT
     assert pauses == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0]
@@ -504,7 +504,7 @@ async def test_a_call_that_is_too_late_to_begin_is_taken_back_however_long_the_s
     """Else the next holder would have to take it for one that may have gone out."""
     it = await house.accept(purpose=Purpose.MARKETING)
     house.provider.key_lifetime = None
-    monkeypatch.setattr(deliver, "_ASK_THE_STORE_EVERY", 0)
+    monkeypatch.setattr(attempt, "_ASK_THE_STORE_EVERY", 0)
     loop, late, away, save = asyncio.get_running_loop(), [0.0], [2], house.events.save
     time = loop.time
     monkeypatch.setattr(loop, "time", lambda: time() + late[0])

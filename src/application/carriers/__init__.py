@@ -1,1 +1,1 @@
-"""How the messages of each channel are made and handed over. What is the same for all is in `processes/deliver.py`."""
+"""How the messages of each channel are made and handed over; `processes/deliver.py` has what is the same for all."""

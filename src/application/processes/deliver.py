@@ -3,10 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from math import inf
-from typing import Any, Protocol, TypedDict
 from uuid import UUID
 
 from application import limiting
@@ -14,7 +13,6 @@ from application.carriers.carrier import (
     Carrier,
     HeldError,
     Load,
-    Parcel,
     UnreadableError,
     UnsendableError,
     WorkRules,
@@ -24,57 +22,30 @@ from application.ports.due_work import DueWork, Lease, ProviderBudget
 from application.ports.log import ConflictError, EventStore, StaleError, StoreUnavailableError
 from application.ports.templates import RendererUnavailableError
 from application.ports.time_and_chance import Clock, Dice
-from application.ports.webhooks import WebhookCall
+from application.processes.attempt import AttemptLog, Attempts, Signature
 from application.processes.gather import Gathering
 from application.readers import Reader, Readers, Who
 from application.reading import readable
 from domain.decision import Digest, SendNow
 from domain.notification import NotAttemptableError, Notification
-from domain.notification_events import Attempt
-from domain.outcomes import Accepted, Misconfigured, Outcome, Throttled, Unknown
-from domain.personal import Letter, Response
-from domain.vocabulary import Channel, Reason
+from domain.personal import Letter
+from domain.vocabulary import Channel
 
-_ASK_THE_STORE_EVERY = 0.2
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
-"""Seconds between two tries to store what is known: each twice as long, for a store without space is asked by many."""
-
-_GRACE = 0.25
-"""Seconds that a sender gets to end by its own deadline, for it knows best how far a call has come."""
-
+"""Seconds between two tries of a store that is away: each twice as long."""
 
 _WHILE_OTHERS_MERGE = timedelta(seconds=1)
-
 
 Read = Callable[[Collection[UUID]], Awaitable[Mapping[UUID, Notification]]]
 """How a worker reads what it is handed. What was appended last may be missing: an append that rests on less than there
 is will be refused."""
 
 
-class AttemptLog(Protocol):
-    """Where each attempt leaves its one line. No personal data goes in."""
-
-    def attempt(
-        self,
-        notification: Notification,
-        attempt: Attempt,
-        outcome: Outcome,
-        response: Response | None,
-        milliseconds: float,
-    ) -> None: ...
-
-    def note(self, what: str, notification: UUID, **facts: Any) -> None: ...
-
-    def unreadable(self, notification: UUID, error: Exception) -> None: ...
-
-
 class Delivery:
-    """Asks what the reader wishes, prepares, records the intent, calls the provider, records what it came to.
+    """Reads a lot, asks what each reader wishes, prepares what is to go out, and has it attempted.
 
-    The intent is stored before the call, by whom held the lease when the work began; the version check of the log lets
-    one of two holders through and refuses an outcome that comes after somebody else has moved on. It rests on what was
-    read of the reader's wishes, and the log refuses it once those have changed: no intent follows an opt-out. Outcomes
-    are recorded as they arrive.
+    What is read of a reader's wishes goes along to the attempt, whose intent the log refuses once they have changed: no
+    intent follows an opt-out.
     """
 
     def __init__(
@@ -107,13 +78,15 @@ class Delivery:
         self._limiting = limiting
         self._default_time_zone = default_time_zone
         self._name = name
-        self._slots = {channel: asyncio.Semaphore(each.rules.concurrency) for channel, each in carriers.items()}
-        self._peace_until: dict[Channel, float] = {}
+        self._attempts = Attempts(
+            events=events, carriers=carriers, budget=budget, clock=clock, dice=dice, log=log, name=name
+        )
         self._stopping = False
 
     def stop(self) -> None:
         """Begin no further call: what was not begun is given back, for others to take at once."""
         self._stopping = True
+        self._attempts.stop()
 
     async def deliver(self, channel: Channel, leases: Sequence[Lease]) -> None:
         """Attend to each of these once. Whatever cannot be finished comes back when its lease lapses."""
@@ -291,16 +264,10 @@ class Delivery:
         except HeldError:
             await self._due.release([lease])
             return False
-        async with self._slots[notification.channel]:
-            if not self._may_begin(notification.channel, lapses):
-                await self._due.release([lease])
-                return False
-            called = await self._attempt(notification, parcel, carrier, lapses, seen)
+        called = await self._attempts.make(notification, parcel, load, lapses, seen)
         if called is None:
-            return False
-        recorded = self._record(notification, *called, load)  # the place is free for the next call meanwhile
-        await (asyncio.gather(parcel.heard(called[1]), recorded) if parcel.heard else recorded)
-        return True
+            await self._due.release([lease])
+        return bool(called)
 
     async def _end(self, notification: Notification, error: UnsendableError) -> None:
         if error.unwanted:
@@ -309,88 +276,7 @@ class Delivery:
             notification.fail(error.reason, error.detail, **self._signed())
         await self._events.save(notification)
 
-    def _may_begin(self, channel: Channel, lapses: float) -> bool:
-        """Whether a call begun now would end under the lease, and its provider has not just asked for peace."""
-        now = asyncio.get_running_loop().time()
-        longest = self._carriers[channel].rules.deadline.total_seconds() + _GRACE
-        return not self._stopping and now + longest <= lapses and now >= self._peace_until.get(channel, 0.0)
-
-    async def _attempt(
-        self, notification: Notification, parcel: Parcel, carrier: Carrier, lapses: float, seen: Mapping[UUID, int]
-    ) -> tuple[Attempt, Outcome, Response | None] | None:
-        """Record the intent, then call; None when no call was made after all."""
-        deadline = carrier.rules.deadline
-        key_until = self._clock.now() + carrier.key_lifetime if carrier.key_lifetime else None
-        attempt = notification.attempt(
-            carrier.provider,
-            key_until,
-            parcel.digest,
-            parcel.envelope,
-            sender=parcel.sender,
-            reply_to=parcel.reply_to,
-            **self._signed(),
-        )
-        await self._events.save(notification, seen=seen)
-        started = asyncio.get_running_loop().time()
-        if started + deadline.total_seconds() + _GRACE > lapses:  # the save took long: others may take over
-            self._log.note("lease too short for the call", notification.id, call=attempt.call)
-            await self._append_certainly(notification, attempt, lambda known: known.put_off(**self._signed()))
-            return None
-        outcome, response = await _call(parcel, deadline)
-        took = (asyncio.get_running_loop().time() - started) * 1000
-        self._log.attempt(notification, attempt, outcome, response, took)
-        if isinstance(outcome, Misconfigured) or (isinstance(outcome, Throttled) and not outcome.only_this):
-            self._peace_until[notification.channel] = started + outcome.retry_after.total_seconds()
-            await self._budget.pause(carrier.provider, outcome.retry_after, type(outcome).__name__.lower())
-        return attempt, outcome, response
-
-    async def _record(
-        self, notification: Notification, attempt: Attempt, outcome: Outcome, response: Response | None, load: Load
-    ) -> None:
-        """What a provider did is never known better than now.
-
-        Should somebody else have moved on meanwhile, the log says so and the outcome is refused.
-        """
-
-        def decide(known: Notification) -> None:
-            retries = load.retries(known)
-            known.record(outcome, retries, luck=self._dice.luck(), response=response, **self._signed())
-
-        known = await self._append_certainly(notification, attempt, decide)
-        if known is None or known.calls > attempt.call or (isinstance(outcome, Accepted) and known.sent_at is None):
-            self._log.note("late outcome refused", notification.id, call=attempt.call)
-
-    async def _append_certainly(
-        self, notification: Notification, attempt: Attempt, decide: Callable[[Notification], None]
-    ) -> Notification | None:
-        """Append what follows from this attempt, on top of whatever came in between, however long the store is away.
-
-        Answers the notification as it then is; nothing is appended once the attempt is no longer the one on its way.
-        """
-        known: Notification | None = notification
-        pause = _FIRST_PAUSE
-        while known and known.in_flight and known.in_flight.call == attempt.call:
-            decide(known)
-            try:
-                await self._events.save(known, urgent=False)
-            except ConflictError:
-                known = await self._once_the_store_answers(notification.id)
-            except StoreUnavailableError:
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
-                known = await self._once_the_store_answers(notification.id)
-            else:
-                return known
-        return known
-
-    async def _once_the_store_answers(self, id: UUID) -> Notification | None:
-        while True:
-            try:
-                return await self._events.get(Notification, id)
-            except StoreUnavailableError:
-                await asyncio.sleep(_ASK_THE_STORE_EVERY)
-
-    def _signed(self) -> "_Signature":
+    def _signed(self) -> Signature:
         return {"now": self._clock.now(), "by": self._name}
 
 
@@ -400,17 +286,3 @@ def _reader_of(notification: Notification) -> Who | None:
     if notification.channel is Channel.WEBHOOK or not isinstance(letter, Letter):
         return None
     return Who(notification.tenant, notification.channel, letter.address, notification.recipient_user_id)
-
-
-class _Signature(TypedDict):
-    now: datetime
-    by: str
-
-
-async def _call(parcel: Parcel, deadline: timedelta) -> tuple[Outcome, Response | None]:
-    try:
-        async with asyncio.timeout(deadline.total_seconds() + _GRACE):
-            came = await parcel.send()
-    except TimeoutError:
-        return Unknown(Reason.TIMEOUT), None
-    return (came.outcome, came.response) if isinstance(came, WebhookCall) else (came, None)
