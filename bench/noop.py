@@ -15,7 +15,8 @@ import uvloop
 from litestar import Litestar, post
 from litestar.params import JSONBody
 
-from application.commands.send import AcceptedNotification, SendAnswer, SendNotification
+from application.commands.send import AcceptedNotification, SendAnswer
+from application.commands.sending import SendNotification
 from domain.vocabulary import Channel, Status
 from entrypoints import deployment, logs, settings
 from entrypoints.bootstrap import opened

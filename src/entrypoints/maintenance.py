@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from adapters.postgres.schedule import PostgresSchedule
 from application.caller import Caller
 from application.commands.parked import ListParked, ReplayParked
-from application.commands.send import SendNotification
+from application.commands.sending import SendNotification
 from application.ports.log import Recorded
 from application.problems import InvalidCommandError, NotFoundError
 from application.processes.chain import inspect

@@ -13,7 +13,7 @@ import pytest
 from psycopg_pool import PoolTimeout
 
 from application.caller import Caller, Scope
-from application.commands.send import SendNotification
+from application.commands.sending import SendNotification
 from application.problems import InvalidCommandError
 from entrypoints.http import request
 from tests.application import WELCOME, Service, Tenant, listening, until, welcome

@@ -11,7 +11,7 @@ import pytest
 
 from adapters.postgres.append_events import APPEND_LOCK
 from application.caller import Scope
-from application.commands.send import MOST_RECIPIENTS
+from application.commands.sending import MOST_RECIPIENTS
 from domain.outcomes import Outcome
 from entrypoints.http import notifications
 from tests.application import WELCOME, Service, Tenant, running, until, welcome

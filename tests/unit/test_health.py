@@ -16,7 +16,8 @@ from adapters.memory.wakeup import MemoryWakeups
 from adapters.person_keys import PersonKeys
 from adapters.templates.types import read_types
 from application.caller import Caller
-from application.commands.send import IdempotencyKey, SendAnswer, SendNotification
+from application.commands.send import IdempotencyKey, SendAnswer
+from application.commands.sending import SendNotification
 from application.ports.log import ConflictError, StoreUnavailableError
 from application.problems import InvalidCommandError
 from application.processes.health import TYPE, HealthCheck

@@ -22,8 +22,9 @@ from adapters.person_keys import PersonKeys
 from application.caller import Caller
 from application.commands.mappings import MappingUses
 from application.commands.parked import MOST_REPLAYED, ParkedUses, ReplayParked
-from application.commands.send import AcceptedNotification, IdempotencyKey, SendAnswer, SendNotification
+from application.commands.send import AcceptedNotification, IdempotencyKey, SendAnswer
 from application.commands.send_webhook import EventAnswer, SendWebhook
+from application.commands.sending import SendNotification
 from application.inbound import intake
 from application.inbound.event import Record
 from application.inbound.intake import ACCEPTED, DIFFERENT, EMPTY, NOT_MEANT, PARKED, UNMAPPED, Intake

@@ -8,7 +8,8 @@ import pytest
 
 from adapters.reader_tokens import ReaderTokens
 from application.caller import Caller
-from application.commands.send import Recipient, SendAnswer, SendNotification, send
+from application.commands.send import SendAnswer, send
+from application.commands.sending import Recipient, SendNotification
 from domain.limits import ChannelLimits, Limits, Rates, Rules
 from domain.notification import Notification
 from domain.saying import Saying

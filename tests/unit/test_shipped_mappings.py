@@ -9,8 +9,8 @@ import pytest
 from adapters.kafka.house import SHIPPED, MappingFileError, read_house
 from adapters.paths import JmesPaths
 from adapters.templates.types import read_types
-from application.commands.send import SendNotification
 from application.commands.send_webhook import SendWebhook
+from application.commands.sending import SendNotification
 from application.inbound.become import become
 from application.inbound.event import InboundEvent
 from application.inbound.mappings import MappingsInForce

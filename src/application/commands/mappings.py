@@ -8,8 +8,8 @@ import msgspec
 from msgspec import Meta
 
 from application.caller import Caller
-from application.commands.send import SendNotification
 from application.commands.send_webhook import SendWebhook
+from application.commands.sending import SendNotification
 from application.inbound.become import become
 from application.inbound.event import CostlyPathError, InboundEvent, Paths, Read, Record, UnfitError
 from application.inbound.mappings import MappingsInForce, faults_of_mapping

@@ -1,98 +1,29 @@
 """Accept messages for delivery: one or many recipients, one or many channels, all or none."""
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from datetime import MAXYEAR, MINYEAR, datetime, time, timedelta
-from typing import Annotated, Any
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import datetime, time, timedelta
+from typing import Any
 from uuid import UUID
 
 import msgspec
-from msgspec import Meta
 
-from application.addresses import InvalidAddressError, email_address
 from application.caller import Caller
-from application.faults import NUL_FAULT, fault_of, is_locale, is_time_zone
+from application.commands.sending import LINK, Addressee, Recipient, SendNotification, addressed
 from application.ports.log import ConflictError, EventStore, Persons
 from application.ports.templates import CurrentTexts
 from application.ports.time_and_chance import Clock, Dice
-from application.problems import InvalidCommandError, KeyReusedError, Problem
+from application.problems import InvalidCommandError, KeyReusedError
 from application.readers import ReaderLinks, Readers, Who
 from application.repetitions import Sayings, say_once
 from domain.acceptance import Acceptance, Told
-from domain.headers import UnsafeHeaderError, check_header
 from domain.ids import acceptance_id
 from domain.notification import Notification
 from domain.own_template import is_own_name
-from domain.personal import ConsentedAddress, Letter
-from domain.preferences import Preferences, Wishes
-from domain.template import (
-    CurrentTemplate,
-    InvalidVariablesError,
-    NotificationType,
-    UnknownTemplateError,
-    check_variables,
-)
-from domain.vocabulary import Channel, Priority, Purpose, Reason, Status
+from domain.personal import Letter
+from domain.template import NotificationType
+from domain.vocabulary import Channel, Purpose, Reason, Status
 
-MOST_RECIPIENTS = 1_000
 _TRIES = 5
-
-
-class Recipient(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whom to reach: a user of yours, an address of the channel, or both."""
-
-    user_id: Annotated[str, Meta(min_length=1, max_length=200, description="Your own id of them")] | None = None
-    email: Annotated[str, Meta(max_length=320, description="For the channel email")] | None = None
-    phone: Annotated[str, Meta(max_length=20, description="For the channel sms, such as +4930123456")] | None = None
-    device_token: Annotated[str, Meta(max_length=4096, description="For the channel push")] | None = None
-    name: Annotated[str, Meta(max_length=200, description="Shown beside the address")] | None = None
-    locale: Annotated[str, Meta(max_length=35, description="The language to write in, such as de")] | None = None
-    time_zone: Annotated[str, Meta(max_length=64, description="An IANA name such as Europe/Berlin")] | None = None
-
-
-class Context(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the wish to send comes from; handed back with the notification."""
-
-    source: Annotated[str, Meta(max_length=200, description="Which part of yours sends it")] | None = None
-    correlation_id: Annotated[str, Meta(max_length=200, description="What it belongs to, say an order")] | None = None
-    metadata: Annotated[dict[str, Any], Meta(description="Whatever else is of use to you")] = {}
-
-
-class _Sending(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    type: Annotated[str, Meta(min_length=1, max_length=100, description="What is said, such as welcome")]
-    variables: Annotated[dict[str, Any], Meta(description="What the type declares; all that it requires")] = {}
-    priority: Annotated[Priority | None, Meta(description="Default: that of the type")] = None
-    category: Annotated[
-        Annotated[str, Meta(min_length=1, max_length=100)] | None,
-        Meta(description="What readers choose by; default: that of the type"),
-    ] = None
-    scheduled_local: Annotated[
-        Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")] | None,
-        Meta(description="At this time by each recipient's clock, such as 09:00"),
-    ] = None
-    scheduled_at: Annotated[datetime, Meta(tz=True, description="Not before this moment")] | None = None
-    expires_at: Annotated[datetime, Meta(tz=True, description="Not from this moment on")] | None = None
-    context: Context = Context()
-
-
-class SendNotification(
-    _Sending, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="command", tag="SendNotification"
-):
-    """Say one thing to up to 1,000 recipients by each of the channels."""
-
-    recipients: Annotated[list[Recipient], Meta(min_length=1, max_length=MOST_RECIPIENTS)]
-    channels: Annotated[
-        list[Channel], Meta(min_length=1, max_length=len(Channel), description="Default: email alone")
-    ] = msgspec.field(default_factory=lambda: [Channel.EMAIL])
-
-
-class SendEmail(_Sending, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="command", tag="SendEmail"):
-    """Say one thing to one recipient by email."""
-
-    recipient: Recipient
-
-    def as_send(self) -> SendNotification:
-        given = {name: getattr(self, name) for name in _Sending.__struct_fields__}
-        return SendNotification(**given, recipients=[self.recipient], channels=[Channel.EMAIL])
 
 
 class AcceptedNotification(msgspec.Struct, frozen=True):
@@ -125,15 +56,6 @@ class IdempotencyKey(msgspec.Struct, frozen=True):
     body_digest: str
 
 
-class _Addressee(msgspec.Struct, frozen=True):
-    recipient: Recipient
-    channel: Channel
-    address: str
-    template: CurrentTemplate
-    time_zone: str | None
-    place: int
-
-
 async def send(
     command: SendNotification,
     caller: Caller,
@@ -162,7 +84,7 @@ async def send(
     users = {recipient.user_id for recipient in command.recipients if recipient.user_id}
     known = await readers.users(caller.tenant, users) if users else {}
     try:
-        addressees, variables = _checked(command, caller, templates, known, links, default_language, postal_address)
+        addressees, variables = addressed(command, caller, templates, known, links, default_language, postal_address)
     except InvalidCommandError:
         if key and (answer := await _first_answer(command, caller, key, events)):
             return answer
@@ -204,7 +126,7 @@ _NOTHING_SAID = Sayings()
 
 
 def _queued(
-    to: _Addressee,
+    to: Addressee,
     command: SendNotification,
     variables: dict[str, Any],
     request: UUID,
@@ -239,7 +161,7 @@ def _queued(
 
 
 def _accepted(
-    notifications: list[Notification], addressees: list[_Addressee], told: list[Told]
+    notifications: list[Notification], addressees: list[Addressee], told: list[Told]
 ) -> list[AcceptedNotification]:
     return [
         AcceptedNotification(n.id, n.channel, to.recipient, said.status, said.reason, said.until, said.duplicate_of)
@@ -248,7 +170,7 @@ def _accepted(
 
 
 def _letter(
-    to: _Addressee,
+    to: Addressee,
     command: SendNotification,
     variables: dict[str, Any],
     caller: Caller,
@@ -258,8 +180,8 @@ def _letter(
     type_ = to.template.type
     who = Who(caller.tenant, to.channel, to.address, to.recipient.user_id)
     link = links.unsubscribe(who, command.category or type_.category) if _may_be_left(type_, command, to) else None
-    if link and _LINK in type_.variables:
-        variables = {_LINK: link, **variables}
+    if link and LINK in type_.variables:
+        variables = {LINK: link, **variables}
     return Letter(
         person=persons.person(caller.tenant, to.address),
         address=to.address,
@@ -270,19 +192,16 @@ def _letter(
     )
 
 
-_LINK = "unsubscribe_url"
-"""The variable that is ours to give where the sender does not."""
-
 _SUBSCRIPTION = "subscription"
 
 
-def _may_be_left(type_: NotificationType, command: SendNotification, to: _Addressee) -> bool:
+def _may_be_left(type_: NotificationType, command: SendNotification, to: Addressee) -> bool:
     """Advertising, and what readers have subscribed to."""
     advertising = type_.purpose is Purpose.MARKETING
     return to.channel is Channel.EMAIL and (advertising or (command.category or type_.category) == _SUBSCRIPTION)
 
 
-def _told(notifications: list[Notification], addressees: list[_Addressee], *, each_one: bool) -> Iterator[Told]:
+def _told(notifications: list[Notification], addressees: list[Addressee], *, each_one: bool) -> Iterator[Told]:
     for it, to in zip(notifications, addressees, strict=True):
         until = it.due_at if it.status is Status.DEFERRED else None
         yield Told(it.status, it.reason_code, until, it.duplicate_of, None if each_one else to.place)
@@ -327,123 +246,3 @@ def _told_before(command: SendNotification, at: datetime) -> Told:
     if command.scheduled_at is None or command.scheduled_at <= at:
         return Told(Status.PENDING, None, None)
     return Told(Status.DEFERRED, Reason.SCHEDULED, command.scheduled_at)
-
-
-def _checked(
-    command: SendNotification,
-    caller: Caller,
-    templates: CurrentTexts,
-    known: Mapping[str, Preferences],
-    links: ReaderLinks,
-    default_language: str,
-    postal_address: str | None,
-) -> tuple[list[_Addressee], dict[str, Any]]:
-    """Everybody to write to, and the variables under their declared names."""
-    problems = [*_misfits(command), *_not_to_be_kept(command)]
-    chosen: dict[tuple[Channel, str], CurrentTemplate] = {}
-    addressees: list[_Addressee] = []
-    for i, recipient in enumerate(command.recipients):
-        problems += _odd_wishes(recipient, f"recipients[{i}]")
-        if "\0" in (recipient.user_id or ""):
-            problems.append(Problem(f"recipients[{i}].user_id", NUL_FAULT))
-        preferences = known.get(recipient.user_id or "")
-        wishes = preferences.wishes if preferences else _NOTHING_WISHED
-        for place, channel in enumerate(command.channels, i * len(command.channels)):
-            locale = recipient.locale or wishes.language or default_language
-            try:
-                if (channel, locale) not in chosen:
-                    chosen[channel, locale] = templates.current(caller.tenant, command.type, channel, locale)
-                addresses = _addresses(recipient, channel, preferences)
-            except UnknownTemplateError as error:
-                raise InvalidCommandError([*problems, Problem("type", str(error))]) from None
-            except InvalidAddressError as error:
-                problems.append(Problem(f"recipients[{i}].{_FIELDS.get(channel, 'email')}", str(error)))
-            else:
-                zone = recipient.time_zone or wishes.time_zone
-                text = chosen[channel, locale]
-                addressees += [_Addressee(recipient, channel, each, text, zone, place) for each in addresses]
-    variables = command.variables
-    try:
-        if chosen:
-            variables = _variables(next(iter(chosen.values())).type, command, links, postal_address)
-    except InvalidVariablesError as error:
-        problems += [Problem(f"variables.{p.variable}", p.message) for p in error.problems]
-    if problems:
-        raise InvalidCommandError(problems)
-    return addressees, variables
-
-
-def _variables(
-    type_: NotificationType, command: SendNotification, links: ReaderLinks, postal_address: str | None
-) -> dict[str, Any]:
-    """Under their declared names. What advertising must show is ours where the sender does not give it."""
-    if type_.purpose is not Purpose.MARKETING:
-        return check_variables(type_, command.variables)
-    ours = {_LINK: links.unsubscribe(_ANYBODY, ""), _POSTAL_ADDRESS: postal_address}
-    given = {each.replace("_", "").lower() for each in command.variables}
-    added = {
-        name: value
-        for name, value in ours.items()
-        if value and name in type_.variables and name.replace("_", "") not in given
-    }
-    checked = check_variables(type_, {**command.variables, **added})
-    return {name: value for name, value in checked.items() if name != _LINK or name not in added}
-
-
-_ANYBODY = Who("", Channel.EMAIL, "")
-_POSTAL_ADDRESS = "postal_address"
-
-
-def _misfits(command: SendNotification) -> Iterator[Problem]:
-    if len(set(command.channels)) < len(command.channels):
-        yield Problem("channels", "names a channel twice")
-    for name, moment in (("scheduled_at", command.scheduled_at), ("expires_at", command.expires_at)):
-        if moment and not MINYEAR < moment.year < MAXYEAR:
-            yield Problem(name, "is too far away to be told in every time zone")
-    if command.expires_at and command.scheduled_at and command.expires_at <= command.scheduled_at:
-        yield Problem("expires_at", "must be later than scheduled_at")
-
-
-def _not_to_be_kept(command: SendNotification) -> Iterator[Problem]:
-    """What the database would refuse or could not give back, whichever way the command came in."""
-    context = command.context
-    for path, value in (
-        ("variables", command.variables),
-        ("category", command.category),
-        ("context.source", context.source),
-        ("context.correlation_id", context.correlation_id),
-        ("context.metadata", context.metadata),
-    ):
-        if value and (message := fault_of(value)):
-            yield Problem(path, message)
-
-
-_FIELDS = {Channel.EMAIL: "email", Channel.SMS: "phone", Channel.PUSH: "device_token"}
-
-
-def _addresses(recipient: Recipient, channel: Channel, preferences: Preferences | None) -> list[str]:
-    """The one that was given, else those of the user's that are written to."""
-    if channel is not Channel.EMAIL:
-        raise InvalidAddressError(f"the channel {channel} is not available yet")
-    if recipient.email is not None:
-        return [email_address(recipient.email)]
-    contacts = preferences.written_to(channel) if preferences else []
-    if not contacts:
-        unknown = ", as no address of the user is known" if recipient.user_id else ""
-        raise InvalidAddressError(f"is needed for the channel email{unknown}")
-    return [each.personal.address for each in contacts if isinstance(each.personal, ConsentedAddress)]
-
-
-_NOTHING_WISHED = Wishes()
-
-
-def _odd_wishes(recipient: Recipient, path: str) -> Iterator[Problem]:
-    if recipient.locale and not is_locale(recipient.locale):
-        yield Problem(f"{path}.locale", "must be a language tag such as de or pt-BR")
-    if recipient.time_zone and not is_time_zone(recipient.time_zone):
-        yield Problem(f"{path}.time_zone", "must be an IANA time zone such as Europe/Berlin")
-    if recipient.name:
-        try:
-            check_header(recipient.name)
-        except UnsafeHeaderError as error:
-            yield Problem(f"{path}.name", str(error))

@@ -5,8 +5,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from application.commands.send import SendNotification
 from application.commands.send_webhook import SendWebhook
+from application.commands.sending import SendNotification
 from application.inbound.event import InboundEvent, Look
 from application.problems import InvalidCommandError, Problem
 from domain.ids import told_id

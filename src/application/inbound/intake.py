@@ -8,8 +8,9 @@ from typing import Any, Protocol
 import msgspec
 
 from application.caller import Caller
-from application.commands.send import IdempotencyKey, SendNotification
+from application.commands.send import IdempotencyKey
 from application.commands.send_webhook import SendWebhook
+from application.commands.sending import SendNotification
 from application.inbound.become import Command, become, key_of, text_of
 from application.inbound.event import CostlyPathError, InboundEvent, Paths, Read, Record, Tenants, UnfitError
 from application.inbound.mappings import MappingsInForce

@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from application.caller import Caller
-from application.commands.send import Context, IdempotencyKey, Recipient, SendAnswer, SendNotification
+from application.commands.send import IdempotencyKey, SendAnswer
+from application.commands.sending import Context, Recipient, SendNotification
 from application.ports.log import ConflictError, EventLog, EventStore, StoreUnavailableError
 from application.ports.time_and_chance import Clock
 from application.problems import InvalidCommandError

@@ -15,8 +15,8 @@ from litestar.plugins.base import ReceiveRoutePlugin
 from litestar.routes import BaseRoute, HTTPRoute
 from litestar.typing import FieldDefinition
 
-from application.commands.send import SendNotification
 from application.commands.send_webhook import SendWebhook
+from application.commands.sending import SendNotification
 from domain.template import NotificationType
 from entrypoints.http.inbound_examples import inbound_examples, inbound_path_example
 from entrypoints.http.problems import ProblemDetails

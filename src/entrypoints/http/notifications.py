@@ -15,8 +15,9 @@ from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody, Quer
 from application.addresses import InvalidAddressError, email_address
 from application.caller import Caller, Scope
 from application.commands.manage import CancelAnswer, CancelNotification, RetryAnswer, RetryNotification
-from application.commands.send import IdempotencyKey, SendAnswer, SendEmail, SendNotification
+from application.commands.send import IdempotencyKey, SendAnswer
 from application.commands.send_webhook import EventAnswer, SendWebhook
+from application.commands.sending import SendEmail, SendNotification
 from application.problems import InvalidCommandError, NotFoundError, Problem
 from application.projections.notifications import NotificationRow
 from application.queries.explain import Explanation

@@ -14,7 +14,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.types import Empty
 
 from application.caller import Caller
-from application.commands.send import SendNotification
+from application.commands.sending import SendNotification
 from application.problems import InvalidCommandError, Problem
 from entrypoints.parts import Parts
 

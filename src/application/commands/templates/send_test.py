@@ -7,7 +7,8 @@ import msgspec
 from msgspec import Meta
 
 from application.caller import Caller
-from application.commands.send import Context, Recipient, SendAnswer, SendNotification
+from application.commands.send import SendAnswer
+from application.commands.sending import Context, Recipient, SendNotification
 from application.own_templates import VersionTexts, own_template, version_of
 from application.ports.log import EventStore
 from application.ports.templates import CurrentTexts, TemplateMaker
