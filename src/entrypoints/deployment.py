@@ -20,7 +20,8 @@ from adapters.postgres.migrations import migrate, missing
 from adapters.postgres.person_keys import a_stored_key
 from adapters.templates.problems import TemplateFolderError
 from entrypoints.read_models import create_views, missing_views
-from entrypoints.settings import SettingError, Settings, master_key
+from entrypoints.settings import SettingError, Settings
+from entrypoints.values import master_key
 
 T = TypeVar("T")
 
