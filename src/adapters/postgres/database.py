@@ -18,6 +18,8 @@ from application.ports.log import StoreUnavailableError
 RV = TypeVar("RV")
 
 _STATEMENT_SECONDS = 30
+_LOCK_SECONDS = 10
+"""After which who waits for a lock is told, sooner than its own caller would give up."""
 _ANSWER_SECONDS = _STATEMENT_SECONDS + 5.0
 """After which a server is taken for frozen: one that works would have ended the statement before."""
 _CHECK_SECONDS = 3.0
@@ -87,7 +89,7 @@ def open_pool(conninfo: str, *, most: int, name: str = "carillon", **settings: s
 
     `settings` are the server's, such as `lock_timeout`, and go before those that the address itself gives.
     """
-    wanted = {"statement_timeout": f"{_STATEMENT_SECONDS}s", **settings}
+    wanted = {"statement_timeout": f"{_STATEMENT_SECONDS}s", "lock_timeout": f"{_LOCK_SECONDS}s", **settings}
     given = conninfo_to_dict(conninfo).get("options") or ""
     return AsyncConnectionPool(
         conninfo,
@@ -115,12 +117,10 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-        """Raises StoreUnavailableError when the database does not answer or the connection breaks meanwhile."""
+        """Raises StoreUnavailableError when the database does not answer in time or the connection breaks meanwhile."""
         try:
             async with self.pool.connection() as connection:
                 yield connection
-        except psycopg.errors.LockNotAvailable:  # it does answer, and only who sets a lock_timeout is told so
-            raise
         except (psycopg.OperationalError, PoolTimeout) as error:
             raise StoreUnavailableError(type(error).__name__) from error
 

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
@@ -206,13 +206,13 @@ class PostgresView(Generic[R]):
     async def _drop_patiently(self, schema: Identifier) -> None:
         """Readers that began before the swap may still hold the old tables: ask again rather than make others queue."""
         for _ in range(50):
-            try:
-                async with self._database.connection() as connection, connection.transaction():
-                    await connection.execute("SET LOCAL lock_timeout = '200ms'")
-                    await connection.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(schema))
-                return
-            except psycopg.errors.LockNotAvailable:
-                await asyncio.sleep(0.2)
+            async with self._database.connection() as connection:
+                with suppress(psycopg.errors.LockNotAvailable):
+                    async with connection.transaction():
+                        await connection.execute("SET LOCAL lock_timeout = '200ms'")
+                        await connection.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(schema))
+                    return
+            await asyncio.sleep(0.2)
 
     def _create_statements(self) -> Sequence[Composed | SQL]:
         schema = Identifier(self.schema)
