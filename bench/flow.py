@@ -97,6 +97,7 @@ def latencies(stage: Stage, rates: tuple[int, ...] = RATES, seconds: float = LAT
                 Figure(f"at {rate}/s, request to sink p50", percentile(arrivals, 0.5), "ms"),
                 Figure(f"at {rate}/s, request to sink p95", percentile(arrivals, 0.95), "ms"),
                 Figure(f"at {rate}/s, request to sink p99", percentile(arrivals, 0.99), "ms"),
+                Figure(f"at {rate}/s, load generator late p99", answers.late, "ms"),
             ]
     return figures
 

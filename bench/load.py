@@ -2,21 +2,24 @@
 
 Closed loop: so many connections, each asks again as soon as it has its answer. Open loop (`rate`): a request is due
 every 1/rate seconds whatever became of the others, on one more connection if all are busy, and its latency counts from
-when it was due, so that a server that stalls cannot hide the requests it kept from being sent.
+when it was due, so that a server that stalls cannot hide the requests it kept from being sent. How late the generator
+itself was with each is counted, too, and is part of the latency.
 
 `python -m bench.load ORDER` takes the order as JSON and prints the answers as JSON.
 """
 
 import asyncio
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from time import monotonic
+from threading import Thread
+from time import monotonic, sleep
 from typing import Any
 
 import msgspec
 import uvloop
 
-_TICK = 0.001
+_AHEAD = 0.001
 _FRESH = 3.0
 """Seconds that a connection may have been idle: the server closes it after five, perhaps as the request leaves."""
 
@@ -41,7 +44,10 @@ class Order(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Answers(msgspec.Struct):
-    """What came back: `seconds` for all of them, latencies in milliseconds."""
+    """What came back: `seconds` for all of them, latencies in milliseconds.
+
+    `late` is how long after it was due a request of the open loop left, at the 99th percentile.
+    """
 
     requests: int
     seconds: float
@@ -49,6 +55,7 @@ class Answers(msgspec.Struct):
     p50: float
     p95: float
     p99: float
+    late: float = 0.0
 
     @property
     def per_second(self) -> float:
@@ -100,6 +107,7 @@ class _Run:
         self._statuses: dict[str, int] = {}
         self._latencies: list[float] = []
         self._accepted: list[tuple[bytes, float]] = []
+        self._late: list[float] = []
         self._free: list[_Connection] = []
         self._open = 0
         self._over = asyncio.Event()
@@ -125,17 +133,19 @@ class _Run:
         file.write_text("".join(f"{id.decode()} {due:.6f}\n" for id, due in self._accepted))
 
     async def _ask_at(self, rate: float) -> None:
-        """What has become due since the last look is asked now; how late that was is part of the latency."""
+        """What has become due since the last look is asked now."""
         await asyncio.gather(*(self._connect() for _ in range(self._order.connections)))
-        self._began = monotonic() + _TICK
-        while self._asked < self._wanted(rate):
-            due = self._began + self._asked / rate
-            if (early := due - monotonic()) > 0:
-                await asyncio.sleep(max(_TICK, early))
-                continue
-            if (free := self._fresh()) is None:
+        self._began = monotonic() + _AHEAD
+        loop, beat, wanted = asyncio.get_running_loop(), asyncio.Event(), self._wanted(rate)
+        dues = [self._began + n / rate for n in range(wanted)]
+        Thread(target=_beat, args=(dues, lambda: loop.call_soon_threadsafe(beat.set)), daemon=True).start()
+        for due in dues:
+            while monotonic() < due:
+                beat.clear()
+                await beat.wait()
+            while (free := self._fresh()) is None:
                 await self._connect()
-                continue
+            self._late.append((monotonic() - due) * 1000)
             free.ask(self._request(), due)
         self._order.requests = self._asked
         self._close_what_is_free()
@@ -200,7 +210,15 @@ class _Run:
     def _answers(self, seconds: float) -> Answers:
         latencies = sorted(self._latencies)
         shares = [percentile(latencies, share) for share in (0.5, 0.95, 0.99)]
-        return Answers(len(latencies), seconds, self._statuses, *shares)
+        return Answers(len(latencies), seconds, self._statuses, *shares, late=percentile(sorted(self._late), 0.99))
+
+
+def _beat(dues: list[float], strike: Callable[[], object]) -> None:
+    """Strikes at each of these moments, as nearly as the system can; the loop's own timers are a millisecond coarse."""
+    for due in dues:
+        if (early := due - monotonic()) > 0:
+            sleep(early)
+        strike()
 
 
 def percentile(ordered: list[float], share: float) -> float:

@@ -50,7 +50,8 @@ _PICTURE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).fr
 
 def draw(figures: list[Figure], file: Path) -> None:
     """Both axes logarithmic, milliseconds upwards; one line for each percentile."""
-    measured = {(m[2], int(m[1].replace(",", ""))): f.value for f in figures if (m := _MEASURED.match(f.name))}
+    found = [(match, f.value) for f in figures if (match := _MEASURED.match(f.name)) and match[2] in _LINES]
+    measured = {(match[2], int(match[1].replace(",", ""))): value for match, value in found}
     rates = sorted({rate for _, rate in measured})
     across = _Axis(rates[0], rates[-1], _LEFT, _WIDTH - _RIGHT)
     up = _Axis(min(measured.values()), max(measured.values()), _HEIGHT - _BOTTOM, _TOP)
