@@ -153,6 +153,22 @@ async def test_a_provider_that_cannot_now_is_paused_and_no_attempt_is_used_up(ho
     assert (deferred.status, deferred.attempts) == (Status.DEFERRED, 0)
 
 
+@pytest.mark.parametrize("says", [Throttled(MINUTE), Misconfigured(MINUTE)])
+async def test_what_a_provider_said_is_recorded_though_the_pause_cannot_be_stored(house, monkeypatch, says):
+    house.provider.says = [says]
+    it = await house.accept(purpose=Purpose.MARKETING)
+    house.provider.key_lifetime = None
+
+    async def away(*_: Any) -> None:
+        raise StoreUnavailableError
+
+    monkeypatch.setattr(house.budget, "pause", away)
+    await house.work()
+    deferred = await house.now(it)
+    assert (deferred.status, deferred.attempts, deferred.may_have_gone_out) == (Status.DEFERRED, 0, False)
+    assert len(house.provider.calls) == 1
+
+
 async def test_a_key_in_use_pauses_its_own_message_only(house):
     house.provider.says = [Throttled(MINUTE, only_this=True)]
     await house.accept()

@@ -27,7 +27,7 @@ from domain.vocabulary import Channel, Priority, Purpose
 
 MOST_RECIPIENTS = 1_000
 LINK = "unsubscribe_url"
-"""The variable that is ours to give where the sender does not."""
+"""A variable that is ours to give where the sender does not: each reader has a link of their own."""
 
 
 class Recipient(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

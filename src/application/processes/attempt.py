@@ -127,8 +127,15 @@ class Attempts:
         self._log.attempt(notification, attempt, outcome, response, took)
         if isinstance(outcome, Misconfigured) or (isinstance(outcome, Throttled) and not outcome.only_this):
             self._peace_until[notification.channel] = started + outcome.retry_after.total_seconds()
-            await self._budget.pause(carrier.provider, outcome.retry_after, type(outcome).__name__.lower())
+            await self._pause(notification, carrier.provider, outcome)
         return attempt, outcome, response
+
+    async def _pause(self, notification: Notification, provider: str, outcome: Misconfigured | Throttled) -> None:
+        """For the other processes. Should the store be away, they find out by themselves: the outcome goes first."""
+        try:
+            await self._budget.pause(provider, outcome.retry_after, type(outcome).__name__.lower())
+        except StoreUnavailableError:
+            self._log.note("pause not stored", notification.id, provider=provider)
 
     async def _record(
         self, notification: Notification, attempt: Attempt, outcome: Outcome, response: Response | None, load: Load

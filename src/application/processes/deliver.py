@@ -139,7 +139,7 @@ class Delivery:
         readers = await self._readers_of(found.values())
         mine = [(lease, found[lease.notification]) for lease in held if lease.notification in found]
         work = [
-            self._attend(notification, lease, lapses, carrier, load, readers.get(notification.id))
+            self._attend(notification, lease, lapses, load, readers.get(notification.id))
             for lease, notification in mine
         ]
         ends = await asyncio.gather(*work, return_exceptions=True)
@@ -175,7 +175,6 @@ class Delivery:
         notification: Notification,
         lease: Lease,
         lapses: float,
-        carrier: Carrier,
         load: Load,
         reader: Reader | None,
     ) -> bool | None:
@@ -184,7 +183,7 @@ class Delivery:
             if notification.due is None:
                 await self._due.drop([lease])
             elif not await self._settle_without_a_call(notification, load):
-                return await self._send_if_wished(notification, lease, lapses, carrier, load, reader)
+                return await self._send_if_wished(notification, lease, lapses, load, reader)
         except UnreadableError:
             await self._due.set_aside([lease])
         except (ConflictError, NotAttemptableError):
@@ -212,7 +211,6 @@ class Delivery:
         notification: Notification,
         lease: Lease,
         lapses: float,
-        carrier: Carrier,
         load: Load,
         reader: Reader | None,
     ) -> bool:
@@ -222,12 +220,12 @@ class Delivery:
             try:
                 if await self._keep(notification, reader):
                     return False
-                return await self._send(notification, lease, lapses, carrier, load, reader.seen)
+                return await self._send(notification, lease, lapses, load, reader.seen)
             except StaleError:
                 self._readers.forget(reader.seen)
                 reader = None
                 notification = await self._events.get(Notification, notification.id) or notification
-        return await self._send(notification, lease, lapses, carrier, load, {})
+        return await self._send(notification, lease, lapses, load, {})
 
     async def _keep(self, notification: Notification, reader: Reader) -> bool:
         """Whether it is not to go out now, by its reader's wishes; it then waits, or has ended."""
@@ -248,7 +246,6 @@ class Delivery:
         notification: Notification,
         lease: Lease,
         lapses: float,
-        carrier: Carrier,
         load: Load,
         seen: Mapping[UUID, int],
     ) -> bool:
