@@ -11,6 +11,7 @@ itself was with each is counted, too, and is part of the latency.
 import asyncio
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from time import monotonic, sleep
@@ -19,7 +20,9 @@ from typing import Any
 import msgspec
 import uvloop
 
-_AHEAD = 0.001
+_AHEAD = 0.05
+"""Seconds in which the generator gets ready; then the first request is due."""
+
 _FRESH = 3.0
 """Seconds that a connection may have been idle: the server closes it after five, perhaps as the request leaves."""
 
@@ -133,11 +136,11 @@ class _Run:
         file.write_text("".join(f"{id.decode()} {due:.6f}\n" for id, due in self._accepted))
 
     async def _ask_at(self, rate: float) -> None:
-        """What has become due since the last look is asked now."""
+        """Each as soon as it is due and a connection is free."""
         await asyncio.gather(*(self._connect() for _ in range(self._order.connections)))
+        loop, beat = asyncio.get_running_loop(), asyncio.Event()
         self._began = monotonic() + _AHEAD
-        loop, beat, wanted = asyncio.get_running_loop(), asyncio.Event(), self._wanted(rate)
-        dues = [self._began + n / rate for n in range(wanted)]
+        dues = [self._began + n / rate for n in range(self._wanted(rate))]
         Thread(target=_beat, args=(dues, lambda: loop.call_soon_threadsafe(beat.set)), daemon=True).start()
         for due in dues:
             while monotonic() < due:
@@ -218,7 +221,8 @@ def _beat(dues: list[float], strike: Callable[[], object]) -> None:
     for due in dues:
         if (early := due - monotonic()) > 0:
             sleep(early)
-        strike()
+        with suppress(RuntimeError):  # nobody listens any more
+            strike()
 
 
 def percentile(ordered: list[float], share: float) -> float:

@@ -26,7 +26,7 @@ async def beside(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await stopped(*tasks)
 
 
-async def together(*works: Coroutine[Any, Any, None]) -> None:
+async def together(*works: Coroutine[Any, Any, Any]) -> None:
     """Do these side by side, until all have ended or one fails; then, or when cancelled, the others are stopped.
 
     Each cancellation of who waits here is passed on to all of them, where a TaskGroup passes on the first one only. So

@@ -1,4 +1,4 @@
-"""What `carillon run` has for whoever tries it out: a key, and a first notification to copy."""
+"""What a process says where it answers; `carillon run` also a key, and a first notification to copy."""
 
 import shlex
 

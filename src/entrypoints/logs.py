@@ -15,6 +15,7 @@ from structlog.typing import ExcInfo, Processor
 
 from application.inbound.event import Record
 from application.inbound.intake import Tally
+from application.ports.log import StoreUnavailableError
 from domain.health import Health, Verdict
 from domain.notification import Notification
 from domain.notification_events import Attempt
@@ -202,7 +203,13 @@ class Lines:
         self._log.error("cannot publish", problem=problem, position=position)
 
     def stuck(self, projection: str, position: int, error: Exception) -> None:
-        self._log.error("projection stuck", projection=projection, position=position, error=type(error).__name__)
+        self._log.error("projection stuck", projection=projection, position=position, error=kind_of(error))
+
+
+def kind_of(error: Exception) -> str:
+    """Its class, as its text may hold personal data; of a store that does not answer also the class of what it met."""
+    met = f" ({error})" if isinstance(error, StoreUnavailableError) and str(error) else ""
+    return type(error).__name__ + met
 
 
 def _place(origin: Origin) -> dict[str, Any]:

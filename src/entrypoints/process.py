@@ -94,7 +94,7 @@ def explained() -> Iterator[None]:
     except deployment.NOT_READY as error:
         raise click.ClickException(str(error)) from None
     except StoreUnavailableError as error:
-        raise click.ClickException(f"the database does not answer ({error})") from None
+        raise click.ClickException(f"the database does not answer in time ({error})") from None
 
 
 async def _with_parts(

@@ -26,7 +26,7 @@ from application.processes.read_along import ReadAlong
 from application.processes.settle import READ, Settlement
 from application.processes.suppress import Suppressing
 from domain.vocabulary import Channel
-from entrypoints.logs import Lines
+from entrypoints.logs import Lines, kind_of
 from entrypoints.parts import Parts
 from entrypoints.read_models import PROJECTIONS
 
@@ -196,6 +196,6 @@ async def supervised(name: str, work: Callable[[], Awaitable[None]]) -> None:
         except Exception as error:  # noqa: BLE001 - supervised: it is logged and begins again
             if monotonic() - began > _WELL_AFTER:
                 pause = _FIRST_PAUSE
-            structlog.get_logger(name).warning(f"{name} starts again", error=type(error).__name__, pause=pause)
+            structlog.get_logger(name).warning(f"{name} starts again", error=kind_of(error), pause=pause)
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)

@@ -173,15 +173,15 @@ def _check_together(settings: Settings) -> None:
 class _Environment:
     """An empty value is the same as none."""
 
-    def __init__(self, values: Mapping[str, str]) -> None:
-        self._values = values
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self._variables = variables
 
     def get(self, variable: str, read: Callable[[str], T], default: T) -> T:
         value = self.maybe(variable, read)
         return default if value is None else value
 
     def maybe(self, variable: str, read: Callable[[str], T]) -> T | None:
-        text = self._values.get(variable, "").strip()
+        text = self._variables.get(variable, "").strip()
         if not text:
             return None
         try:

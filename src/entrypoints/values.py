@@ -198,8 +198,5 @@ def file(text: str) -> Path:
 
 
 def starttls(text: str) -> bool | Literal["auto"]:
-    match one_of("yes", "no", "auto")(text):
-        case "auto":
-            return "auto"
-        case word:
-            return word == "yes"
+    said = one_of("yes", "no", "auto")(text)
+    return "auto" if said == "auto" else said == "yes"

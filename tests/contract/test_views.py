@@ -282,6 +282,7 @@ async def test_who_writes_into_a_view_that_was_replaced_at_the_same_position_is_
 
 async def test_a_comparison_may_take_longer_than_any_other_statement(live, shadow, conninfo, monkeypatch):
     monkeypatch.setattr("adapters.postgres.database._STATEMENT_SECONDS", 0.3)
+    monkeypatch.setattr("adapters.postgres.database._LOCK_SECONDS", 0.3)
     async with open_pool(conninfo, most=2) as pool, await psycopg.AsyncConnection.connect(conninfo) as other:
         await other.execute("LOCK TABLE view_notes.rows")
         comparison = asyncio.create_task(PostgresView(Database(pool), Notes()).differences(shadow, 10))

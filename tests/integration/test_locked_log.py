@@ -23,7 +23,7 @@ async def test_whoever_has_to_read_a_locked_log_is_told_so_and_then_all_goes_on(
             began = time.monotonic()
             answer = await tenant.post(API, welcome("not-seen-before@example.com"))
             assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
-            assert time.monotonic() - began < database._STATEMENT_SECONDS / 2
+            assert time.monotonic() - began < 8  # who only appends waits for twice five seconds
 
         async def is_taken() -> bool:
             return (await tenant.post(API, welcome("not-seen-before@example.com"))).status_code == 202

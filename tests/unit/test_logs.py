@@ -127,6 +127,17 @@ def test_a_projected_batch_leaves_a_line_if_it_changed_rows(written: Written) ->
     assert [(line["event"], line["rows"], line["position"]) for line in written()] == [("projected", 1, 9)]
 
 
+def test_what_a_read_model_is_stuck_at_is_told_without_what_it_is_about(written: Written) -> None:
+    lines = Lines("projector")
+    for error in (ValueError("jane@example.com"), StoreUnavailableError("LockNotAvailable"), StoreUnavailableError()):
+        lines.stuck("attempts", 7, error)
+    assert [line["error"] for line in written()] == [
+        "ValueError",
+        "StoreUnavailableError (LockNotAvailable)",
+        "StoreUnavailableError",
+    ]
+
+
 def test_what_the_client_of_kafka_says_again_and_again_is_told_once_a_minute(
     written: Written, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ from domain.notification import Notification
 from domain.outcomes import Retryable
 from domain.template import Content, RenderError
 from domain.vocabulary import Doubt, Reason, Verdict
-from tests.unit.test_deliver import MINUTE, House
+from tests.deliveries import MINUTE, House
 
 MATCHES = (Verdict.MATCHES, None)
 

@@ -19,7 +19,7 @@ RV = TypeVar("RV")
 
 _STATEMENT_SECONDS = 30
 _LOCK_SECONDS = 10
-"""After which who waits for a lock is told, sooner than its own caller would give up."""
+"""After which who waits for a lock is told: for as long an append tries, and its callers wait half as long again."""
 _ANSWER_SECONDS = _STATEMENT_SECONDS + 5.0
 """After which a server is taken for frozen: one that works would have ended the statement before."""
 _CHECK_SECONDS = 3.0

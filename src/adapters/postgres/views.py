@@ -16,6 +16,7 @@ import psycopg
 from psycopg.sql import SQL, Composed, Identifier
 
 from adapters.postgres.database import Database
+from adapters.stopping import together
 from application.ports.log import ConflictError
 from application.processes.rebuild import Difference
 from application.projections.projection import Projection
@@ -162,6 +163,7 @@ class PostgresView(Generic[R]):
     async def _however_long_it_takes(self, query: Composed, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         async with self._database.connection() as connection, connection.transaction():
             await connection.execute("SET LOCAL statement_timeout = 0")
+            await connection.execute("SET LOCAL lock_timeout = 0")
             cursor = await connection.execute(query, values)
             return await cursor.fetchall() if cursor.description else []
 
@@ -199,9 +201,7 @@ class PostgresView(Generic[R]):
 
     async def _index(self) -> None:
         """A copy gets its indexes when it is full, all at once: to keep them up row by row costs more."""
-        async with asyncio.TaskGroup() as making:
-            for statement in self._index_statements():
-                making.create_task(self._however_long_it_takes(statement))
+        await together(*map(self._however_long_it_takes, self._index_statements()))
 
     async def _drop_patiently(self, schema: Identifier) -> None:
         """Readers that began before the swap may still hold the old tables: ask again rather than make others queue."""
