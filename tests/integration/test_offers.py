@@ -15,6 +15,7 @@ from adapters.postgres.wakeup import WORK, PostgresWakeups
 from application.ports.log import StoreUnavailableError
 from domain.notification import Notification
 from domain.vocabulary import Channel
+from tests.application import until
 from tests.contract.conftest import PostgresHouse
 from tests.examples import notification
 
@@ -157,6 +158,23 @@ async def test_an_append_waits_neither_for_who_leases_nor_for_who_offers(house, 
             given = await stored(house)
     leases = await house.offers.taken(EMAIL, 5) if taken else await house.due.lease(EMAIL, 10, 1_000, MINUTE)
     assert [lease.notification for lease in leases] == given
+
+
+async def test_who_offers_touches_no_budget_before_it_is_its_turn_to_lease(house, conninfo):
+    """Who leases takes the turn first, then the budget: the other way round each would wait for the other."""
+    await house.offers.make(EMAIL, "daily", 100, MINUTE)
+    async with await psycopg.AsyncConnection.connect(conninfo) as leasing:
+        await leasing.execute(f"SELECT pg_advisory_xact_lock({LEASE_LOCK}, hashtext('email'))")
+        offer = asyncio.create_task(house.offers.make(EMAIL, "daily", 100, MINUTE))
+
+        async def is_waited_for() -> bool:
+            waiting = await leasing.execute("SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+            return waiting.rowcount > 0
+
+        await until(is_waited_for)
+        budget = await leasing.execute("SELECT FROM provider_budgets WHERE provider = 'daily' FOR UPDATE NOWAIT")
+        assert budget.rowcount == 1
+    await offer
 
 
 async def test_who_withdraws_waits_for_the_append_that_has_just_taken_it_up(house, conninfo):

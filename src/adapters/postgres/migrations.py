@@ -11,7 +11,7 @@ from adapters.postgres.append_events import CREATE_APPEND_EVENTS
 from adapters.postgres.captured_mails import CREATE_CAPTURED_MAILS
 from adapters.postgres.chain import CREATE_CHAIN
 from adapters.postgres.due_work import CREATE_LEASE_IN_BUDGET
-from adapters.postgres.offers import CREATE_OFFERS
+from adapters.postgres.offers import CREATE_OFFERS, REPLACE_MAKE_OFFER
 from adapters.postgres.schedule import CREATE_LANES, CREATE_SCHEDULE
 from adapters.postgres.template_archive import CREATE_TEMPLATE_BUNDLES
 from adapters.postgres.troubles import CREATE_TROUBLES
@@ -112,6 +112,7 @@ MIGRATIONS: Sequence[tuple[str, str]] = (
     ("append_events_assigning", CREATE_APPEND_EVENTS),
     ("lease_in_budget_beside_offers", CREATE_LEASE_IN_BUDGET),
     ("troubles", CREATE_TROUBLES),
+    ("make_offer_in_turn", REPLACE_MAKE_OFFER),
 )
 
 

@@ -32,6 +32,35 @@ _MUCH_UNHEARD = 0.02
 
 _OF_OFFER = {"burst": "at_once", "rate": "per_second", "provider": "of_provider"}
 
+REPLACE_MAKE_OFFER = f"""
+    CREATE OR REPLACE FUNCTION make_offer(
+        of_channel text, of_holder uuid, new_token uuid, most int, lasting interval, stands interval,
+        of_provider text, paced boolean, per_second float8, at_once float8, per_day bigint
+    ) RETURNS void LANGUAGE plpgsql AS $$
+    DECLARE
+        account record;
+        wanted int;
+    BEGIN
+        PERFORM pg_advisory_xact_lock({LEASE_LOCK}, hashtext(of_channel));
+        PERFORM end_offers(of_channel, of_holder);
+        SELECT least(most / 4 / (count(*) + 1), most / 2 - coalesce(sum(places), 0) - (
+                   SELECT count(*) FROM schedule WHERE channel = of_channel AND lease_until > now()))
+        INTO wanted FROM offers WHERE channel = of_channel;
+        {ACCOUNT % _OF_OFFER} INTO account;
+        IF NOT FOUND OR wanted <= 0 OR (paced AND account.tokens < wanted) OR per_day - account.day_used < wanted THEN
+            wanted := 0;
+        ELSE
+            UPDATE provider_budgets
+            SET tokens = account.tokens - CASE WHEN paced THEN wanted ELSE 0 END, refilled_at = clock_timestamp(),
+                day = {TODAY}, day_used = account.day_used + wanted
+            WHERE provider = of_provider;
+        END IF;
+        INSERT INTO offers VALUES
+            (new_token, of_channel, of_holder, wanted, clock_timestamp() + stands, lasting, of_provider);
+    END $$;
+"""
+"""First the lock of who leases, then the provider's account: who leases takes them in this order, too."""
+
 CREATE_OFFERS = f"""
     CREATE UNLOGGED TABLE offers (
         token uuid PRIMARY KEY,
@@ -55,31 +84,7 @@ CREATE_OFFERS = f"""
         WHERE b.provider = each.provider AND unused > 0;
     END $$;
 
-    CREATE FUNCTION make_offer(
-        of_channel text, of_holder uuid, new_token uuid, most int, lasting interval, stands interval,
-        of_provider text, paced boolean, per_second float8, at_once float8, per_day bigint
-    ) RETURNS void LANGUAGE plpgsql AS $$
-    DECLARE
-        account record;
-        wanted int;
-    BEGIN
-        PERFORM end_offers(of_channel, of_holder);
-        PERFORM pg_advisory_xact_lock({LEASE_LOCK}, hashtext(of_channel));
-        SELECT least(most / 4 / (count(*) + 1), most / 2 - coalesce(sum(places), 0) - (
-                   SELECT count(*) FROM schedule WHERE channel = of_channel AND lease_until > now()))
-        INTO wanted FROM offers WHERE channel = of_channel;
-        {ACCOUNT % _OF_OFFER} INTO account;
-        IF NOT FOUND OR wanted <= 0 OR (paced AND account.tokens < wanted) OR per_day - account.day_used < wanted THEN
-            wanted := 0;
-        ELSE
-            UPDATE provider_budgets
-            SET tokens = account.tokens - CASE WHEN paced THEN wanted ELSE 0 END, refilled_at = clock_timestamp(),
-                day = {TODAY}, day_used = account.day_used + wanted
-            WHERE provider = of_provider;
-        END IF;
-        INSERT INTO offers VALUES
-            (new_token, of_channel, of_holder, wanted, clock_timestamp() + stands, lasting, of_provider);
-    END $$;
+    {REPLACE_MAKE_OFFER}
 
     CREATE FUNCTION take_up_offer(
         of_channel text, many bigint, of_lanes text[], OUT taker uuid, OUT new_token uuid, OUT lapses timestamptz
