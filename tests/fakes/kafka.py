@@ -79,9 +79,12 @@ class KafkaBroker:
     async def read(self, topic: str, count: int, within: float = 30.0) -> list[Record]:
         """All that the topic holds, as soon as that are `count`; each partition in its order."""
         records: list[Record] = []
-        async with asyncio.timeout(within), self._whole(topic) as consumer:
-            while len(records) < count or not await _at_the_end(consumer):
-                records += _records(await consumer.getmany(timeout_ms=200))
+        try:
+            async with asyncio.timeout(within), self._whole(topic) as consumer:
+                while len(records) < count or not await _at_the_end(consumer):
+                    records += _records(await consumer.getmany(timeout_ms=200))
+        except TimeoutError:
+            raise AssertionError(f"{len(records)} records within {within:g} s, where {count} were to come") from None
         return records
 
     async def held(self, topic: str) -> int:

@@ -14,7 +14,7 @@ from tests.faults.trial import Trial
 from tests.faults.waiting import until
 
 _TAKEN_OVER_WITHIN = 10.0  # seconds
-_PARTITIONS = 6
+_PARTITIONS = 24  # of each the broker of the tests keeps the last five megabytes
 
 
 async def publishers_killed(trial: Trial, *, kills: int) -> None:
