@@ -1,9 +1,9 @@
 """One call to a provider: its intent before it, and what it came to."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypedDict
+from typing import Any, Protocol, TypedDict, TypeGuard
 from uuid import UUID
 
 from application.carriers.carrier import Carrier, Load, Parcel
@@ -91,8 +91,13 @@ class Attempts:
             called = await self._attempt(notification, parcel, carrier, lapses, seen)
         if called is None:
             return False
-        recorded = self._record(notification, *called, load)  # the place is free for the next call meanwhile
-        await (asyncio.gather(parcel.heard(called[1]), recorded) if parcel.heard else recorded)
+        attempt, outcome, response = called  # the place is free for the next call meanwhile
+        works: list[Awaitable[None]] = [self._record(notification, attempt, outcome, response, load)]
+        if parcel.heard:
+            works.append(parcel.heard(outcome))
+        if _asks_for_peace(outcome):
+            works.append(self._pause(notification, carrier.provider, outcome))
+        await asyncio.gather(*works)
         return True
 
     def _may_begin(self, channel: Channel, lapses: float) -> bool:
@@ -125,13 +130,12 @@ class Attempts:
         outcome, response = await _call(parcel, deadline)
         took = (asyncio.get_running_loop().time() - started) * 1000
         self._log.attempt(notification, attempt, outcome, response, took)
-        if isinstance(outcome, Misconfigured) or (isinstance(outcome, Throttled) and not outcome.only_this):
+        if _asks_for_peace(outcome):
             self._peace_until[notification.channel] = started + outcome.retry_after.total_seconds()
-            await self._pause(notification, carrier.provider, outcome)
         return attempt, outcome, response
 
     async def _pause(self, notification: Notification, provider: str, outcome: Misconfigured | Throttled) -> None:
-        """For the other processes. Should the store be away, they find out by themselves: the outcome goes first."""
+        """For the other processes, beside recording: it keeps no outcome waiting, and should it fail, they find out."""
         try:
             await self._budget.pause(provider, outcome.retry_after, type(outcome).__name__.lower())
         except StoreUnavailableError:
@@ -190,6 +194,10 @@ class Attempts:
 class Signature(TypedDict):
     now: datetime
     by: str
+
+
+def _asks_for_peace(outcome: Outcome) -> TypeGuard[Misconfigured | Throttled]:
+    return isinstance(outcome, Misconfigured) or (isinstance(outcome, Throttled) and not outcome.only_this)
 
 
 async def _call(parcel: Parcel, deadline: timedelta) -> tuple[Outcome, Response | None]:
