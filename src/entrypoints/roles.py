@@ -154,7 +154,7 @@ async def follow(parts: Parts) -> None:
             )
 
             following = Following(
-                parts.store,
+                log,
                 parts.store,
                 PostgresPlace(parts.database, "following"),
                 parts.troubles,
@@ -163,7 +163,6 @@ async def follow(parts: Parts) -> None:
             )
 
             async def after_each(position: int) -> None:
-                log.until = position
                 try:
                     await settlement.catch_up(position)
                 finally:

@@ -213,6 +213,17 @@ async def test_the_log_can_be_read_by_topic(house):
     assert [type(r.event) for r in found] == [Notification.Rendered] * 2
 
 
+async def test_the_log_can_be_read_as_far_as_a_position(house):
+    await house.events.save(*[attempted(queued(house)) for _ in range(3)])
+    log = await house.events.read(0, 100)
+    until = log[4].position
+    assert await house.events.read(0, 100, until=until) == log[:5]
+    assert await house.events.read(log[1].position, 2, until=until) == log[2:4]
+    rendered = [r for r in log[:5] if isinstance(r.event, Notification.Rendered)]
+    assert await house.events.read(0, 100, [Notification.Rendered.TOPIC], until=until) == rendered
+    assert await house.events.read(until, 100, until=until) == []
+
+
 async def test_the_log_can_be_read_with_personal_data_left_sealed(house):
     saved = queued(house)
     await house.events.save(saved)

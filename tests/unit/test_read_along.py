@@ -29,10 +29,11 @@ class Log:
         return len(self.events)
 
     async def read(
-        self, after: int, limit: int, topics: Sequence[str] = (), *, personal: bool = True
+        self, after: int, limit: int, topics: Sequence[str] = (), *, until: int | None = None, personal: bool = True
     ) -> list[Recorded]:
         self.asked += 1
-        found = [e for e in self.events if e.position > after and (not topics or type(e.event).TOPIC in topics)]
+        last = len(self.events) if until is None else until
+        found = [e for e in self.events[after:last] if not topics or type(e.event).TOPIC in topics]
         return found[:limit]
 
 
@@ -40,10 +41,10 @@ async def test_what_the_projector_has_read_is_not_read_again() -> None:
     log = Log()
     along = ReadAlong(log)
     await along.read(0, 100)
-    along.until = 6
-    assert [each.position for each in await along.read(0, 100, SENT)] == [3, 6]
-    assert [each.position for each in await along.read(3, 100, SENT)] == [6]
-    assert [each.position for each in await along.read(0, 1, SENT)] == [3]
+    assert [each.position for each in await along.read(0, 100, SENT, until=6)] == [3, 6]
+    assert [each.position for each in await along.read(3, 100, SENT, until=6)] == [6]
+    assert [each.position for each in await along.read(0, 1, SENT, until=6)] == [3]
+    assert [each.position for each in await along.read(0, 100, SENT, until=5)] == [3]
     assert log.asked == 1
 
 
@@ -51,24 +52,31 @@ async def test_what_lies_before_or_behind_is_asked_of_the_log() -> None:
     log = Log()
     along = ReadAlong(log)
     await along.read(2, 2)  # 3 and 4
-    along.until = 4
-    assert [each.position for each in await along.read(0, 100, SENT)] == [3, 6]
-    assert [each.position for each in await along.read(4, 100, SENT)] == [6]
-    assert log.asked == 3
+    assert [each.position for each in await along.read(0, 100, SENT, until=4)] == [3]
+    assert [each.position for each in await along.read(4, 100, SENT, until=6)] == [6]
+    assert [each.position for each in await along.read(2, 100, SENT)] == [3, 6]
+    assert log.asked == 4
 
 
 async def test_the_stretch_of_a_read_model_that_is_behind_is_not_taken_for_all_there_is() -> None:
     log = Log()
     along = ReadAlong(log)
     await along.read(2, 2)  # 3 and 4, for who is behind; the others have come to 6
-    along.until = 6
-    assert [each.position for each in await along.read(2, 100, SENT)] == [3, 6]
+    assert [each.position for each in await along.read(2, 100, SENT, until=6)] == [3, 6]
 
 
 async def test_what_was_read_sealed_is_no_answer() -> None:
     log = Log()
     along = ReadAlong(log)
-    along.until = 6
     await along.read(0, 100, personal=False)
-    await along.read(0, 100, SENT)
+    await along.read(0, 100, SENT, until=6)
     assert log.asked == 2
+
+
+async def test_what_was_read_in_part_is_no_answer() -> None:
+    log = Log()
+    along = ReadAlong(log)
+    await along.read(0, 100, [Notification.Queued.TOPIC], until=6)
+    await along.read(0, 100, until=6)
+    assert [each.position for each in await along.read(0, 100, SENT, until=6)] == [3, 6]
+    assert log.asked == 3

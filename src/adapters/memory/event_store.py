@@ -69,9 +69,10 @@ class MemoryEventStore:
         return len(self._places.get(id, {}))
 
     async def read(
-        self, after: int, limit: int, topics: Sequence[str] = (), *, personal: bool = True
+        self, after: int, limit: int, topics: Sequence[str] = (), *, until: int | None = None, personal: bool = True
     ) -> list[Recorded]:
-        later = range(after + 1, len(self._log) + 1)
+        last = len(self._log) if until is None else min(until, len(self._log))
+        later = range(after + 1, last + 1)
         found = [position for position in later if not topics or self._log[position - 1].topic in topics]
         return self._recorded(found[:limit], personal=personal)
 

@@ -70,13 +70,17 @@ class PostgresEventStore:
         return int(length)
 
     async def read(
-        self, after: int, limit: int, topics: Sequence[str] = (), *, personal: bool = True
+        self, after: int, limit: int, topics: Sequence[str] = (), *, until: int | None = None, personal: bool = True
     ) -> list[Recorded]:
-        only = " AND topic = ANY(%s)" if topics else ""
+        wanted: list[tuple[str, Any]] = [("notification_id > %s", after)]
+        if until is not None:
+            wanted.append(("notification_id <= %s", until))
+        if topics:
+            wanted.append(("topic = ANY(%s)", list(topics)))
         rows = await self._database.rows(
             "SELECT originator_id, originator_version, topic, state, notification_id FROM stored_events"
-            f" WHERE notification_id > %s{only} ORDER BY notification_id LIMIT %s",
-            (after, list(topics), limit) if topics else (after, limit),
+            f" WHERE {' AND '.join(condition for condition, _ in wanted)} ORDER BY notification_id LIMIT %s",
+            (*(value for _, value in wanted), limit),
         )
         if not topics:
             self.lately.keep(after, rows)

@@ -71,9 +71,12 @@ class EventLog(Protocol):
     """The log as one sequence, for those who follow it."""
 
     async def read(
-        self, after: int, limit: int, topics: Sequence[str] = (), *, personal: bool = True
+        self, after: int, limit: int, topics: Sequence[str] = (), *, until: int | None = None, personal: bool = True
     ) -> list[Recorded]:
         """At most `limit` events with a position greater than `after`, in order, of these topics (none: all).
+
+        None of a position greater than `until`, if that is given: without it, whoever asks for topics that are seldom
+        has all the rest of the log searched.
 
         Without `personal`, which costs as much as the rest, personal data stay sealed and read as `Erased`.
 

@@ -53,8 +53,7 @@ class Following:
             self._position = await self._bookmark.position()
         followed = 0
         while self._position < limit:
-            read = await self._log.read(self._position, _BATCH, _TOPICS, personal=False)
-            batch = [recorded for recorded in read if recorded.position <= limit]
+            batch = await self._log.read(self._position, _BATCH, _TOPICS, until=limit, personal=False)
             digests = {recorded.event.originator_id for recorded in batch}
             await self._let_follow(digests)
             followed += len(digests)

@@ -82,11 +82,16 @@ async def _catch_up(
     projection: Projection[Any], log: EventLog, view: View[Any, Any], progress: Progress, until: int
 ) -> None:
     """While one batch is written the next is read already."""
+    topics, personal = projection.topics, projection.personal
+
+    def read(after: int) -> asyncio.Task[list[Recorded]]:
+        return asyncio.create_task(log.read(after, BATCH, topics, until=until, personal=personal))
+
     position, known = await view.position(), Known(most=BATCH)
-    reading = asyncio.ensure_future(_read(projection, log, position, until))
+    reading = read(position)
     try:
         while batch := await reading:
-            reading = asyncio.ensure_future(_read(projection, log, batch[-1].position, until))
+            reading = read(batch[-1].position)
             await project(projection, view, batch, known, after=position)
             position = batch[-1].position
             progress(position, until)
@@ -96,8 +101,3 @@ async def _catch_up(
     if position < until:
         await view.write({}, until, after=position)
     progress(until, until)
-
-
-async def _read(projection: Projection[Any], log: EventLog, after: int, until: int) -> list[Recorded]:
-    batch = await log.read(after, BATCH, projection.topics, personal=projection.personal)
-    return [r for r in batch if r.position <= until]

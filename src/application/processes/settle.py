@@ -55,7 +55,7 @@ class Settlement:
             self._position = await self._bookmark.position()
         settled = 0
         while self._position < limit:
-            batch = [r for r in await self._log.read(self._position, _BATCH, _TOPICS) if r.position <= limit]
+            batch = await self._log.read(self._position, _BATCH, _TOPICS, until=limit)
             settled += (now := await self._settle(batch))
             full = len(batch) == _BATCH
             self._position = batch[-1].position if full else limit

@@ -39,8 +39,7 @@ class Suppressing:
             self._position = await self._bookmark.position()
         taken = 0
         while self._position < limit:
-            read = await self._log.read(self._position, _BATCH, _TOPICS, personal=False)
-            batch = [recorded for recorded in read if recorded.position <= limit]
+            batch = await self._log.read(self._position, _BATCH, _TOPICS, until=limit, personal=False)
             taken += (now := await self._take([recorded.event for recorded in batch]))
             self._position = batch[-1].position if len(batch) == _BATCH else limit
             await self._bookmark.reached(self._position, worthwhile=now > 0)
