@@ -1,17 +1,15 @@
 """Latency against offered rate, as a picture that needs nothing but a browser."""
 
 import math
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from jinja2 import Environment
 
-from bench.figures import Figure
+from bench.figures import Figure, by_rate
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 720, 420, 64, 190, 48, 56
 _LINES = ("accept p50", "accept p99", "request to sink p50", "request to sink p95", "request to sink p99")
-_MEASURED = re.compile(r"at ([\d,]+)/s, (.*)")
 
 _PICTURE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
     """\
@@ -50,10 +48,9 @@ _PICTURE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).fr
 
 def draw(figures: list[Figure], file: Path) -> None:
     """Both axes logarithmic, milliseconds upwards; one line for each percentile."""
-    found = [(match, f.value) for f in figures if (match := _MEASURED.match(f.name)) and match[2] in _LINES]
-    measured = {(match[2], int(match[1].replace(",", ""))): value for match, value in found}
-    rates = sorted({rate for _, rate in measured})
-    across = _Axis(rates[0], rates[-1], _LEFT, _WIDTH - _RIGHT)
+    rates = by_rate(figures)
+    measured = {(name, rate): rates[rate][name].value for name in _LINES for rate in rates}
+    across = _Axis(min(rates), max(rates), _LEFT, _WIDTH - _RIGHT)
     up = _Axis(min(measured.values()), max(measured.values()), _HEIGHT - _BOTTOM, _TOP)
     lines = [
         {

@@ -222,6 +222,7 @@ async def test_the_log_can_be_read_as_far_as_a_position(house):
     rendered = [r for r in log[:5] if isinstance(r.event, Notification.Rendered)]
     assert await house.events.read(0, 100, [Notification.Rendered.TOPIC], until=until) == rendered
     assert await house.events.read(until, 100, until=until) == []
+    assert await house.events.read(0, 100, until=log[-1].position + 1_000) == log
 
 
 async def test_the_log_can_be_read_with_personal_data_left_sealed(house):

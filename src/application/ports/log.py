@@ -75,8 +75,8 @@ class EventLog(Protocol):
     ) -> list[Recorded]:
         """At most `limit` events with a position greater than `after`, in order, of these topics (none: all).
 
-        None of a position greater than `until`, if that is given: without it, whoever asks for topics that are seldom
-        has all the rest of the log searched.
+        None of a position greater than `until`, if that is given: who asks for what is seldom without it has all the
+        rest of the log searched.
 
         Without `personal`, which costs as much as the rest, personal data stay sealed and read as `Erased`.
 

@@ -9,8 +9,9 @@ from application.projections.projection import topic_of
 class ReadAlong:
     """An EventLog that remembers the last batch that was read of all topics.
 
-    Who asks for some topics of that stretch is answered from it, so that nothing is fetched and opened twice. Where the
-    batch ends before their `until` it is not asked: it may be that of a read model that is behind.
+    Who asks for some topics of that stretch is answered from it, so that nothing is fetched and opened twice: with
+    personal data, wished for or not. Where the batch ends before their `until` the log itself is asked: the batch may
+    be that of a read model that lags.
     """
 
     def __init__(self, log: EventLog) -> None:
@@ -27,7 +28,7 @@ class ReadAlong:
         if topics and until is not None and self._after <= after and until <= self._end:
             return [each for each in self._batch if after < each.position <= until and topic_of(each) in topics][:limit]
         read = await self._log.read(after, limit, topics, until=until, personal=personal)
-        if personal and not topics and until is None:
+        if personal and not topics:
             self._after, self._batch = after, read
         return read
 

@@ -1,6 +1,6 @@
 """The description of the API in OpenAPI: what Litestar sees, finished with what only the service itself can tell."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from http import HTTPStatus
 from typing import Any
@@ -19,11 +19,12 @@ from application.commands.send_webhook import SendWebhook
 from application.commands.sending import SendNotification
 from domain.template import NotificationType
 from entrypoints.http.inbound_examples import inbound_examples, inbound_path_example
+from entrypoints.http.notification_examples import PROOF, first_of, notification_examples
 from entrypoints.http.problems import ProblemDetails
 from entrypoints.http.reader_examples import CSV, USER, reader_examples
 from entrypoints.http.request import needs_key
 from entrypoints.http.template_examples import path_example, template_examples
-from entrypoints.http.webhook_examples import EVENT, webhook_examples, webhook_path_example
+from entrypoints.http.webhook_examples import webhook_examples, webhook_path_example
 
 JSON_PATH = "/openapi/openapi.json"
 
@@ -188,8 +189,8 @@ class Description(OpenAPISchemaPlugin, ReceiveRoutePlugin):
             for content in response.get("content", {}).values():
                 if "oneOf" in content["schema"]:  # an answer may look like two of them
                     content["schema"] = {"anyOf": content["schema"]["oneOf"]}
-        if id in _ANSWERS:
-            operation["responses"]["200"]["content"]["application/json"]["example"] = _ANSWERS[id]
+        if id == "ProveNotification":
+            operation["responses"]["200"]["content"]["application/json"]["example"] = PROOF
         if id == "ImportSuppressions":
             csv = {"schema": {"type": "string"}, "example": CSV}
             operation["requestBody"] = {"required": True, "content": {"text/csv": csv}}
@@ -285,88 +286,15 @@ def _tidy(struct: dict[str, Any]) -> dict[str, Any]:
     return struct
 
 
-_ANSWERS: Mapping[str, dict[str, Any]] = {
-    "ProveNotification": {
-        "id": "0198c5a0-0000-7000-8000-000000000000",
-        "template": "welcome",
-        "template_version": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-        "locale": "en",
-        "calls": [
-            {
-                "call": 1,
-                "attempt": 1,
-                "generation": 1,
-                "provider": "resend",
-                "rendered_at": "2035-01-08T09:00:00.123456Z",
-                "verdict": "matches",
-                "reason_code": None,
-            }
-        ],
-    },
-}
-
-
-def send_example(types: Iterable[NotificationType]) -> dict[str, Any]:
-    """The body of a first send."""
-    return _send(_first(list(types)))
-
-
-def _examples(types: list[NotificationType]) -> dict[str, dict[str, Any]]:
-    """By operation. Of two recipients the second reads German."""
+def _examples(types: Sequence[NotificationType]) -> dict[str, dict[str, Any]]:
+    """By operation."""
     if not types:
         return {}
-    sends = {type.name: {"summary": type.description, "value": _send(type)} for type in types}
-    first = _first(types)
-    sends = {first.name: sends.pop(first.name), **sends}
-    sends["many"] = {
-        "summary": "Two recipients, later, with where it comes from.",
-        "value": {
-            **_send(first),
-            "recipients": [_JANE, {"email": "max@example.com", "name": "Max", "locale": "de"}],
-            "scheduled_at": "2035-01-08T09:00:00+01:00",
-            "expires_at": "2035-01-09T09:00:00+01:00",
-            "context": {"source": "shop", "correlation_id": "order-1042", "metadata": {"order": 1042}},
-        },
-    }
-    one = {name: value for name, value in _send(first).items() if name not in ("recipients", "channels")}
-    unknown = "0198c5a0-0000-7000-8000-000000000000"
-    internal = {
-        "send": {"summary": "Without `command` it is a send.", "value": _send(first)},
-        "SendWebhook": {
-            "summary": "Say what happened to those who subscribed to it.",
-            "value": {"command": "SendWebhook", **EVENT},
-        },
-        "SendEmail": {
-            "summary": "One email to one recipient.",
-            "value": {"command": "SendEmail", **one, "recipient": _JANE},
-        },
-        "RetryNotification": {
-            "summary": "Send once more what failed.",
-            "value": {"command": "RetryNotification", "id": unknown},
-        },
-        "CancelNotification": {
-            "summary": "Cancel before it is sent.",
-            "value": {"command": "CancelNotification", "id": unknown},
-        },
-    }
     return {
-        "SendNotification": sends,
-        "InternalSend": internal,
         "ChoosePublishing": {"with": {"summary": "With whom they go to.", "value": {"personal_data": True}}},
-        **template_examples(first),
+        **notification_examples(types),
+        **template_examples(first_of(types)),
         **webhook_examples(),
         **inbound_examples(),
         **reader_examples(),
     }
-
-
-def _first(types: list[NotificationType]) -> NotificationType:
-    return next((type for type in types if type.name == "welcome"), types[0])
-
-
-_JANE = {"email": "jane@example.com", "name": "Jane", "locale": "en"}
-
-
-def _send(type: NotificationType) -> dict[str, Any]:
-    variables = {name: variable.example for name, variable in type.variables.items() if variable.required}
-    return {"type": type.name, "channels": ["email"], "recipients": [_JANE], "variables": variables}

@@ -16,8 +16,8 @@ from litestar.response.sse import ServerSentEventMessage
 from adapters.email.capture import CapturedMail, CapturedMails
 from adapters.postgres.mail_watch import PostgresMailWatch
 from application.ports.log import StoreUnavailableError
-from entrypoints.http.description import send_example
 from entrypoints.http.loopback import only_loopback, only_same_origin
+from entrypoints.http.notification_examples import send_example
 from entrypoints.http.page import environment, page
 from entrypoints.http.request import OPEN, JsonRequest
 
