@@ -206,9 +206,9 @@ class Readers:
         if position is None:  # who knows what happened meanwhile
             self.forget(list(self._known))
             return head
-        changed = await log.read(position, _BATCH, _TOPICS, personal=False) if head > position else []
+        changed = await log.read(position, _BATCH, _TOPICS, until=head, personal=False) if head > position else []
         self.forget({recorded.event.originator_id for recorded in changed})
-        return changed[-1].position if len(changed) == _BATCH else max(head, position)
+        return changed[-1].position if len(changed) == _BATCH else head
 
     async def _kept(self, kind: type[Any], ids: Collection[UUID]) -> Mapping[UUID, _Kept]:
         now = asyncio.get_running_loop().time()

@@ -57,11 +57,10 @@ class SubscriptionDirectory:
                 self._known.setdefault(tenant, {})[interest.id] = interest
         head = await self._log.head()
         while self._position < head:
-            batch = await self._log.read(self._position, _BATCH, _TOPICS, personal=False)
+            batch = await self._log.read(self._position, _BATCH, _TOPICS, until=head, personal=False)
             for recorded in batch:
                 self._take(recorded.event)
-            reached = batch[-1].position if batch else 0
-            self._position = reached if len(batch) == _BATCH else max(reached, head)
+            self._position = batch[-1].position if len(batch) == _BATCH else head
 
     def _take(self, event: Any) -> None:
         mine = self._known.setdefault(event.tenant, {})

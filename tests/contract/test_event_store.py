@@ -14,11 +14,12 @@ from psycopg_pool import AsyncConnectionPool
 from adapters.event_mapper import EventMapper
 from adapters.group_commit import ClosedError
 from adapters.person_keys import PersonKeys
+from adapters.postgres import event_store
 from adapters.postgres.append_events import APPEND_LOCK
 from application.ports.log import AlteredError, ConflictError, Recorded, StaleError, StoreUnavailableError
 from domain.acceptance import Acceptance
 from domain.notification import Notification
-from domain.outcomes import Refused
+from domain.outcomes import Accepted, Refused
 from domain.personal import Erased, Letter
 from domain.preferences import Preferences
 from domain.receipts import Receipt
@@ -223,6 +224,21 @@ async def test_the_log_can_be_read_as_far_as_a_position(house):
     assert await house.events.read(0, 100, [Notification.Rendered.TOPIC], until=until) == rendered
     assert await house.events.read(until, 100, until=until) == []
     assert await house.events.read(0, 100, until=log[-1].position + 1_000) == log
+
+
+async def test_what_is_seldom_is_found_however_far_away_it_is(house, monkeypatch):
+    monkeypatch.setattr(event_store, "_STRETCH", 2)
+    sent = attempted(queued(house))
+    sent.record(Accepted(None), POLICY, luck=0, now=NOON, by="worker")
+    await house.events.save(*[queued(house) for _ in range(5)], sent, queued(house), attempted(queued(house)))
+    log = await house.events.read(0, 100)
+    seldom = [Notification.Rendered.TOPIC, Notification.Sent.TOPIC]
+    found = [recorded for recorded in log if type(recorded.event).TOPIC in seldom]
+    assert len(found) == 3
+    assert await house.events.read(0, 100, seldom) == found
+    assert await house.events.read(0, 2, seldom) == found[:2]
+    assert await house.events.read(0, 100, seldom, until=found[1].position) == found[:2]
+    assert await house.events.read(log[-1].position, 100, seldom) == []
 
 
 async def test_the_log_can_be_read_with_personal_data_left_sealed(house):

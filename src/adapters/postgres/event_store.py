@@ -19,6 +19,10 @@ from domain.chain import Entry
 
 A = TypeVar("A", bound=Aggregate)
 
+_EVENTS = "SELECT originator_id, originator_version, topic, state, notification_id FROM stored_events"
+_STRETCH = 100_000
+"""Positions that are searched for topics at a time: some hundredths of a second."""
+
 
 class PostgresEventStore:
     """Implements the ports EventStore, EventLog, StoredLog and Persons over one log."""
@@ -56,11 +60,7 @@ class PostgresEventStore:
         return replayed(kind, [recorded.event for recorded in await self._recorded(rows, personal=personal)])
 
     async def history(self, id: UUID, *, personal: bool = True) -> list[Recorded]:
-        rows = await self._database.rows(
-            "SELECT originator_id, originator_version, topic, state, notification_id FROM stored_events"
-            " WHERE originator_id = %s ORDER BY originator_version",
-            (id,),
-        )
+        rows = await self._database.rows(f"{_EVENTS} WHERE originator_id = %s ORDER BY originator_version", (id,))
         return await self._recorded(rows, personal=personal)
 
     async def length(self, id: UUID) -> int:
@@ -72,31 +72,39 @@ class PostgresEventStore:
     async def read(
         self, after: int, limit: int, topics: Sequence[str] = (), *, until: int | None = None, personal: bool = True
     ) -> list[Recorded]:
-        wanted: list[tuple[str, Any]] = [("notification_id > %s", after)]
-        if until is not None:
-            wanted.append(("notification_id <= %s", until))
         if topics:
-            wanted.append(("topic = ANY(%s)", list(topics)))
-        rows = await self._database.rows(
-            "SELECT originator_id, originator_version, topic, state, notification_id FROM stored_events"
-            f" WHERE {' AND '.join(condition for condition, _ in wanted)} ORDER BY notification_id LIMIT %s",
-            (*(value for _, value in wanted), limit),
-        )
-        if not topics:
+            rows = await self._of_topics(after, limit, topics, await self.head() if until is None else until)
+        else:
+            rows = await self._rows(after, limit, until)
             self.lately.keep(after, rows)
         return await self._recorded(rows, personal=personal)
+
+    async def _of_topics(self, after: int, limit: int, topics: Sequence[str], until: int) -> list[Row]:
+        """What is seldom may be far away: one statement for all of the way would take longer than it may."""
+        found: list[Row] = []
+        while after < until and len(found) < limit:
+            end = min(after + _STRETCH, until)
+            found += await self._database.rows(
+                f"{_EVENTS} WHERE notification_id > %s AND notification_id <= %s AND topic = ANY(%s)"
+                " ORDER BY notification_id LIMIT %s",
+                (after, end, list(topics), limit - len(found)),
+            )
+            after = end
+        return found
+
+    async def _rows(self, after: int, limit: int, until: int | None) -> list[Row]:
+        up_to = "" if until is None else " AND notification_id <= %s"
+        return await self._database.rows(
+            f"{_EVENTS} WHERE notification_id > %s{up_to} ORDER BY notification_id LIMIT %s",
+            (after, limit) if until is None else (after, until, limit),
+        )
 
     async def head(self) -> int:
         ((head,),) = await self._database.rows("SELECT coalesce(max(notification_id), 0) FROM stored_events", ())
         return int(head)
 
     async def entries(self, after: int, limit: int) -> list[Entry]:
-        rows = await self._database.rows(
-            "SELECT originator_id, originator_version, topic, state, notification_id FROM stored_events"
-            " WHERE notification_id > %s ORDER BY notification_id LIMIT %s",
-            (after, limit),
-        )
-        return [entry_of(row) for row in rows]
+        return [entry_of(row) for row in await self._rows(after, limit, until=None)]
 
     def person(self, tenant: str, address: str) -> UUID:
         return self._keys.person(tenant, address)
