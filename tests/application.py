@@ -3,16 +3,13 @@
 import asyncio
 import base64
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
 from uuid import uuid4
 
 import httpx
-import psycopg
 from litestar import Litestar
-from psycopg.conninfo import make_conninfo
-from psycopg.sql import SQL, Identifier
 
 from adapters.email.capture import CapturedMail
 from adapters.stopping import beside
@@ -164,19 +161,6 @@ class Service:
             "SELECT count(*) FROM stored_events WHERE position(%s::bytea IN state) > 0", (owned,)
         )
         return int(count)
-
-
-@contextmanager
-def new_database(server: str, *, like: str) -> Iterator[str]:
-    """A database of its own for longer than one test."""
-    name = f"carillon_test_{uuid4().hex}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(like)))
-    try:
-        yield make_conninfo(server, dbname=name)
-    finally:
-        with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
 
 
 @asynccontextmanager

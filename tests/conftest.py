@@ -8,21 +8,19 @@ import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
-import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
-from psycopg.conninfo import make_conninfo
-from psycopg.sql import SQL, Identifier
+from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool
 
 from adapters.embedded_postgres import EmbeddedPostgres
 from adapters.postgres.database import Database, open_pool
 from adapters.postgres.migrations import migrate
+from tests.databases import new_database
 from tests.fakes.chance import LoadedDice, SetClock
 
 if TYPE_CHECKING:
@@ -68,16 +66,16 @@ def postgres() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def migrated(postgres: str) -> Iterator[str]:
     """The name of a database with every table, which each test gets a copy of."""
-    with _new_database(postgres) as name:
-        migrate(make_conninfo(postgres, dbname=name))
-        yield name
+    with new_database(postgres) as conninfo:
+        migrate(conninfo)
+        yield str(conninfo_to_dict(conninfo)["dbname"])
 
 
 @pytest.fixture
 def conninfo(postgres: str, migrated: str) -> Iterator[str]:
     """A database of the test's own, with every table and no rows."""
-    with _new_database(postgres, like=migrated) as name:
-        yield make_conninfo(postgres, dbname=name)
+    with new_database(postgres, like=migrated) as conninfo:
+        yield conninfo
 
 
 @pytest.fixture
@@ -125,23 +123,6 @@ def own_kafka() -> "Iterator[OwnKafkaBroker]":
 
     with running_own() as broker:
         yield broker
-
-
-@contextmanager
-def _new_database(server: str, *, like: str = "template1") -> Iterator[str]:
-    name = f"carillon_test_{uuid4().hex}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(like)))
-    try:
-        yield name
-    finally:
-        with psycopg.connect(server, autocommit=True) as connection:
-            # Not WITH (FORCE), which fails where autovacuum is at work; without it PostgreSQL stops that by itself.
-            connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND usename = current_user",
-                (name,),
-            )
-            connection.execute(SQL("DROP DATABASE {}").format(Identifier(name)))
 
 
 def _find_redis() -> str | None:

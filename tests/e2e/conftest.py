@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
-from tests.application import RESEND_SECRET, Service, Tenant, new_database, running
+from tests.application import RESEND_SECRET, Service, Tenant, running
+from tests.databases import new_database
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ import jsonschema
 import pytest
 import pytest_asyncio
 
-from tests.application import Tenant, new_database
+from tests.application import Tenant
+from tests.databases import new_database
 from tests.fakes.receiver import FakeReceiver
 from tests.serving import Serving, running_service, shell
 

@@ -14,7 +14,8 @@ import pytest_asyncio
 
 from adapters.postgres.mail_watch import LISTENER, PostgresMailWatch
 from entrypoints.http import mailbox
-from tests.application import listening, new_database, running, until
+from tests.application import listening, running, until
+from tests.databases import new_database
 from tests.serving import Serving, running_service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
