@@ -1,35 +1,22 @@
 """A read model is compared with what the log says as far as the read model has come. On PostgreSQL."""
 
-from collections.abc import Sequence
 from uuid import UUID
 
 from adapters.postgres.database import Database
 from adapters.postgres.views import PostgresView
-from application.ports.log import Recorded
 from application.processes.project import Known, project
 from application.processes.rebuild import verify
 from application.projections.notifications import Notifications
 from tests.examples import notification
+from tests.fakes.log import FakeLog
 
 
-class Log:
-    """Two new notifications."""
-
-    def __init__(self) -> None:
-        events = [event for number in (1, 2) for event in notification(UUID(int=number)).collect_events()]
-        self.events = [Recorded(position, event) for position, event in enumerate(events, start=1)]
-
-    async def read(
-        self, after: int, limit: int, topics: Sequence[str] = (), *, until: int | None = None, personal: bool = True
-    ) -> list[Recorded]:
-        return self.events[after:until][:limit]
-
-    async def head(self) -> int:
-        return len(self.events)
+def two_new() -> FakeLog:
+    return FakeLog(event for number in (1, 2) for event in notification(UUID(int=number)).collect_events())
 
 
 async def test_what_the_read_model_has_not_come_to_yet_is_no_difference(database: Database) -> None:
-    projection, log = Notifications(), Log()
+    projection, log = Notifications(), two_new()
     live, shadow = PostgresView(database, projection), PostgresView(database, projection, shadow=True)
     await live.create()
     await project(projection, live, await log.read(0, 1), Known(), after=0)
@@ -37,7 +24,7 @@ async def test_what_the_read_model_has_not_come_to_yet_is_no_difference(database
 
 
 async def test_what_the_read_model_passed_over_is_a_difference(database: Database) -> None:
-    projection, log = Notifications(), Log()
+    projection, log = Notifications(), two_new()
     live, shadow = PostgresView(database, projection), PostgresView(database, projection, shadow=True)
     await live.create()
     await project(projection, live, await log.read(1, 1), Known(), after=0)

@@ -23,9 +23,8 @@ class Log:
         self, after: int, limit: int, topics: Sequence[str] = (), *, until: int | None = None, personal: bool = True
     ) -> list[Recorded]:
         self.searched.append((after, until))
-        return [each for each in self._events if after < each.position and (not until or each.position <= until)][
-            :limit
-        ]
+        found = [each for each in self._events if after < each.position and (until is None or each.position <= until)]
+        return found[:limit]
 
 
 class Elsewhere:

@@ -3,42 +3,28 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from application.ports.log import Recorded
 from application.processes.read_along import ReadAlong
 from domain.notification import Notification
 from domain.outcomes import Accepted
 from tests.examples import NOON, POLICY, attempted, notification
+from tests.fakes.log import FakeLog
 
 SENT = [Notification.Sent.TOPIC]
 
 
-class Log:
-    """Two notifications that were sent: queued, rendered, sent, queued, rendered, sent."""
+def two_that_were_sent() -> FakeLog:
+    """Queued, rendered, sent, queued, rendered, sent."""
+    return FakeLog(event for number in (1, 2) for event in _life(UUID(int=number)))
 
-    def __init__(self) -> None:
-        self.asked = 0
-        events = [event for number in (1, 2) for event in self._life(UUID(int=number))]
-        self.events = [Recorded(position, event) for position, event in enumerate(events, start=1)]
 
-    def _life(self, id: UUID) -> Sequence[Notification.Event]:
-        made = attempted(notification(id))
-        made.record(Accepted(None), POLICY, luck=0, now=NOON, by="worker")
-        return made.collect_events()  # type: ignore[return-value]
-
-    async def head(self) -> int:
-        return len(self.events)
-
-    async def read(
-        self, after: int, limit: int, topics: Sequence[str] = (), *, until: int | None = None, personal: bool = True
-    ) -> list[Recorded]:
-        self.asked += 1
-        last = len(self.events) if until is None else until
-        found = [e for e in self.events[after:last] if not topics or type(e.event).TOPIC in topics]
-        return found[:limit]
+def _life(id: UUID) -> Sequence[Notification.Event]:
+    made = attempted(notification(id))
+    made.record(Accepted(None), POLICY, luck=0, now=NOON, by="worker")
+    return made.collect_events()  # type: ignore[return-value]
 
 
 async def test_what_the_projector_has_read_is_not_read_again() -> None:
-    log = Log()
+    log = two_that_were_sent()
     along = ReadAlong(log)
     await along.read(0, 100)
     assert [each.position for each in await along.read(0, 100, SENT, until=6)] == [3, 6]
@@ -49,7 +35,7 @@ async def test_what_the_projector_has_read_is_not_read_again() -> None:
 
 
 async def test_what_lies_before_or_behind_is_asked_of_the_log() -> None:
-    log = Log()
+    log = two_that_were_sent()
     along = ReadAlong(log)
     await along.read(2, 2)  # 3 and 4
     assert [each.position for each in await along.read(0, 100, SENT, until=4)] == [3]
@@ -59,14 +45,14 @@ async def test_what_lies_before_or_behind_is_asked_of_the_log() -> None:
 
 
 async def test_the_stretch_of_a_read_model_that_is_behind_is_not_taken_for_all_there_is() -> None:
-    log = Log()
+    log = two_that_were_sent()
     along = ReadAlong(log)
     await along.read(2, 2)  # 3 and 4, for who is behind; the others have come to 6
     assert [each.position for each in await along.read(2, 100, SENT, until=6)] == [3, 6]
 
 
 async def test_what_was_read_sealed_is_no_answer() -> None:
-    log = Log()
+    log = two_that_were_sent()
     along = ReadAlong(log)
     await along.read(0, 100, personal=False)
     await along.read(0, 100, SENT, until=6)
@@ -74,7 +60,7 @@ async def test_what_was_read_sealed_is_no_answer() -> None:
 
 
 async def test_what_was_read_of_some_topics_is_no_answer() -> None:
-    log = Log()
+    log = two_that_were_sent()
     along = ReadAlong(log)
     await along.read(0, 100, SENT)
     queued = await along.read(0, 100, [Notification.Queued.TOPIC], until=6)
